@@ -17,14 +17,14 @@ SKIN_COLOURS: dict[str, Colour] = {
     "fair": (246, 198, 164),
     "tan": (222, 164, 116),
     "olive": (190, 130, 84),
-    "brown": (142, 90, 56),
-    "dark": (92, 58, 40),
+    "brown": (158, 106, 70),
+    "dark": (110, 72, 52),
 }
 HAIR_COLOURS: dict[str, Colour] = {
     "black": (28, 24, 28),
-    "brown": (110, 62, 28),
+    "brown": (92, 48, 16),
     "blonde": (250, 206, 50),
-    "red": (214, 78, 26),
+    "red": (206, 62, 12),
     "grey": (196, 198, 204),
 }
 
@@ -85,6 +85,12 @@ def _head(pen: Pen, woman: bool, skin: Colour, hair: Colour) -> None:
             (-15, -72),
         )
         pen.poly(jaw, hair)
+        # A dark rim, for beards that are nearly as light as the skin.
+        pen.path(
+            ((-11.5, -83), (-11, -76.5), (-4, -78), (2, -79), (8, -78), (12, -76.5), (12.5, -83)),
+            1.5,
+            darker(hair, 0.4),
+        )
     for x in (-4.5, 7.0):
         pen.oval(x, y - 1.5, 4.0, 4.6 if woman else 3.8, (255, 255, 255))
         pen.oval(x + 0.8, y - 1.2, 2.3, 3.0 if woman else 2.4, (26, 24, 34))
@@ -166,7 +172,9 @@ def draw_person(
     """
     skin_colour, hair_colour = SKIN_COLOURS[skin], HAIR_COLOURS[hair]
     outfit = OUTFITS[noun] if colour is None else plain_outfit(colour, woman)
-    swing = float(np.sin(2 * np.pi * phase)) if walking else 0.12
+    swing = float(np.sin(2 * np.pi * phase))
+    if not walking:
+        swing = 0.1 + 0.12 * swing  # someone who stands still sways a little
     lift = 1.6 * abs(swing) if walking else 0.0
     base = place(x, y, scale, facing_left)
     body = place(x, y - lift * scale, scale, facing_left)

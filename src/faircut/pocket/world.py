@@ -408,9 +408,10 @@ def draw(scene: Scene, *, size: int = IMAGE_SIZE, time: float = 0.0) -> Pen:
         }
         if s.kind == "person":
             common |= {"woman": s.gender == "woman", "skin": s.skin, "hair": s.hair, "walking": s.speed > 0}
-        # A cycle per 30 units for legs, per turn for wheels, per two seconds for a boat that rocks.
+        # A cycle per 30 units for legs, per turn for wheels, per two seconds for rocking and swaying.
         cycle = {"person": walked / 30, "animal": walked / 30, "vehicle": walked / 68}[s.kind]
-        phase = s.phase + (time / 2 if s.noun == "boat" else cycle)
+        idle = s.noun == "boat" or s.speed == 0
+        phase = s.phase + (time / 2 if idle else cycle)
         _DRAW[s.kind](pen, owner, phase=phase, **common)
     return pen
 
