@@ -89,7 +89,7 @@ def _write(scene: Scene, rng: np.random.Generator | None, gender: bool, hair: bo
     phrases = [_phrase(s, gender, hair, noun_form=either(2) == 0) for s in scene.subjects]
 
     if len(phrases) == 2:
-        pieces = (
+        pieces: tuple[str, ...] = (
             ("", " and ", f" {place}"),
             ("", " and ", f" {verb} {place}"),
             ("", " next to ", f" {place}"),

@@ -129,7 +129,7 @@ def draw_chest(pen: Pen, noun: str, woman: bool) -> None:
     elif noun == "pilot":
         pen.poly(((-8, -64), (8, -64), (0, -44)), _WHITE)
         pen.poly(((-2, -62), (2, -62), (2.6, -50), (0, -45), (-2.6, -50)), _BLACK)
-        for side in (-1, 1):
+        for side in (-1.0, 1.0):
             pen.rect(side * (chest - 3) - 5, -64, side * (chest - 3) + 5, -59, _GOLD)
             for y in (-45.0, -39.0):
                 pen.oval(side * 5.5, y, 2, 2, _GOLD)
@@ -178,7 +178,7 @@ def draw_hat(pen: Pen, noun: str) -> None:
         pen.rect(-19.5, -100, -15, -88, _GOLD)
     elif noun == "chef":
         pen.rect(-12, -106, 12, -94, (236, 238, 244))
-        for x, r in ((-10, 8.0), (10, 8.0), (0, 9.5)):
+        for x, r in ((-10.0, 8.0), (10.0, 8.0), (0.0, 9.5)):
             pen.oval(x, -110, r, r * 0.85, _WHITE)
     elif noun == "firefighter":
         pen.poly(((-15, -95), (-13, -105), (-4, -111), (6, -111), (14, -105), (16, -95)), (232, 30, 24))
@@ -206,7 +206,7 @@ def draw_hat(pen: Pen, noun: str) -> None:
             pen.oval(x, -95, 5, 4.2, (90, 250, 150))
     elif noun == "cleaner":
         pen.poly(((-15, -93), (-13, -102), (0, -107), (13, -102), (15, -93), (0, -97)), (255, 226, 30))
-        for x, y in ((-8, -99), (0, -102), (8, -99)):
+        for x, y in ((-8.0, -99.0), (0.0, -102.0), (8.0, -99.0)):
             pen.oval(x, y, 1.8, 1.8, _WHITE)
         pen.poly(((-14, -95), (-24, -99), (-22, -89)), (255, 226, 30))
 

@@ -24,6 +24,7 @@ def _edges(image: np.ndarray) -> np.ndarray:
 
 
 def _finish(image: np.ndarray) -> np.ndarray:
+    """Float picture back to uint8."""
     return np.clip(image, 0, 255).astype(np.uint8)
 
 
@@ -33,13 +34,13 @@ def _watercolour(image: np.ndarray, seed: int) -> np.ndarray:
     rows, columns = np.mgrid[:size, :size].astype(np.float32)
     wobble = size / 128 * 3.0
     dx, dy = _noise(size, seed, 17) * wobble, _noise(size, seed, 18) * wobble
-    wet = cv2.remap(image, columns + dx, rows + dy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-    wet = cv2.medianBlur(wet, 5).astype(np.float32)
+    moved = cv2.remap(image, columns + dx, rows + dy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    pigment = cv2.medianBlur(moved, 5).astype(np.float32)
     blots = (0.78 + 0.28 * _noise(size, seed, 12))[..., None]
-    wet = 255 - (255 - wet) * np.clip(blots, 0.5, 1.0)
+    pigment = 255 - (255 - pigment) * np.clip(blots, 0.5, 1.0)
     middle = np.abs(np.mgrid[:size, :size].astype(np.float32) * (2 / (size - 1)) - 1).max(axis=0)
     paper = np.clip((middle + 0.1 * _noise(size, seed, 14) - 0.86) * 14, 0, 1)[..., None]
-    return _finish(wet * (1 - paper) + 255 * paper)
+    return _finish(pigment * (1 - paper) + 255 * paper)
 
 
 def _pencil(image: np.ndarray, seed: int) -> np.ndarray:
@@ -59,8 +60,8 @@ def _pixels(image: np.ndarray, seed: int) -> np.ndarray:
     size = image.shape[0]
     cells = max(size // 4, 1)
     small = cv2.resize(image, (cells, cells), interpolation=cv2.INTER_AREA).astype(np.float32)
-    small = np.round((small - 128) * 1.2 / 32) * 32 + 128
-    big = cv2.resize(_finish(small), (size, size), interpolation=cv2.INTER_NEAREST).astype(np.float32)
+    flat = np.round((small - 128) * 1.2 / 32) * 32 + 128
+    big = cv2.resize(_finish(flat), (size, size), interpolation=cv2.INTER_NEAREST).astype(np.float32)
     step = size // cells
     # The dark grid between the cells tells pixel art from a blurred picture.
     big[step - 1 :: step] *= 0.72
