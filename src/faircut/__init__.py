@@ -1,5 +1,43 @@
 """Training-free, text-driven video editing that keeps who is in the video fair."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from faircut._version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from faircut.config import SpatialTemporal
+    from faircut.editor import EditResult, VideoEditor
+    from faircut.errors import FaircutError
+    from faircut.inversion import Inversion
+    from faircut.video import Video, read_video, write_video
+
+# Loaded when first used: importing torch and diffusers takes seconds, `faircut --help` must not.
+_HOMES = {
+    "EditResult": "editor",
+    "FaircutError": "errors",
+    "Inversion": "inversion",
+    "SpatialTemporal": "config",
+    "Video": "video",
+    "VideoEditor": "editor",
+    "read_video": "video",
+    "write_video": "video",
+}
+
+__all__ = [
+    "EditResult",
+    "FaircutError",
+    "Inversion",
+    "SpatialTemporal",
+    "Video",
+    "VideoEditor",
+    "__version__",
+    "read_video",
+    "write_video",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'faircut' has no attribute {name!r}")
+    return getattr(import_module(f"faircut.{_HOMES[name]}"), name)

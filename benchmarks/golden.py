@@ -1,0 +1,129 @@
+"""Compare faircut's FateZero with numbers of the method's reference implementation.
+
+    python benchmarks/golden.py FILE.safetensors --supplier live|recorded
+
+prints the largest difference of every tensor relative to the largest reference value, and exits 1 over the tolerance.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+
+from faircut import VideoEditor
+from faircut.config import SpatialTemporal
+from faircut.errors import ConfigError, choices
+from faircut.methods import FateZero
+
+TOLERANCE = 1e-3
+KNOWN = {
+    "source", "target", "frames", "steps", "guidance", "frame_index", "least_channels", "is_replace_controller",
+    "cross_replace_steps", "self_replace_steps", "eq_params", "blend_words", "blend_th", "blend_self_attention",
+}  # fmt: skip
+
+
+def temporal_of(case: Mapping[str, Any]) -> SpatialTemporal:
+    """Read whose keys and values a query sees."""
+    names = {"mid": "middle"}
+    frames = tuple(names.get(frame, frame) for frame in case.get("frame_index", (-1, "first")))
+    return SpatialTemporal(frames=frames, least_channels=case.get("least_channels") or 0)
+
+
+def method_of(case: Mapping[str, Any]) -> FateZero:
+    """Read the method's options from the reference's own names."""
+    unknown = sorted(set(case) - KNOWN)
+    if unknown:
+        raise ConfigError(f"the case has a field {unknown[0]!r}: {choices(unknown[0], KNOWN)}")
+    windows = case["cross_replace_steps"]
+    windows = dict(windows) if isinstance(windows, Mapping) else {"default_": windows}
+    reweight = case.get("eq_params") or {"words": [], "values": []}
+    words = case.get("blend_words")
+    return FateZero(
+        alignment="replace" if case["is_replace_controller"] else "refine",
+        cross_replace_steps=_steps(windows.pop("default_", 1.0)),
+        word_replace_steps={word: _steps(steps) for word, steps in windows.items()},
+        self_replace_steps=_steps(case["self_replace_steps"]),
+        blend_words=tuple(tuple(side) for side in words) if words else None,
+        blend_self_attention=bool(case.get("blend_self_attention")),
+        blend_threshold=case.get("blend_th", [0.3])[0],
+        reweight=dict(zip(reweight["words"], reweight["values"], strict=True)),
+    )
+
+
+def _steps(value: float | list[float]) -> float | tuple[float, float]:
+    return (value[0], value[1]) if isinstance(value, list) else float(value)
+
+
+def compare(path: Path, supplier: str) -> dict[str, float]:
+    """Run a case.
+
+    Args:
+        path: the golden file.
+        supplier: ``"live"`` or ``"recorded"``.
+
+    Returns:
+        By tensor, ``max |ours - reference| / max |reference|``; trajectories also entry by entry.
+    """
+    import tiny_sd
+
+    with safe_open(path, framework="pt") as file:
+        case = json.loads(file.metadata()["case"])
+        reference = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    method = method_of(case)
+    with tempfile.TemporaryDirectory() as folder:
+        editor = VideoEditor(**tiny_sd.components(Path(folder)))
+        editor.set_progress_bar_config(disable=True)
+        ours = {
+            f"text_{name}": editor._embed(editor.tokenize(text))[0]
+            for name, text in (("source", case["source"]), ("target", case["target"]), ("uncond", ""))
+        }
+        inversion = editor.invert(
+            tiny_sd.clip_latents(case["frames"]),
+            case["source"],
+            num_inference_steps=case["steps"],
+            temporal=temporal_of(case),
+            supplier="live" if supplier == "live" else "memory",
+        )
+        edited: list[torch.Tensor] = []
+        editor.edit(
+            inversion,
+            case["target"],
+            method,
+            guidance_scale=case["guidance"],
+            output_type="latent",
+            callback_on_step_end=lambda pipe, k, t, tensors: edited.append(tensors["latents"]),
+        )
+    ours |= {"inversion": inversion.latents, "edit": torch.stack(edited)}
+    differences = {}
+    for name, value in ours.items():
+        difference = (value.double() - reference[name].double()).abs()
+        differences[name] = float(difference.max() / reference[name].abs().max())
+    return differences
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("file", type=Path, nargs="+")
+    parser.add_argument("--supplier", choices=("live", "recorded"), default="live")
+    parser.add_argument("--tolerance", type=float, default=TOLERANCE)
+    options = parser.parse_args()
+    worst = 0.0
+    for path in options.file:
+        print(f"{path.name} ({options.supplier})")
+        for name, difference in compare(path, options.supplier).items():
+            print(f"  {name:<12} {difference:.2e}")
+            worst = max(worst, difference)
+    print(f"largest relative difference {worst:.2e}, tolerance {options.tolerance:.0e}")
+    sys.exit(0 if worst <= options.tolerance else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Attention, written once: a processor with stages, and the controllers' place to attach to it."""

@@ -1,0 +1,146 @@
+"""What can be attached to attention: the base class of every controller, and where and when one acts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+
+from faircut.attention.context import AttentionContext, Phase, Step
+from faircut.errors import ConfigError
+
+__all__ = ["QKV", "Controller", "StepWindow", "Where"]
+
+
+class QKV(NamedTuple):
+    """Queries, keys and values of one attention call.
+
+    Attributes:
+        query: (batch, head, query, dim).
+        key: (batch, head, key, dim).
+        value: (batch, head, key, dim).
+    """
+
+    query: torch.Tensor
+    key: torch.Tensor
+    value: torch.Tensor
+
+
+@dataclass(frozen=True)
+class StepWindow:
+    """A share of the sampler's steps, as the papers state it: 0.8 is the first 80%, (0.2, 0.8) the middle 60%.
+
+    Attributes:
+        start: where it begins, as a share of the steps.
+        stop: where it ends, exclusive.
+    """
+
+    start: float
+    stop: float
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.start <= self.stop <= 1.0:
+            raise ConfigError(
+                f"steps ({self.start}, {self.stop}) are no share of the run; give 0 <= start <= stop <= 1, such as 0.8"
+            )
+
+    @classmethod
+    def of(cls, value: float | Sequence[float] | StepWindow) -> StepWindow:
+        """Read a window as users write it: ``0.8`` for (0, 0.8), or a pair.
+
+        Raises:
+            ConfigError: it is neither, or out of range.
+        """
+        if isinstance(value, StepWindow):
+            return value
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return cls(0.0, float(value))
+        if isinstance(value, (list, tuple)) and len(value) == 2:
+            return cls(float(value[0]), float(value[1]))
+        raise ConfigError(f"steps {value!r} are not a share of the run; give a number such as 0.8 or a pair (0.2, 0.8)")
+
+    def steps(self, count: int) -> range:
+        """Return the steps covered out of ``count``: ``int(count * start) <= k < int(count * stop)``."""
+        return range(int(count * self.start), int(count * self.stop))
+
+
+@dataclass(frozen=True)
+class Where:
+    """Which attention layers a controller acts on.
+
+    Attributes:
+        kind: ``"self"``, ``"cross"`` or both when None.
+        max_scale: the largest grid, relative to the latent grid (0.5 is 32x32 of 64x64 latents).
+        min_scale: the smallest.
+        phases: in which phases of the sampler.
+    """
+
+    kind: Literal["self", "cross"] | None = None
+    max_scale: float = 1.0
+    min_scale: float = 0.0
+    phases: tuple[Phase, ...] = ("denoise",)
+
+    def holds(self, context: AttentionContext) -> bool:
+        """Whether the call is one of them."""
+        return (
+            context.step.phase in self.phases
+            and self.kind in (None, context.layer.kind)
+            and self.min_scale <= context.layer.scale <= self.max_scale
+        )
+
+
+class Controller:
+    """Something that watches or changes attention.
+
+    A controller overrides the stages it needs; a stage that is not overridden costs nothing. `on_scores` and `on_probs`
+    ask for the attention of their `branches` to be computed explicitly, in blocks of queries: whole rows, never more of
+    the map than the memory budget allows. All other attention runs fused.
+
+    Attributes:
+        where: the layers it acts on.
+        branches: the branches it acts on; it is left alone where the batch has none of them. None is all branches.
+    """
+
+    where: Where = Where()
+    branches: tuple[str, ...] | None = ("cond",)
+
+    def applies(self, context: AttentionContext) -> bool:
+        """Whether this controller acts on this call; by default wherever `where` holds for one of its branches."""
+        return self.where.holds(context) and self.acts_on(*context.layout.branches)
+
+    def acts_on(self, *branches: str) -> bool:
+        """Whether one of the branches is its own."""
+        return self.branches is None or not set(self.branches).isdisjoint(branches)
+
+    def uses_source(self, index: int) -> bool:
+        """Whether denoising step ``index`` needs the attention of the source."""
+        return False
+
+    def on_step_begin(self, step: Step) -> None:
+        """Learn that the UNet is about to be evaluated."""
+
+    def on_qkv(self, context: AttentionContext, qkv: QKV) -> tuple[AttentionContext, QKV]:
+        """Change queries, keys or values, or add a branch to the batch."""
+        return context, qkv
+
+    def on_scores(self, context: AttentionContext, scores: torch.Tensor, queries: slice) -> torch.Tensor:
+        """Change scaled dot products of one branch, (frame, head, query, key), for one block of queries."""
+        return scores
+
+    def on_probs(self, context: AttentionContext, probs: torch.Tensor, queries: slice) -> torch.Tensor:
+        """Change attention probabilities of one branch, (frame, head, query, key), for one block of queries."""
+        return probs
+
+    def on_output(self, context: AttentionContext, output: torch.Tensor) -> tuple[AttentionContext, torch.Tensor]:
+        """Change what the heads return, (batch, head, query, dim), before the output projection."""
+        return context, output
+
+    def on_step_end(self, step: Step, latents: torch.Tensor) -> torch.Tensor:
+        """Change the latents that the sampler arrived at, (frame, channel, height, width)."""
+        return latents
+
+    def overrides(self, stage: str) -> bool:
+        """Whether the stage is overridden."""
+        return getattr(type(self), stage) is not getattr(Controller, stage)

@@ -1,0 +1,263 @@
+"""The one attention processor, and `install`, which puts it into a UNet and takes it out again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from diffusers.models.attention_processor import (
+    Attention,
+    AttnProcessor,
+    AttnProcessor2_0,
+    SlicedAttnProcessor,
+    XFormersAttnProcessor,
+)
+from torch import nn
+from torch.nn import functional as F
+
+from faircut.attention.context import AttentionContext, Layer, Step
+from faircut.attention.controller import QKV, Controller
+from faircut.attention.norm import clip_norms
+from faircut.errors import AttentionError
+
+__all__ = ["AttentionControl", "StagedAttnProcessor", "install", "layers_of"]
+
+# What may be replaced without losing anything: processors that hold no weights and no state of their own.
+_STATELESS = (AttnProcessor, AttnProcessor2_0, SlicedAttnProcessor, XFormersAttnProcessor)
+
+
+@dataclass
+class AttentionControl:
+    """The shared state of an installed UNet: who acts, and which step it is.
+
+    Attributes:
+        controllers: in the order in which their stages run.
+        block_elements: the most elements of an explicit attention map that exist at one time.
+        layers: the layers under control, by name, in the order in which the UNet runs them.
+        step: the current step; set by `begin`.
+        fired: names of the layers whose processor ran in this step.
+    """
+
+    controllers: tuple[Controller, ...]
+    block_elements: int = 2**26
+    layers: dict[str, Layer] = field(default_factory=dict)
+    step: Step | None = None
+    fired: set[str] = field(default_factory=set)
+
+    def begin(self, step: Step) -> None:
+        """Say what the next evaluation of the UNet is; tells the controllers."""
+        self.step = step
+        self.fired.clear()
+        for controller in self.controllers:
+            controller.on_step_begin(step)
+
+    def context(self, layer: Layer, batch_size: int, positions: int) -> AttentionContext:
+        """Return the context of a call in the current step.
+
+        Raises:
+            AttentionError: the UNet was called outside a step, or with another batch or size than announced.
+        """
+        if self.step is None:
+            raise AttentionError("the UNet was called before a step began; call AttentionControl.begin first")
+        if batch_size != self.step.layout.batch_size:
+            raise AttentionError(
+                f"the UNet was called with a batch of {batch_size}, but {self.step.layout.batch_size} were announced "
+                f"({' + '.join(self.step.layout.branches)}, {self.step.layout.frames} frames each)"
+            )
+        height, width = layer.grid(self.step.latent_grid)
+        if positions != height * width:
+            raise AttentionError(
+                f"{layer.name} was given {positions} positions, but latents of {self.step.latent_grid} make it "
+                f"{height} x {width}; announce the size of the latents that the UNet is called with"
+            )
+        self.fired.add(layer.name)
+        return AttentionContext(layer, self.step, self.step.layout)
+
+    def end(self, latents: torch.Tensor) -> torch.Tensor:
+        """Close the step: let the controllers change the latents it arrived at, (frame, channel, height, width)."""
+        if self.step is None:
+            raise AttentionError("no step to end; call AttentionControl.begin first")
+        for controller in self.controllers:
+            latents = controller.on_step_end(self.step, latents)
+        return latents
+
+    def check_fired(self) -> None:
+        """Check that every layer under control took part in the step.
+
+        Raises:
+            AttentionError: some layer's processor did not run, so it was not under control.
+        """
+        silent = sorted(set(self.layers) - self.fired)
+        if silent or not self.fired:
+            raise AttentionError(
+                f"{len(silent) or 'all'} attention layer(s) ran without faircut's processor, the first is "
+                f"{silent[0] if silent else 'unknown'}; something replaced the processors during the run "
+                "(another pipeline on the same UNet, torch.compile); give the editor a UNet of its own"
+            )
+
+
+class StagedAttnProcessor:
+    """Attention of one layer with stages at which controllers attach.
+
+    Without an active controller it computes exactly what diffusers' ``AttnProcessor2_0`` computes.
+    """
+
+    def __init__(self, layer: Layer, control: AttentionControl) -> None:
+        self.layer = layer
+        self.control = control
+
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: torch.Tensor,
+        encoder_hidden_states: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        temb: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Run the layer; arguments and result as diffusers' processors have them, (batch, position, channel)."""
+        context = self.control.context(self.layer, *hidden_states.shape[:2])
+        active = [c for c in self.control.controllers if c.applies(context)]
+
+        residual = hidden_states
+        if attn.group_norm is not None:
+            hidden_states = attn.group_norm(hidden_states.transpose(1, 2)).transpose(1, 2)
+        text = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        if encoder_hidden_states is not None and attn.norm_cross:
+            text = attn.norm_encoder_hidden_states(encoder_hidden_states)
+        qkv = QKV(*(_split_heads(x, attn.heads) for x in (attn.to_q(hidden_states), attn.to_k(text), attn.to_v(text))))
+        if attn.norm_q is not None:
+            qkv = qkv._replace(query=attn.norm_q(qkv.query), key=attn.norm_k(qkv.key))
+        if attention_mask is not None:
+            attention_mask = attn.prepare_attention_mask(attention_mask, text.shape[1], hidden_states.shape[0])
+            attention_mask = attention_mask.unflatten(0, (hidden_states.shape[0], attn.heads))
+
+        for controller in active:
+            context, qkv = controller.on_qkv(context, qkv)
+        output = self._attend(context, qkv, attention_mask, active)
+        for controller in reversed(active):
+            context, output = controller.on_output(context, output)
+
+        output = output.transpose(1, 2).flatten(2).to(qkv.query.dtype)
+        output = attn.to_out[1](attn.to_out[0](output))
+        if attn.residual_connection:
+            output = output + residual
+        return output / attn.rescale_output_factor if attn.rescale_output_factor != 1.0 else output
+
+    def _attend(
+        self, context: AttentionContext, qkv: QKV, mask: torch.Tensor | None, active: Sequence[Controller]
+    ) -> torch.Tensor:
+        """Attend; explicitly where a controller asks to see scores or probabilities, fused everywhere else."""
+        watchers = [c for c in active if c.overrides("on_scores") or c.overrides("on_probs")]
+        watched = {branch: [c for c in watchers if c.acts_on(branch)] for branch in context.layout.branches}
+        if not any(watched.values()):
+            return F.scaled_dot_product_attention(*qkv, attn_mask=mask)
+        outputs = []
+        for branch, controllers in watched.items():
+            part = context.layout.slice(branch)
+            branch_qkv = QKV(*(x[part] for x in qkv))
+            branch_mask = None if mask is None else mask[part]
+            if controllers:
+                outputs.append(self._attend_explicitly(context, branch_qkv, branch_mask, controllers))
+            else:
+                outputs.append(F.scaled_dot_product_attention(*branch_qkv, attn_mask=branch_mask))
+        return torch.cat(outputs)
+
+    def _attend_explicitly(
+        self, context: AttentionContext, qkv: QKV, mask: torch.Tensor | None, controllers: Sequence[Controller]
+    ) -> torch.Tensor:
+        """Attend with whole rows of the map in view, a block of queries at a time."""
+        frames, heads, queries, dim = qkv.query.shape
+        rows = max(1, self.control.block_elements // (frames * heads * qkv.key.shape[2]))
+        # Half precision overflows here in Stable Diffusion 2.x, whose own configuration asks for float32.
+        query, key_t = qkv.query.float() * dim**-0.5, qkv.key.float().transpose(-1, -2)
+        blocks = []
+        for start in range(0, queries, rows):
+            block = slice(start, min(start + rows, queries))
+            scores = query[:, :, block] @ key_t
+            if mask is not None:
+                scores = scores + (mask if mask.shape[2] == 1 else mask[:, :, block])
+            for controller in controllers:
+                scores = controller.on_scores(context, scores, block)
+            probs = scores.softmax(dim=-1)
+            for controller in controllers:
+                probs = controller.on_probs(context, probs, block)
+            blocks.append(probs.to(qkv.value.dtype) @ qkv.value)
+        return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=2)
+
+
+def _split_heads(x: torch.Tensor, heads: int) -> torch.Tensor:
+    """(batch, position, channel) -> (batch, head, position, dim)."""
+    return x.unflatten(2, (heads, -1)).transpose(1, 2)
+
+
+def layers_of(unet: nn.Module) -> dict[str, Layer]:
+    """Describe every attention layer of a diffusers UNet.
+
+    Args:
+        unet: a ``UNet2DConditionModel``.
+
+    Returns:
+        Layers by processor name, in the order in which the UNet runs them.
+
+    Raises:
+        AttentionError: the UNet has no cross-attention layers, or one whose processor holds state of its own.
+    """
+    modules = dict(unet.named_modules())
+    deepest = len(unet.down_blocks) - 1
+    layers: dict[str, Layer] = {}
+    for name, processor in unet.attn_processors.items():
+        attn = modules[name.removesuffix(".processor")]
+        if not isinstance(processor, (*_STATELESS, StagedAttnProcessor)):
+            raise AttentionError(
+                f"the processor of {name} is a {type(processor).__name__}, which holds weights or state that would be "
+                "lost; unload it first (for an IP-Adapter: editor.unload_ip_adapter())"
+            )
+        kind = "cross" if attn.is_cross_attention else "self"
+        place, _, rest = name.partition("_")
+        block = int(rest.split(".")[1]) if place != "mid" else 0
+        depth = {"down": block, "mid": deepest, "up": deepest - block}[place]
+        layers[name] = Layer(name, kind, place, attn.to_q.out_features, attn.heads, depth)
+    if not any(layer.kind == "cross" for layer in layers.values()):
+        raise AttentionError("this UNet has no cross-attention, so no text can steer it; use a text-to-image UNet")
+    # attn_processors lists down, up, mid; the UNet runs down, mid, up.
+    order = {"down": 0, "mid": 1, "up": 2}
+    return dict(sorted(layers.items(), key=lambda item: order[item[1].place]))
+
+
+@contextmanager
+def install(
+    unet: nn.Module,
+    controllers: Sequence[Controller],
+    *,
+    frames: int,
+    clip_norm: bool = True,
+    block_elements: int = 2**26,
+) -> Iterator[AttentionControl]:
+    """Put a UNet's attention under control, and restore whatever was there afterwards, also after an exception.
+
+    Args:
+        unet: a ``UNet2DConditionModel``.
+        controllers: in the order in which their stages run (`on_output` runs in reverse).
+        frames: frames of the clip; batches hold whole clips.
+        clip_norm: take the statistics of group norms over all frames of a clip together.
+        block_elements: the most elements of an explicit attention map that exist at one time.
+
+    Yields:
+        The control, whose `begin` must be called before every evaluation of the UNet.
+
+    Raises:
+        AttentionError: the UNet's attention cannot be replaced without losing something.
+    """
+    layers = layers_of(unet)
+    control = AttentionControl(tuple(controllers), block_elements, layers)
+    before: dict[str, Any] = dict(unet.attn_processors)
+    with ExitStack() as stack:
+        if clip_norm and frames > 1:
+            stack.enter_context(clip_norms(unet, frames))
+        # set_attn_processor empties the dict it is given.
+        stack.callback(lambda: unet.set_attn_processor(dict(before)))
+        unet.set_attn_processor({name: StagedAttnProcessor(layer, control) for name, layer in layers.items()})
+        yield control

@@ -1,0 +1,246 @@
+"""The source's attention, as its queries and keys: recorded while inverting, or computed again when it is needed.
+
+A map of attention needs only its queries and keys, so no map is ever kept. `RecordedSource` reads what a `Recorder` kept
+during inversion, in memory or on disk. `LiveSource` runs the source once more, one step at a time, from the latents of
+the inversion. It is a pass of its own just before the edit's, not one more branch of the edit's batch: the blend mask of
+a step's first layers is made of cross-attention from its last ones.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from faircut.attention.context import AttentionContext, Layer, Step
+from faircut.attention.controller import QKV, Controller, Where
+from faircut.errors import AttentionError
+from faircut.files import atomic_path
+
+__all__ = ["FUSED_SCALE", "AttentionStore", "DiskStore", "LiveSource", "MemoryStore", "RecordedSource", "Recorder"]
+
+# Attention is kept for the layers whose grid is at most half the latent grid: 32x32, 16x16 and 8x8 at 512 px.
+FUSED_SCALE = 0.5
+
+
+class SourceComplete(Exception):
+    """Every layer of interest has run: the rest of the UNet need not."""
+
+
+class AttentionStore(Protocol):
+    """Where queries and keys are kept, by step and layer."""
+
+    def put(self, index: int, layer: str, query: torch.Tensor, key: torch.Tensor) -> None:
+        """Keep one layer's queries and keys of one step."""
+
+    def get(self, index: int, layer: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what was kept."""
+
+    def close_step(self, index: int) -> None:
+        """Learn that a step is complete."""
+
+    def entries(self) -> dict[int, list[str]]:
+        """Return the names of the layers kept, by step."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes kept."""
+
+
+class MemoryStore:
+    """Keeps queries and keys in memory.
+
+    Args:
+        device: where; None leaves them on the device they come from.
+    """
+
+    def __init__(self, device: torch.device | str | None = None) -> None:
+        self.device = device
+        self._kept: dict[tuple[int, str], tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def put(self, index: int, layer: str, query: torch.Tensor, key: torch.Tensor) -> None:
+        """Keep copies, so that no larger tensor stays alive behind a view."""
+        self._kept[index, layer] = tuple(
+            x.detach().to(self.device or x.device, copy=True, memory_format=torch.contiguous_format)
+            for x in (query, key)
+        )
+
+    def get(self, index: int, layer: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return (query, key).
+
+        Raises:
+            AttentionError: nothing was kept for this step and layer.
+        """
+        if (index, layer) not in self._kept:
+            raise AttentionError(f"no source attention was kept for step {index} of {layer}; invert the clip again")
+        return self._kept[index, layer]
+
+    def close_step(self, index: int) -> None:
+        """Do nothing: memory is always up to date."""
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._kept.clear()
+
+    def entries(self) -> dict[int, list[str]]:
+        """Return the names of the layers kept, by step."""
+        kept: dict[int, list[str]] = {}
+        for index, layer in self._kept:
+            kept.setdefault(index, []).append(layer)
+        return kept
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes kept."""
+        return sum(x.nbytes for pair in self._kept.values() for x in pair)
+
+
+class DiskStore:
+    """Keeps queries and keys in a folder, one safetensors file a step.
+
+    Args:
+        folder: an existing folder; files are named ``step_0000.safetensors`` and so on.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+        self._pending: dict[str, torch.Tensor] = {}
+
+    def _path(self, index: int) -> Path:
+        return self.folder / f"step_{index:04d}.safetensors"
+
+    def put(self, index: int, layer: str, query: torch.Tensor, key: torch.Tensor) -> None:
+        """Hold one layer's queries and keys until the step is complete."""
+        self._pending[f"{layer}.query"] = query.detach().to("cpu", copy=True).contiguous()
+        self._pending[f"{layer}.key"] = key.detach().to("cpu", copy=True).contiguous()
+
+    def close_step(self, index: int) -> None:
+        """Write the step's file, whole or not at all."""
+        if self._pending:
+            with atomic_path(self._path(index)) as path:
+                save_file(self._pending, path)
+            self._pending = {}
+
+    def get(self, index: int, layer: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Read one layer of one step.
+
+        Raises:
+            AttentionError: the step's file is missing.
+        """
+        if not self._path(index).is_file():
+            raise AttentionError(f"no source attention in {self._path(index)}; invert the clip again")
+        with safe_open(self._path(index), framework="pt") as file:
+            return file.get_tensor(f"{layer}.query"), file.get_tensor(f"{layer}.key")
+
+    def entries(self) -> dict[int, list[str]]:
+        """Return the names of the layers kept, by step."""
+        kept = {}
+        for path in sorted(self.folder.glob("step_*.safetensors")):
+            with safe_open(path, framework="pt") as file:
+                names = [name.removesuffix(".query") for name in file.keys() if name.endswith(".query")]  # noqa: SIM118
+            kept[int(path.stem.removeprefix("step_"))] = names
+        return kept
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes on disk."""
+        return sum(path.stat().st_size for path in self.folder.glob("step_*.safetensors"))
+
+
+class Recorder(Controller):
+    """Keeps the queries and keys of the source branch.
+
+    Of cross-attention it keeps the keys of one frame: the text is the same for all of them.
+
+    Args:
+        store: where to.
+        last: name of the layer after which nothing of interest runs; the UNet is left there. None runs all of it.
+    """
+
+    branches = ("source",)
+
+    def __init__(self, store: AttentionStore, last: str | None = None) -> None:
+        self.store = store
+        self.last = last
+        self.where = Where(max_scale=FUSED_SCALE, phases=("invert", "denoise"))
+
+    def on_qkv(self, context: AttentionContext, qkv: QKV) -> tuple[AttentionContext, QKV]:
+        """Keep queries and keys as the layer computed them, before other frames join in."""
+        part = context.layout.slice("source")
+        key = qkv.key[part]
+        self.store.put(context.step.index, context.layer.name, qkv.query[part], key[:1] if _is_cross(context) else key)
+        if context.layer.name == self.last:
+            raise SourceComplete
+        return context, qkv
+
+    def on_step_end(self, step: Step, latents: torch.Tensor) -> torch.Tensor:
+        """Close the step in the store."""
+        self.store.close_step(step.index)
+        return latents
+
+
+class RecordedSource:
+    """The source's attention from a store.
+
+    Args:
+        store: what a `Recorder` filled during inversion.
+        device: where the attention is to be used.
+    """
+
+    def __init__(self, store: AttentionStore, device: torch.device) -> None:
+        self.store = store
+        self.device = device
+        self._probs: dict[str, torch.Tensor] = {}
+        self._index: int | None = None
+
+    def advance(self, index: int) -> None:
+        """Make ready for step ``index``."""
+        if index != self._index:
+            self._index = index
+            self._probs.clear()
+
+    def query_key(self, layer: Layer) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the source's (query, key) of a layer in the current step, (frame, head, position, dim) each."""
+        query, key = self.store.get(self._index, layer.name)
+        return query.to(self.device), key.to(self.device)
+
+    def probs(self, layer: Layer) -> torch.Tensor:
+        """Return the source's cross-attention of a layer in the current step, (frame, head, query, token), float32."""
+        if layer.name not in self._probs:
+            query, key = self.query_key(layer)
+            scores = query.float() @ key.float().transpose(-1, -2) * query.shape[-1] ** -0.5
+            self._probs[layer.name] = scores.softmax(dim=-1)
+        return self._probs[layer.name]
+
+
+class LiveSource(RecordedSource):
+    """The source's attention computed again, a step at a time, from the latents of the inversion.
+
+    Args:
+        run: ``k -> None`` evaluates the UNet on the source's latents at step k with `recorder` installed.
+        device: where the attention is to be used.
+    """
+
+    def __init__(self, run: Callable[[int], None], device: torch.device, last: str | None = None) -> None:
+        self._memory = MemoryStore()
+        super().__init__(self._memory, device)
+        self.recorder = Recorder(self._memory, last)
+        self._run = run
+
+    def advance(self, index: int) -> None:
+        """Run the source at step ``index``, unless it is there already."""
+        if index == self._index:
+            return
+        self._memory.clear()
+        super().advance(index)
+        with contextlib.suppress(SourceComplete):
+            self._run(index)
+
+
+def _is_cross(context: AttentionContext) -> bool:
+    return context.layer.kind == "cross"

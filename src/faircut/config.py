@@ -1,0 +1,129 @@
+"""Choices, one frozen dataclass each; the same object feeds Python, the command line, YAML files and the report."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from faircut.errors import ConfigError, choices
+
+__all__ = ["SpatialTemporal", "Supplier", "from_dict", "to_dict"]
+
+Supplier = Literal["auto", "live", "memory", "disk"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class SpatialTemporal:
+    """How the frames of a clip see each other, in inversion and in editing alike (FateZero, section 3.4).
+
+    Attributes:
+        frames: whose keys and values a query sees, concatenated: relative indices (0 the frame itself, -1 the one before;
+            clamped to the clip), ``"first"``, ``"middle"`` or ``"last"``. The paper has (0, "middle"), the published
+            style and attribute configurations have ("middle",).
+        least_channels: self-attention layers narrower than this attend within their own frame; 0 is none.
+        clip_norm: group norms of residual blocks take their statistics over the whole clip.
+    """
+
+    frames: tuple[int | str, ...] = (0, "middle")
+    least_channels: int = 0
+    clip_norm: bool = True
+
+    def __post_init__(self) -> None:
+        if isinstance(self.frames, (str, int)):
+            object.__setattr__(self, "frames", (self.frames,))
+        object.__setattr__(self, "frames", tuple(self.frames))
+        if not self.frames:
+            raise ConfigError("no frames to attend to were given; give at least one, such as (0,) for the frame itself")
+        for frame in self.frames:
+            if isinstance(frame, str) and frame not in ("first", "middle", "last"):
+                raise ConfigError(
+                    f"no frame {frame!r} to attend to: {choices(frame, ('first', 'middle', 'last'))}, "
+                    "or an integer relative to the frame itself"
+                )
+
+
+def to_dict(value: Any) -> Any:
+    """Turn a dataclass, however nested, into what JSON and YAML can hold."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_dict(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(k): to_dict(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_dict(v) for v in value]
+    return value
+
+
+def from_dict(cls: type[T], data: Mapping[str, Any], where: str = "") -> T:
+    """Build a dataclass from what a YAML file holds.
+
+    Args:
+        cls: the dataclass.
+        data: its fields by name; missing ones take their defaults.
+        where: what to call it in messages.
+
+    Raises:
+        ConfigError: a key that the dataclass does not have, or a value of another type.
+    """
+    where = where or cls.__name__
+    if not isinstance(data, Mapping):
+        raise ConfigError(
+            f"{where} is {data!r}; give a mapping of {', '.join(f.name for f in dataclasses.fields(cls))}"
+        )
+    hints = typing.get_type_hints(cls)
+    names = [f.name for f in dataclasses.fields(cls) if f.init]
+    values = {}
+    for key, value in data.items():
+        if key not in names:
+            raise ConfigError(f"{where} has no setting {key!r}: {choices(str(key), names)}")
+        values[key] = _convert(hints[key], value, f"{where}.{key}")
+    return cls(**values)
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    """Check a value against a type hint; lists become tuples, mappings become dataclasses."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return value
+    if origin in (typing.Union, types.UnionType):
+        for option in args:
+            try:
+                return _convert(option, value, where)
+            except ConfigError:
+                continue
+    elif origin is Literal:
+        if value in args:
+            return value
+        raise ConfigError(f"{where} is {value!r}: {choices(str(value), map(str, args))}")
+    elif dataclasses.is_dataclass(hint):
+        if isinstance(value, hint):
+            return value
+        if isinstance(value, Mapping):
+            return from_dict(hint, value, where)
+    elif origin is tuple and isinstance(value, (list, tuple)):
+        if args and args[-1] is not Ellipsis:
+            if len(args) == len(value):
+                return tuple(_convert(a, v, where) for a, v in zip(args, value, strict=True))
+        else:
+            return tuple(_convert(args[0], v, where) for v in value) if args else tuple(value)
+    elif origin in (dict, Mapping) or (isinstance(origin, type) and issubclass(origin, Mapping)):
+        if isinstance(value, Mapping):
+            return {str(k): _convert(args[1], v, f"{where}.{k}") for k, v in value.items()}
+    elif hint is float:
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return float(value)
+    elif hint is int:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+    elif hint is type(None):
+        if value is None:
+            return None
+    elif isinstance(hint, type) and isinstance(value, hint):
+        return value
+    name = getattr(hint, "__name__", None) if origin is None else None
+    raise ConfigError(f"{where} is {value!r}; give a {name or str(hint).replace('typing.', '')}")

@@ -1,0 +1,1 @@
+"""Controllers: what methods attach to attention."""

@@ -1,0 +1,67 @@
+"""Latent blending: outside the region, the latents of the edit are those of the source (Prompt-to-Prompt, FateZero)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from faircut.attention.context import AttentionContext, Step
+from faircut.attention.controller import Controller, Where
+from faircut.attention.masks import blend_mask, token_map
+from faircut.controllers.regions import BlendRegion
+
+__all__ = ["LatentBlend"]
+
+
+class LatentBlend(Controller):
+    """After each step, puts the source's latents of the same noise level back outside the region.
+
+    The region is the union of two masks: the blend words' in the source prompt, and those in the target prompt, whose
+    attention is averaged over the steps so far. (The reference blends with latents one level noisier than the edit's.)
+
+    Args:
+        region: the source's region.
+        tokens: the blend words' tokens in the target prompt.
+        trajectory: the latents of the inversion, the clip first: N + 1 of (frame, channel, height, width).
+        steps: the denoising steps in which it acts.
+    """
+
+    def __init__(
+        self, region: BlendRegion, tokens: Sequence[int], trajectory: Sequence[torch.Tensor], steps: range
+    ) -> None:
+        self.where = Where(kind="cross")
+        self.region, self.tokens = region, tokens
+        self.trajectory, self.steps = trajectory, steps
+        self._names = {layer.name for layer in region.layers}
+        self._blocks: dict[str, list[torch.Tensor]] = {}
+        self._sum: torch.Tensor | None = None
+
+    def applies(self, context: AttentionContext) -> bool:
+        """Watch the layers that masks are made of, from the first step to the last that is blended."""
+        return context.step.index < self.steps.stop and context.layer.name in self._names and super().applies(context)
+
+    def uses_source(self, index: int) -> bool:
+        """Whether the step is blended."""
+        return index in self.steps
+
+    def on_step_begin(self, step: Step) -> None:
+        """Forget the last step's attention."""
+        self._blocks.clear()
+
+    def on_probs(self, context: AttentionContext, probs: torch.Tensor, queries: slice) -> torch.Tensor:
+        """Note what the target's blend words attend to, before anything is fused into it."""
+        self._blocks.setdefault(context.layer.name, []).append(probs)
+        return probs
+
+    def on_step_end(self, step: Step, latents: torch.Tensor) -> torch.Tensor:
+        """Blend, if it is one of the steps."""
+        if self._blocks:
+            maps = token_map((torch.cat(b, dim=2) for b in self._blocks.values()), self.tokens, self.region.grid)
+            self._sum = maps if self._sum is None else self._sum + maps
+        if step.index not in self.steps or self._sum is None:
+            return latents
+        grid = step.latent_grid
+        mask = self.region.mask(grid) | blend_mask(self._sum, grid, self.region.threshold)
+        source = self.trajectory[step.count - 1 - step.index].to(latents)
+        return torch.where(mask[:, None], latents, source)

@@ -1,0 +1,565 @@
+"""VideoEditor: invert a clip once, edit it many times, with any Stable Diffusion 1.x or 2.x checkpoint."""
+
+from __future__ import annotations
+
+import json
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from diffusers.loaders import FromSingleFileMixin, StableDiffusionLoraLoaderMixin, TextualInversionLoaderMixin
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline, StableDiffusionMixin
+
+from faircut import latents as vae_io
+from faircut.attention.context import BatchLayout, Layer, Step
+from faircut.attention.controller import Controller
+from faircut.attention.processor import AttentionControl, install, layers_of
+from faircut.attention.source import FUSED_SCALE, DiskStore, LiveSource, RecordedSource, Recorder
+from faircut.config import SpatialTemporal, Supplier, to_dict
+from faircut.controllers.spatial_temporal import SpatialTemporalAttention
+from faircut.errors import ConfigError, ModelError, ReconstructionWarning, VideoError
+from faircut.inversion import Inversion, content_key, fingerprint, memory_store
+from faircut.memory import budget_for_recording, explain_out_of_memory, recorded_bytes
+from faircut.methods.base import EditTask, Method
+from faircut.prompts import Prompt, encode
+from faircut.sampling import Schedule, classifier_free_guidance, ddim_denoise, ddim_invert, to_eps
+from faircut.video import Video
+
+__all__ = ["EditResult", "VideoEditor"]
+
+POCKET = "pocket"
+# Below this many dB against the VAE's own round trip an inversion has lost the clip, and edits will not keep it.
+RECONSTRUCTION_FLOOR = 25.0
+
+StepEnd = Callable[[Any, int, int, dict[str, torch.Tensor]], dict[str, torch.Tensor] | None]
+
+
+@dataclass(frozen=True)
+class EditResult:
+    """What an edit gives back.
+
+    Attributes:
+        video: the edited clip, or None for ``output_type="latent"``.
+        latents: its latents, (frame, channel, height, width).
+        report: settings, timings in seconds and qualities, ready for JSON.
+    """
+
+    video: Video | None
+    latents: torch.Tensor
+    report: dict[str, Any] = field(default_factory=dict)
+
+
+class VideoEditor(
+    DiffusionPipeline,
+    StableDiffusionMixin,
+    TextualInversionLoaderMixin,
+    StableDiffusionLoraLoaderMixin,
+    FromSingleFileMixin,
+):
+    """Edits videos by text with a text-to-image model and no training.
+
+    A diffusers pipeline: devices, dtypes, offloading, LoRA and textual inversion work as they do there.
+
+    Args:
+        vae: an ``AutoencoderKL``.
+        text_encoder: a ``CLIPTextModel``.
+        tokenizer: a fast ``CLIPTokenizer``.
+        unet: a ``UNet2DConditionModel`` with cross-attention.
+        scheduler: any scheduler of Stable Diffusion; its noise schedule is used, its sampler is not.
+        safety_checker: accepted so that folders which name one load; not used.
+        feature_extractor: likewise.
+        image_encoder: likewise.
+    """
+
+    model_cpu_offload_seq = "text_encoder->unet->vae"
+    _optional_components = ["safety_checker", "feature_extractor", "image_encoder"]  # noqa: RUF012
+    _callback_tensor_inputs = ["latents"]  # noqa: RUF012
+
+    def __init__(
+        self,
+        vae: Any,
+        text_encoder: Any,
+        tokenizer: Any,
+        unet: Any,
+        scheduler: Any,
+        safety_checker: Any = None,
+        feature_extractor: Any = None,
+        image_encoder: Any = None,
+    ) -> None:
+        super().__init__()
+        self.register_modules(
+            vae=vae,
+            text_encoder=text_encoder,
+            tokenizer=tokenizer,
+            unet=unet,
+            scheduler=scheduler,
+            safety_checker=safety_checker,
+            feature_extractor=feature_extractor,
+            image_encoder=image_encoder,
+        )
+
+    @classmethod
+    def from_pretrained(cls, model: str | Path = POCKET, **kwargs: Any) -> VideoEditor:
+        """Load a checkpoint.
+
+        Args:
+            model: ``"pocket"`` for the model that ships with faircut, a folder in diffusers' layout, or a name on the hub.
+            kwargs: as ``DiffusionPipeline.from_pretrained`` takes them (``dtype``, ``variant``, ``revision``, ...).
+
+        Raises:
+            ModelError: there is no Stable Diffusion checkpoint at that place.
+        """
+        path = _pocket_folder() if str(model) == POCKET else Path(model)
+        if path.exists() or str(model).startswith((".", "/", "~")):
+            _check_folder(path)
+            model = str(path)
+        kwargs = {"safety_checker": None, "feature_extractor": None, **kwargs}
+        if str(path) == str(_pocket_folder()):
+            # Its weights are stored in half precision for size; half precision is slow or wrong on a CPU.
+            kwargs.setdefault("dtype", torch.float32)
+        try:
+            return super().from_pretrained(str(model), **kwargs)
+        except (OSError, ValueError, AttributeError, TypeError) as error:
+            first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise ModelError(
+                f"cannot load {str(model)!r} as a Stable Diffusion checkpoint: {first}; give 'pocket', a folder with "
+                "model_index.json, or a name on the hub"
+            ) from error
+
+    # What the pieces are ------------------------------------------------------------------------------------------
+
+    @property
+    def layers(self) -> dict[str, Layer]:
+        """The UNet's attention layers by name, in the order in which they run."""
+        return layers_of(self.unet)
+
+    @property
+    def fingerprint(self) -> str:
+        """Identifies the weights, adapters included."""
+        return fingerprint(self.unet, self.vae, self.text_encoder)
+
+    def tokenize(self, text: str) -> Prompt:
+        """Tokenise a prompt.
+
+        Raises:
+            PromptError: it is too long for the model.
+        """
+        return Prompt.of(self.maybe_convert_prompt(text, self.tokenizer), self.tokenizer)
+
+    def _embed(self, prompt: Prompt) -> torch.Tensor:
+        """Encode a prompt, (1, token, channel), in the UNet's dtype."""
+        return encode(prompt, self.text_encoder, self._execution_device).to(self._execution_device, self.unet.dtype)
+
+    # Inversion ----------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def invert(
+        self,
+        video: Video | torch.Tensor,
+        source_prompt: str,
+        *,
+        num_inference_steps: int = 50,
+        temporal: SpatialTemporal | None = None,
+        supplier: Supplier = "auto",
+        memory_budget: int | None = None,
+        attention_folder: str | Path | None = None,
+        cache: str | Path | None = None,
+        generator: torch.Generator | None = None,
+        callback_on_step_end: StepEnd | None = None,
+    ) -> Inversion:
+        """Bring a clip to noise by DDIM under its own prompt, without guidance.
+
+        Args:
+            video: a clip; or its frames, (frame, 3, height, width), RGB in [-1, 1]; or its scaled latents,
+                (frame, latent channel, height, width).
+            source_prompt: what is in the clip.
+            num_inference_steps: N.
+            temporal: how the frames see each other; by default each sees itself and the middle one.
+            supplier: where edits get the source's attention from. ``"live"`` computes it again, ``"memory"`` and ``"disk"``
+                record it now; ``"auto"`` records in memory if it fits ``memory_budget`` and is live otherwise.
+            memory_budget: bytes that recorded attention may take in ``"auto"``; by default an eighth of the free memory.
+            attention_folder: for ``"disk"``: an existing folder for the recorded attention.
+            cache: a folder of earlier inversions, by content; the clip is not inverted again if it is there.
+            generator: draws the clip's latents from the VAE's posterior; without one its mean is taken.
+            callback_on_step_end: as in diffusers: ``(editor, step, timestep, {"latents": ...})``.
+
+        Raises:
+            ConfigError, ModelError, PromptError, VideoError: the input cannot be used.
+            NumericalError: latents are no longer finite.
+            OutOfMemoryError: memory ran out; says what would fit.
+        """
+        schedule = Schedule.of(self.scheduler.config, num_inference_steps)
+        temporal = temporal or SpatialTemporal()
+        prompt = self.tokenize(source_prompt)
+        clip = video.frames if isinstance(video, Video) else video
+        if clip.ndim != 4 or clip.shape[1] not in (3, self.unet.config.in_channels) or not len(clip):
+            raise VideoError(
+                f"a clip of shape {tuple(clip.shape)} was given; give frames (frame, 3, height, width) in [-1, 1] or "
+                f"latents (frame, {self.unet.config.in_channels}, height, width)"
+            )
+        supplier = self._choose_supplier(supplier, clip, num_inference_steps, memory_budget)
+        cached = None
+        if cache is not None and generator is None:
+            key = content_key(
+                clip, model=self.fingerprint, prompt=source_prompt, steps=num_inference_steps, temporal=temporal,
+                recorded=supplier != "live", dtype=str(self.unet.dtype),
+            )  # fmt: skip
+            cached = Path(cache) / key
+            if (cached / "inversion.json").is_file():
+                return Inversion.load(cached)
+        store = None
+        if supplier == "memory":
+            store = memory_store()
+        elif supplier == "disk":
+            if attention_folder is None or not Path(attention_folder).is_dir():
+                raise ConfigError(
+                    f"supplier 'disk' needs an existing attention_folder, but {attention_folder!r} was given; make one"
+                )
+            store = DiskStore(Path(attention_folder))
+
+        with self._guarded(len(clip), clip.shape[-2:]):
+            z_0, size, frames = self._to_latents(clip, generator)
+            recorder = [Recorder(store)] if store is not None else []
+            with (
+                self._controlled([*recorder], temporal, len(z_0)) as control,
+                self.progress_bar(total=len(schedule)) as bar,
+            ):
+                run = _Run(self, control, schedule, z_0)
+                embedding = self._embed(prompt)
+
+                def eps(z: torch.Tensor, k: int) -> torch.Tensor:
+                    (noise,) = run("invert", k, {"source": (z, embedding)})
+                    control.end(z)
+                    self._after_step(callback_on_step_end, len(schedule) - 1 - k, schedule.timesteps[k], z)
+                    bar.update()
+                    return noise
+
+                trajectory = ddim_invert(eps, z_0, schedule)
+        self.maybe_free_model_hooks()
+        inversion = Inversion(
+            latents=torch.stack(trajectory),
+            source_prompt=source_prompt,
+            num_inference_steps=num_inference_steps,
+            temporal=temporal,
+            size=size,
+            model=self.fingerprint,
+            frames=frames,
+            attention=store,
+        )
+        if cached is not None:
+            inversion.save(cached)
+        return inversion
+
+    @torch.no_grad()
+    def reconstruct(
+        self, inversion: Inversion, *, callback_on_step_end: StepEnd | None = None
+    ) -> tuple[torch.Tensor, Inversion]:
+        """Denoise an inversion with its own prompt and no guidance, and measure what is lost.
+
+        Args:
+            inversion: what `invert` returned.
+            callback_on_step_end: as in `invert`.
+
+        Returns:
+            The latents, (frame, channel, height, width), and the inversion with its ``reconstruction_psnr`` noted: dB
+            between the VAE's round trip of the clip and of the reconstruction, pictures in [0, 1].
+
+        Warns:
+            ReconstructionWarning: the quality is under 25 dB.
+        """
+        self._check_model(inversion)
+        schedule = Schedule.of(self.scheduler.config, inversion.num_inference_steps)
+        latents = inversion.latents.to(self._execution_device, self.unet.dtype)
+        with (
+            self._guarded(inversion.num_frames, inversion.size),
+            self._controlled([], inversion.temporal, inversion.num_frames) as control,
+            self.progress_bar(total=len(schedule)) as bar,
+        ):
+            run = _Run(self, control, schedule, latents[0])
+            embedding = self._embed(self.tokenize(inversion.source_prompt))
+
+            def step_end(k: int, z: torch.Tensor) -> torch.Tensor:
+                z = self._after_step(callback_on_step_end, k, schedule.timesteps[k], z)
+                bar.update()
+                return z
+
+            def eps(z: torch.Tensor, k: int) -> torch.Tensor:
+                return run("denoise", k, {"source": (z, embedding)})[0]
+
+            back = ddim_denoise(eps, latents[-1], schedule, step_end)
+            pictures = [self._decode(z, inversion.size) for z in (latents[0], back)]
+        self.maybe_free_model_hooks()
+        error = float(((pictures[0] - pictures[1]) / 2).square().mean())
+        psnr = min(100.0, -10.0 * torch.log10(torch.tensor(max(error, 1e-12))).item())
+        if psnr < RECONSTRUCTION_FLOOR:
+            warnings.warn(
+                f"the inversion gives the clip back at {psnr:.1f} dB only (under {RECONSTRUCTION_FLOOR:.0f}); the edit will "
+                "not keep it well: describe the clip better in the source prompt, or use more steps",
+                ReconstructionWarning,
+                stacklevel=2,
+            )
+        return back, inversion.with_reconstruction(psnr)
+
+    # Editing ------------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def edit(
+        self,
+        inversion: Inversion,
+        prompt: str,
+        method: Method | None = None,
+        *,
+        guidance_scale: float = 7.5,
+        negative_prompt: str = "",
+        output_type: Literal["video", "latent"] = "video",
+        source_video: Video | None = None,
+        generator: torch.Generator | None = None,
+        callback_on_step_end: StepEnd | None = None,
+    ) -> EditResult:
+        """Denoise an inversion under another prompt, with a method's controllers in the attention.
+
+        Args:
+            inversion: what `invert` returned.
+            prompt: what shall be in the clip.
+            method: an editing method, such as ``FateZero(blend_words=("jeep", "car"))``; None is DDIM alone.
+            guidance_scale: g of classifier-free guidance; 1 switches it off.
+            negative_prompt: what the unconditional branch is given.
+            output_type: ``"video"`` or ``"latent"``.
+            source_video: the clip that was inverted: its times, size and audio become the result's.
+            generator: for methods that draw noise; DDIM itself draws none.
+            callback_on_step_end: as in diffusers; what it returns as ``"latents"`` takes their place.
+
+        Raises:
+            ConfigError, ModelError, PromptError: the input cannot be used.
+            NumericalError: latents are no longer finite.
+            OutOfMemoryError: memory ran out; says what would fit.
+        """
+        if output_type not in ("video", "latent"):
+            raise ConfigError(f"output_type is {output_type!r}; give 'video' or 'latent'")
+        started = time.perf_counter()
+        self._check_model(inversion)
+        schedule = Schedule.of(self.scheduler.config, inversion.num_inference_steps)
+        source, target = self.tokenize(inversion.source_prompt), self.tokenize(prompt)
+        if method is not None:
+            method.check(source, target)
+        device = self._execution_device
+        latents = inversion.latents.to(device, self.unet.dtype)
+        guided = guidance_scale != 1.0
+
+        with self._guarded(inversion.num_frames, inversion.size):
+            run = _Run(self, None, schedule, latents[0])
+            attention = self._source_attention(inversion, run, latents, source)
+            task = EditTask(
+                source=source,
+                target=target,
+                steps=len(schedule),
+                trajectory=latents,
+                layers=tuple(self.layers.values()),
+                source_attention=attention,
+                generator=generator,
+            )
+            controllers = list(method.controllers(task)) if method is not None else []
+            recorder = [attention.recorder] if isinstance(attention, LiveSource) else []
+            embeddings = {"cond": self._embed(target)}
+            if guided:
+                embeddings = {"uncond": self._embed(self.tokenize(negative_prompt)), **embeddings}
+            with (
+                self._controlled([*recorder, *controllers], inversion.temporal, inversion.num_frames) as control,
+                self.progress_bar(total=len(schedule)) as bar,
+            ):
+                run.control = control
+
+                def eps(z: torch.Tensor, k: int) -> torch.Tensor:
+                    if any(controller.uses_source(k) for controller in controllers):
+                        attention.advance(k)
+                    noise = run("denoise", k, {branch: (z, embedding) for branch, embedding in embeddings.items()})
+                    return classifier_free_guidance(*noise, guidance_scale) if guided else noise[0]
+
+                def step_end(k: int, z: torch.Tensor) -> torch.Tensor:
+                    z = self._after_step(callback_on_step_end, k, schedule.timesteps[k], control.end(z))
+                    bar.update()
+                    return z
+
+                edited = ddim_denoise(eps, latents[-1], schedule, step_end)
+            denoised = time.perf_counter()
+            result = None
+            if output_type == "video":
+                result = _as_video(self._decode(edited, inversion.size), source_video)
+        self.maybe_free_model_hooks()
+        report = {
+            "source_prompt": inversion.source_prompt,
+            "prompt": prompt,
+            "negative_prompt": negative_prompt,
+            "method": None if method is None else {"name": method.name, **to_dict(method)},
+            "guidance_scale": guidance_scale,
+            "num_inference_steps": len(schedule),
+            "temporal": to_dict(inversion.temporal),
+            "supplier": "live" if inversion.attention is None else "recorded",
+            "stored_bytes": inversion.stored_bytes,
+            "reconstruction_psnr": inversion.reconstruction_psnr,
+            "model": inversion.model,
+            "seconds": {"denoise": denoised - started, "decode": time.perf_counter() - denoised},
+        }
+        return EditResult(result, edited, report)
+
+    # Parts --------------------------------------------------------------------------------------------------------
+
+    def _choose_supplier(
+        self, supplier: Supplier, clip: torch.Tensor, steps: int, memory_budget: int | None
+    ) -> Literal["live", "memory", "disk"]:
+        """Decide where the source's attention will come from."""
+        if supplier not in ("auto", "live", "memory", "disk"):
+            raise ConfigError(f"supplier is {supplier!r}; give 'auto', 'live', 'memory' or 'disk'")
+        if supplier != "auto":
+            return supplier
+        budget = budget_for_recording() if memory_budget is None else memory_budget
+        return "memory" if self.recorded_bytes(clip, steps) <= budget else "live"
+
+    def recorded_bytes(self, clip: torch.Tensor, num_inference_steps: int) -> int:
+        """Predict the bytes that recorded attention takes for a clip (frames or latents, 4 axes)."""
+        factor = 1 if clip.shape[1] == self.unet.config.in_channels else vae_io.vae_factor(self.vae)
+        grid = tuple(-(-side // factor) for side in clip.shape[-2:])
+        tokens = self.tokenizer.model_max_length
+        return recorded_bytes(
+            self.layers.values(), grid, len(clip), num_inference_steps, tokens, self.unet.dtype.itemsize
+        )
+
+    def _to_latents(
+        self, clip: torch.Tensor, generator: torch.Generator | None
+    ) -> tuple[torch.Tensor, tuple[int, int], torch.Tensor | None]:
+        """Return the clip's latents, its size in pixels and its frames as uint8."""
+        device, dtype = self._execution_device, self.unet.dtype
+        if clip.shape[1] == self.unet.config.in_channels:
+            factor = vae_io.vae_factor(self.vae)
+            return clip.to(device, dtype), (clip.shape[2] * factor, clip.shape[3] * factor), None
+        z_0 = vae_io.encode(clip, self.vae, device, generator=generator).to(dtype)
+        frames = ((clip + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).cpu()
+        return z_0, (clip.shape[2], clip.shape[3]), frames
+
+    def _decode(self, z: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        """Return the frames of latents, (frame, 3, height, width), RGB in [-1, 1]."""
+        return vae_io.decode(z, self.vae, self._execution_device, size)
+
+    def _source_attention(
+        self, inversion: Inversion, run: _Run, latents: torch.Tensor, source: Prompt
+    ) -> RecordedSource:
+        """Return the supplier of the source's attention."""
+        if inversion.attention is not None:
+            return RecordedSource(inversion.attention, self._execution_device)
+        embedding = self._embed(source)
+
+        def run_source(k: int) -> None:
+            # The attention that belongs to t_k was computed from the latent one level cleaner.
+            run("denoise", k, {"source": (latents[len(run.schedule) - 1 - k], embedding)})
+
+        last = [layer.name for layer in self.layers.values() if layer.scale <= FUSED_SCALE][-1]
+        return LiveSource(run_source, self._execution_device, last)
+
+    @contextmanager
+    def _controlled(
+        self, controllers: Sequence[Controller], temporal: SpatialTemporal, frames: int
+    ) -> Iterator[AttentionControl]:
+        """Install controllers, and after them what lets the frames see each other."""
+        attached = [*controllers, SpatialTemporalAttention(temporal, frames)]
+        with install(self.unet, attached, frames=frames, clip_norm=temporal.clip_norm) as control:
+            yield control
+
+    @contextmanager
+    def _guarded(self, frames: int, size: Sequence[int]) -> Iterator[None]:
+        """Turn running out of memory into an error that says what would fit."""
+        try:
+            yield
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            explain_out_of_memory(error, frames, size)
+            raise
+
+    def _check_model(self, inversion: Inversion) -> None:
+        """Check that an inversion belongs to this model."""
+        if inversion.model != self.fingerprint:
+            raise ModelError(
+                f"this inversion was made with another model ({inversion.model[:8]}, not {self.fingerprint[:8]}); invert "
+                "the clip with this one, with the same adapters and dtype"
+            )
+
+    def _after_step(self, callback: StepEnd | None, index: int, timestep: int, z: torch.Tensor) -> torch.Tensor:
+        """Call the user's callback; what it returns as latents takes their place."""
+        if callback is None:
+            return z
+        return (callback(self, index, timestep, {"latents": z}) or {}).get("latents", z)
+
+
+@dataclass
+class _Run:
+    """Evaluates the UNet for some branches of a clip, announcing every evaluation to the control."""
+
+    editor: VideoEditor
+    control: AttentionControl | None
+    schedule: Schedule
+    like: torch.Tensor
+
+    def __call__(
+        self, phase: str, k: int, branches: dict[str, tuple[torch.Tensor, torch.Tensor]]
+    ) -> list[torch.Tensor]:
+        """Predict the noise.
+
+        Args:
+            phase: ``"invert"`` or ``"denoise"``.
+            k: the step.
+            branches: (latents, embedding) by branch, in batch order.
+
+        Returns:
+            The noise of each branch, (frame, channel, height, width).
+        """
+        frames, _, height, width = self.like.shape
+        layout = BatchLayout(tuple(branches), frames)
+        step = Step(phase, k, len(self.schedule), self.schedule.timesteps[k], layout, (height, width))
+        self.control.begin(step)
+        z = torch.cat([latents for latents, _ in branches.values()])
+        text = torch.cat([embedding.expand(frames, -1, -1) for _, embedding in branches.values()])
+        timestep = torch.tensor(step.timestep, device=z.device)
+        output = self.editor.unet(z, timestep, encoder_hidden_states=text, return_dict=False)[0]
+        self.control.check_fired()
+        eps = to_eps(output, z, self.schedule.a_t[k].to(z), self.schedule.prediction_type)
+        return list(eps.split(frames))
+
+
+def _as_video(frames: torch.Tensor, source: Video | None) -> Video:
+    """Wrap frames, with the times, the size and the sound of the clip they come from."""
+    return source.with_frames(frames) if source is not None else Video.from_frames(frames)
+
+
+def _pocket_folder() -> Path:
+    """Return where the pocket model's weights are."""
+    return Path(__file__).parent / "pocket" / "weights"
+
+
+def _check_folder(path: Path) -> None:
+    """Check that a folder holds a Stable Diffusion checkpoint in diffusers' layout."""
+    path = path.expanduser()
+    if not path.exists():
+        raise ModelError(f"there is no {path}; give 'pocket', a folder with model_index.json, or a name on the hub")
+    index = path / "model_index.json"
+    if not index.is_file():
+        found = ", ".join(sorted(p.name for p in path.iterdir())[:6]) if path.is_dir() else "a file"
+        raise ModelError(
+            f"{path} is no Stable Diffusion folder: it has no model_index.json (it holds {found or 'nothing'}); give "
+            "the folder that has unet, vae, text_encoder, tokenizer and scheduler in it"
+        )
+    try:
+        parts = set(json.loads(index.read_text()))
+    except ValueError as error:
+        raise ModelError(f"{index} cannot be read ({error}); download the checkpoint again") from error
+    missing = [part for part in ("unet", "vae", "text_encoder", "tokenizer", "scheduler") if part not in parts]
+    missing += [
+        part for part in ("unet", "vae", "text_encoder", "tokenizer", "scheduler") if not (path / part).is_dir()
+    ]
+    if missing:
+        raise ModelError(
+            f"{path} is no Stable Diffusion 1.x or 2.x folder: {', '.join(dict.fromkeys(missing))} missing; give one "
+            "that has unet, vae, text_encoder, tokenizer and scheduler"
+        )

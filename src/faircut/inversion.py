@@ -1,0 +1,185 @@
+"""An inversion as a value: computed once, edited many times, saved, loaded and found again by its content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from faircut.attention.source import AttentionStore, DiskStore, MemoryStore
+from faircut.config import SpatialTemporal, from_dict, to_dict
+from faircut.errors import ConfigError, FaircutError
+from faircut.files import atomic_path
+
+__all__ = ["Inversion", "content_key", "fingerprint"]
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Inversion:
+    """A clip brought to noise by DDIM, with all that editing it needs.
+
+    Attributes:
+        latents: (step + 1, frame, channel, height, width), the clip first, the noisiest last.
+        source_prompt: what is in the clip.
+        num_inference_steps: N.
+        temporal: how the frames saw each other; edits use the same.
+        size: (height, width) of the clip in pixels, before padding.
+        model: fingerprint of the model it belongs to.
+        frames: the clip, uint8 (frame, channel, height, width), or None when latents were inverted.
+        attention: the source's queries and keys, if they were recorded.
+        reconstruction_psnr: dB between the clip as the VAE alone gives it back and as inversion and denoising do; None
+            until it is measured.
+    """
+
+    latents: torch.Tensor
+    source_prompt: str
+    num_inference_steps: int
+    temporal: SpatialTemporal
+    size: tuple[int, int]
+    model: str
+    frames: torch.Tensor | None = None
+    attention: AttentionStore | None = field(default=None, compare=False)
+    reconstruction_psnr: float | None = None
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of the clip."""
+        return self.latents.shape[1]
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes kept between inversion and edit: the latents, and the attention if it was recorded."""
+        return self.latents.nbytes + (self.attention.nbytes if self.attention is not None else 0)
+
+    def with_reconstruction(self, psnr: float) -> Inversion:
+        """Return the inversion with its reconstruction quality noted, in dB."""
+        return replace(self, reconstruction_psnr=psnr)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the inversion to a folder (safetensors and JSON), whole or not at all.
+
+        Args:
+            folder: where; an existing inversion there is replaced.
+
+        Returns:
+            The folder.
+        """
+        folder = Path(folder)
+        tensors = {"latents": self.latents.detach().cpu().contiguous()}
+        if self.frames is not None:
+            tensors["frames"] = self.frames.cpu().contiguous()
+        facts = {
+            "format": _FORMAT,
+            "source_prompt": self.source_prompt,
+            "num_inference_steps": self.num_inference_steps,
+            "temporal": to_dict(self.temporal),
+            "size": list(self.size),
+            "model": self.model,
+            "reconstruction_psnr": self.reconstruction_psnr,
+            "attention": self.attention is not None,
+        }
+        with atomic_path(folder) as path:
+            path.mkdir()
+            save_file(tensors, path / "inversion.safetensors")
+            (path / "inversion.json").write_text(json.dumps(facts, indent=2))
+            if self.attention is not None:
+                (path / "attention").mkdir()
+                _copy(self.attention, DiskStore(path / "attention"))
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Inversion:
+        """Read an inversion from a folder; recorded attention stays on disk until it is used.
+
+        Raises:
+            ConfigError: there is no inversion in the folder, or it is damaged.
+        """
+        folder = Path(folder)
+        try:
+            facts = json.loads((folder / "inversion.json").read_text())
+            with safe_open(folder / "inversion.safetensors", framework="pt") as file:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if facts["format"] != _FORMAT:
+                raise ConfigError(
+                    f"{folder} holds format {facts['format']}; this version reads {_FORMAT}; invert again"
+                )
+            return cls(
+                latents=tensors["latents"],
+                source_prompt=facts["source_prompt"],
+                num_inference_steps=facts["num_inference_steps"],
+                temporal=from_dict(SpatialTemporal, facts["temporal"]),
+                size=tuple(facts["size"]),
+                model=facts["model"],
+                frames=tensors.get("frames"),
+                attention=DiskStore(folder / "attention") if facts["attention"] else None,
+                reconstruction_psnr=facts["reconstruction_psnr"],
+            )
+        except FaircutError:
+            raise
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            raise ConfigError(
+                f"{folder} holds no readable inversion ({error}); write one with Inversion.save"
+            ) from None
+
+
+def _copy(attention: AttentionStore, to: DiskStore) -> None:
+    """Copy recorded attention, a step at a time."""
+    for index, layers in attention.entries().items():
+        for layer in layers:
+            to.put(index, layer, *attention.get(index, layer))
+        to.close_step(index)
+
+
+def fingerprint(*modules: nn.Module) -> str:
+    """Identify models by what is in them: names, shapes and a sample of every parameter, adapters and scales included.
+
+    Args:
+        modules: e.g. the UNet, the VAE and the text encoder.
+
+    Returns:
+        32 hexadecimal digits. Reading every value of a large model would take longer than inverting a small clip, so up to
+        256 values of each parameter are read.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for module in modules:
+        for name, parameter in module.named_parameters():
+            digest.update(f"{name}{tuple(parameter.shape)}{parameter.dtype}".encode())
+            if not parameter.is_meta:
+                flat = parameter.detach().flatten()
+                digest.update(flat[:: max(1, flat.numel() // 256)].float().cpu().numpy().tobytes())
+        for name, part in module.named_modules():
+            scaling, adapters = getattr(part, "scaling", None), getattr(part, "active_adapters", None)
+            if isinstance(scaling, dict):
+                digest.update(f"{name}{scaling}{adapters}{getattr(part, 'merged', None)}".encode())
+    return digest.hexdigest()
+
+
+def content_key(clip: torch.Tensor, **facts: Any) -> str:
+    """Name an inversion by everything that it depends on.
+
+    Args:
+        clip: frames or latents, any shape.
+        facts: the model's fingerprint, the prompt and the settings.
+
+    Returns:
+        32 hexadecimal digits.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(f"{tuple(clip.shape)}{clip.dtype}".encode())
+    digest.update(clip.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    digest.update(json.dumps(to_dict(facts), sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def memory_store() -> MemoryStore:
+    """Return an empty store in main memory."""
+    return MemoryStore("cpu")

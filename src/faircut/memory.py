@@ -1,0 +1,79 @@
+"""How much memory things take: predicted from shapes, and explained when there is not enough."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import psutil
+import torch
+
+from faircut.attention.context import Layer
+from faircut.attention.source import FUSED_SCALE
+from faircut.errors import OutOfMemoryError
+
+__all__ = ["budget_for_recording", "explain_out_of_memory", "map_bytes", "recorded_bytes"]
+
+
+def recorded_bytes(
+    layers: Iterable[Layer], latent_grid: Sequence[int], frames: int, steps: int, tokens: int, itemsize: int
+) -> int:
+    """Count the bytes of recorded attention: queries and keys of every fused layer.
+
+    Args:
+        layers: the UNet's attention layers.
+        latent_grid: (height, width) of the latents.
+        frames: frames of the clip.
+        steps: N.
+        tokens: length of the text sequence.
+        itemsize: bytes of a number.
+    """
+    numbers = 0
+    for layer in layers:
+        if layer.scale <= FUSED_SCALE:
+            height, width = layer.grid((latent_grid[0], latent_grid[1]))
+            queries = frames * height * width * layer.channels
+            numbers += 2 * queries if layer.kind == "self" else queries + tokens * layer.channels
+    return numbers * steps * itemsize
+
+
+def map_bytes(
+    layers: Iterable[Layer],
+    latent_grid: Sequence[int],
+    frames: int,
+    steps: int,
+    tokens: int,
+    itemsize: int,
+    key_frames: int = 2,
+) -> int:
+    """Count the bytes of every attention map of the fused layers, which is what the reference implementation keeps."""
+    numbers = 0
+    for layer in layers:
+        if layer.scale <= FUSED_SCALE:
+            height, width = layer.grid((latent_grid[0], latent_grid[1]))
+            keys = key_frames * height * width if layer.kind == "self" else tokens
+            numbers += frames * layer.heads * height * width * keys
+    return numbers * steps * itemsize
+
+
+def budget_for_recording() -> int:
+    """Return the bytes that recorded attention may take by default: an eighth of the free memory."""
+    return psutil.virtual_memory().available // 8
+
+
+def explain_out_of_memory(error: BaseException, frames: int, size: Sequence[int]) -> None:
+    """Raise our own error if memory ran out; do nothing for any other error.
+
+    Raises:
+        OutOfMemoryError: memory ran out.
+    """
+    text = str(error)
+    ran_out = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(
+        sign in text for sign in ("can't allocate memory", "not enough memory", "out of memory", "MPS backend out")
+    )
+    if isinstance(error, OutOfMemoryError) or not ran_out:
+        return
+    half = max(1, frames // 2)
+    raise OutOfMemoryError(
+        f"out of memory with {frames} frames of {size[1]} x {size[0]}; memory grows with both: try {half} frames, or half "
+        "the size, the live supplier, or a half-precision dtype on a GPU; `faircut plan` says what fits"
+    ) from error

@@ -1,0 +1,122 @@
+"""FateZero: fusing attentions for zero-shot text-based video editing (Qi et al., ICCV 2023, arXiv 2303.09535)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from faircut.attention.controller import Controller, StepWindow
+from faircut.controllers.cross_attention import CrossAttentionFusion, fusion_weights
+from faircut.controllers.latents import LatentBlend
+from faircut.controllers.regions import BlendRegion, mask_layers
+from faircut.controllers.self_attention import SelfAttentionFusion
+from faircut.errors import ConfigError
+from faircut.methods.base import EditTask, register
+from faircut.prompts import Prompt, align, phrases, token_weights
+
+__all__ = ["FateZero"]
+
+Steps = float | tuple[float, float]
+
+
+@register
+@dataclass(frozen=True)
+class FateZero:
+    """Fuses the attention of the source, computed while inverting, into the edit's.
+
+    Step windows are shares of the run: 0.8 is the first 80% of the steps, (0.2, 0.8) is from 20% to 80%.
+
+    Attributes:
+        alignment: ``"replace"`` exchanges words one for one, ``"refine"`` adds or drops words, ``"auto"`` replaces where
+            the prompts have as many words and refines otherwise.
+        cross_replace_steps: when target tokens take the source's cross-attention.
+        word_replace_steps: windows of their own for words of the target prompt.
+        self_replace_steps: when the edit takes the source's self-attention, all over, or outside the blend mask.
+        blend_words: (source words, target words) whose region is edited, such as ``("jeep", "car")`` or
+            ``(("man",), ("female", "doctor"))``. None edits everywhere.
+        blend_self_attention: whether the edit keeps its own self-attention inside the region.
+        blend_threshold: share of the frame's highest attention from which a position belongs to the region.
+        reweight: factors on the cross-attention of words of the target prompt, such as ``{"watercolor": 10.0}``.
+        latent_blend_steps: when the source's latents are put back outside the region; None never.
+    """
+
+    name: ClassVar[str] = "fatezero"
+
+    alignment: Literal["auto", "replace", "refine"] = "auto"
+    cross_replace_steps: Steps = 0.8
+    word_replace_steps: Mapping[str, Steps] = field(default_factory=dict)
+    self_replace_steps: Steps = 0.8
+    blend_words: tuple[str | tuple[str, ...], str | tuple[str, ...]] | None = None
+    blend_self_attention: bool = True
+    blend_threshold: float = 0.3
+    reweight: Mapping[str, float] = field(default_factory=dict)
+    latent_blend_steps: Steps | None = None
+
+    def __post_init__(self) -> None:
+        for steps in (self.cross_replace_steps, self.self_replace_steps, *self.word_replace_steps.values()):
+            StepWindow.of(steps)
+        if self.blend_words is not None and (isinstance(self.blend_words, str) or len(self.blend_words) != 2):
+            raise ConfigError(
+                f"blend_words {self.blend_words!r} are no pair; give (source words, target words), such as ('jeep', 'car')"
+            )
+        if not 0.0 <= self.blend_threshold < 1.0:
+            raise ConfigError(f"blend_threshold is {self.blend_threshold}; give 0 <= threshold < 1, such as 0.3")
+        if self.latent_blend_steps is not None:
+            StepWindow.of(self.latent_blend_steps)
+            if self.blend_words is None:
+                raise ConfigError(
+                    "latent_blend_steps needs blend_words, which say where the edit happens; give them too"
+                )
+
+    def check(self, source: Prompt, target: Prompt) -> None:
+        """Check that every named word is in its prompt and that the prompts can be aligned.
+
+        Raises:
+            PromptError: they are not, or cannot be.
+        """
+        align(source, target, self.alignment)
+        for word in (*self.word_replace_steps, *self.reweight):
+            target.find(word)
+        if self.blend_words is not None:
+            for prompt, words in zip((source, target), self.blend_words, strict=True):
+                for word in phrases(words):
+                    prompt.find(word)
+
+    def controllers(self, task: EditTask) -> Sequence[Controller]:
+        """Build latent blending (if asked for), cross-attention fusion and self-attention fusion."""
+        attached: list[Controller] = []
+        region = self._region(task)
+        if region is not None and self.latent_blend_steps is not None:
+            tokens = _tokens(task.target, self.blend_words[1])
+            steps = StepWindow.of(self.latent_blend_steps).steps(task.steps)
+            attached.append(LatentBlend(region, tokens, task.trajectory, steps))
+        words = {word: StepWindow.of(steps) for word, steps in self.word_replace_steps.items()}
+        attached.append(
+            CrossAttentionFusion(
+                task.source_attention,
+                align(task.source, task.target, self.alignment),
+                fusion_weights(task.target, task.steps, StepWindow.of(self.cross_replace_steps), words),
+                token_weights(task.target, self.reweight),
+            )
+        )
+        steps = StepWindow.of(self.self_replace_steps).steps(task.steps)
+        attached.append(
+            SelfAttentionFusion(task.source_attention, steps, region if self.blend_self_attention else None)
+        )
+        return attached
+
+    def _region(self, task: EditTask) -> BlendRegion | None:
+        """Return the region of the blend words in the source."""
+        if self.blend_words is None:
+            return None
+        layers = mask_layers(task.layers, task.latent_grid)
+        tokens = _tokens(task.source, self.blend_words[0])
+        return BlendRegion(
+            task.source_attention, layers, layers[0].grid(task.latent_grid), tokens, self.blend_threshold
+        )
+
+
+def _tokens(prompt: Prompt, words: str | Sequence[str]) -> list[int]:
+    """Return the tokens of some words or phrases of a prompt."""
+    return [token for word in phrases(words) for token in prompt.find(word)]

@@ -1,0 +1,163 @@
+"""DDIM forwards and backwards, as pure functions in the paper's symbols (Song et al., arXiv 2010.02502, equation 12).
+
+``z`` is a latent, ``eps`` a noise prediction, ``a`` the cumulative product of the alphas; t is the noisier timestep of
+a step and s the cleaner one. Step k = 0 is the noisiest in both directions, so that k names the same timestep in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from faircut.errors import ConfigError, ModelError, NumericalError
+
+__all__ = ["Schedule", "classifier_free_guidance", "ddim_denoise", "ddim_invert", "ddim_step", "to_eps"]
+
+Eps = Callable[[torch.Tensor, int], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The timesteps of a DDIM run, noisiest first.
+
+    Attributes:
+        timesteps: (step,), t_0 > t_1 > ... > t_{N-1}.
+        a_t: (step,), cumulative alpha at t_k, float32.
+        a_s: (step,), cumulative alpha at the next cleaner level, float32.
+        prediction_type: what the model predicts, ``"epsilon"`` or ``"v_prediction"``.
+    """
+
+    timesteps: tuple[int, ...]
+    a_t: torch.Tensor
+    a_s: torch.Tensor
+    prediction_type: str
+
+    def __len__(self) -> int:
+        return len(self.timesteps)
+
+    @classmethod
+    def of(cls, scheduler_config: Any, num_inference_steps: int) -> Schedule:
+        """Build the schedule from a checkpoint's scheduler, whatever kind of sampler it names.
+
+        Args:
+            scheduler_config: the ``config`` of a diffusers scheduler.
+            num_inference_steps: N, between 1 and the number of training timesteps.
+
+        Raises:
+            ConfigError: the number of steps is out of range.
+            ModelError: the model predicts something else than noise or velocity.
+        """
+        from diffusers import DDIMScheduler
+
+        scheduler = DDIMScheduler.from_config(scheduler_config, clip_sample=False, thresholding=False)
+        train = scheduler.config.num_train_timesteps
+        if not 1 <= num_inference_steps < train:
+            raise ConfigError(f"{num_inference_steps} steps were asked for; give between 1 and {train - 1}, such as 50")
+        if scheduler.config.prediction_type not in ("epsilon", "v_prediction"):
+            raise ModelError(
+                f"this model predicts {scheduler.config.prediction_type!r}; faircut edits with models that predict "
+                "'epsilon' (Stable Diffusion 1.x) or 'v_prediction' (2.x)"
+            )
+        scheduler.set_timesteps(num_inference_steps)
+        t = scheduler.timesteps
+        s = t - train // num_inference_steps
+        a = scheduler.alphas_cumprod.float()
+        a_s = torch.where(s >= 0, a[s.clamp(min=0)], scheduler.final_alpha_cumprod.float())
+        return cls(tuple(int(x) for x in t), a[t], a_s, scheduler.config.prediction_type)
+
+
+def to_eps(output: torch.Tensor, z: torch.Tensor, a: torch.Tensor, prediction_type: str) -> torch.Tensor:
+    """Read the model's output as noise: itself, or from velocity ``v = sqrt(a) eps - sqrt(1 - a) z_0``."""
+    if prediction_type == "epsilon":
+        return output
+    return a.sqrt() * output + (1 - a).sqrt() * z
+
+
+def ddim_step(z: torch.Tensor, eps: torch.Tensor, a_from: torch.Tensor, a_to: torch.Tensor) -> torch.Tensor:
+    """Move a latent from one noise level to another along ``eps``, eta 0.
+
+    Args:
+        z: latents at ``a_from``, any shape.
+        eps: the noise in them, same shape.
+        a_from: cumulative alpha of the level they are at.
+        a_to: cumulative alpha of the level to go to.
+
+    Returns:
+        ``sqrt(a_to) (z - sqrt(1 - a_from) eps) / sqrt(a_from) + sqrt(1 - a_to) eps``, computed in float32 at least and
+        returned in the dtype of ``z``.
+    """
+    a_from, a_to = a_from.to(z.device), a_to.to(z.device)
+    x, e = (v if v.dtype == torch.float64 else v.float() for v in (z, eps))
+    moved = a_to.sqrt() * (x - (1 - a_from).sqrt() * e) / a_from.sqrt() + (1 - a_to).sqrt() * e
+    return moved.to(z.dtype)
+
+
+def classifier_free_guidance(eps_uncond: torch.Tensor, eps_cond: torch.Tensor, guidance_scale: float) -> torch.Tensor:
+    """``eps_uncond + g (eps_cond - eps_uncond)`` (Ho & Salimans, arXiv 2207.12598)."""
+    return eps_uncond + guidance_scale * (eps_cond - eps_uncond)
+
+
+def ddim_invert(eps: Eps, z_0: torch.Tensor, schedule: Schedule) -> list[torch.Tensor]:
+    """Follow DDIM from a clean latent to noise (FateZero, section 3.1).
+
+    The noise at level s is taken as the model's prediction for the *noisier* timestep t: the attention that belongs to t
+    is computed from the latent one level cleaner.
+
+    Args:
+        eps: ``(z, k) -> noise`` at timestep t_k, same shape as z.
+        z_0: the clip's latents, (frame, channel, height, width).
+        schedule: the timesteps.
+
+    Returns:
+        N + 1 latents, the clip first, the noisiest last.
+
+    Raises:
+        NumericalError: a latent is no longer finite.
+    """
+    trajectory = [z_0]
+    for k in reversed(range(len(schedule))):
+        z = trajectory[-1]
+        trajectory.append(_finite(ddim_step(z, eps(z, k), schedule.a_s[k], schedule.a_t[k]), "inversion", k))
+    return trajectory
+
+
+def ddim_denoise(
+    eps: Eps,
+    z_t: torch.Tensor,
+    schedule: Schedule,
+    on_step_end: Callable[[int, torch.Tensor], torch.Tensor] | None = None,
+) -> torch.Tensor:
+    """Follow DDIM from noise to a clean latent.
+
+    Args:
+        eps: ``(z, k) -> noise`` at timestep t_k, guidance already applied.
+        z_t: the noisiest latents, (frame, channel, height, width).
+        schedule: the timesteps.
+        on_step_end: ``(k, latents) -> latents`` after each step.
+
+    Returns:
+        The clean latents.
+
+    Raises:
+        NumericalError: a latent is no longer finite.
+    """
+    z = z_t
+    for k in range(len(schedule)):
+        z = ddim_step(z, eps(z, k), schedule.a_t[k], schedule.a_s[k])
+        if on_step_end is not None:
+            z = on_step_end(k, z)
+        _finite(z, "denoising", k)
+    return z
+
+
+def _finite(z: torch.Tensor, what: str, k: int) -> torch.Tensor:
+    """Return ``z`` if all of it is finite."""
+    if not torch.isfinite(z).all():
+        raise NumericalError(
+            f"latents are no longer finite after {what} step {k}; "
+            "use dtype float32 (or bfloat16), or a lower guidance_scale"
+        )
+    return z
