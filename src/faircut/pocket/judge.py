@@ -1,0 +1,171 @@
+"""The judge: a plain convolutional network that reads the attributes of a picture of the drawn world.
+
+It is the measure of edits and generated pictures: for every attribute it names a class or says "unclear".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from faircut.errors import ModelError
+
+__all__ = ["UNCLEAR", "Judge", "crop_to_boxes", "load_judge", "save_judge"]
+
+UNCLEAR = "unclear"
+_SIZE = 128
+_MARGIN = 0.12
+
+
+class _Block(nn.Module):
+    """Half the resolution, then a residual convolution."""
+
+    def __init__(self, before: int, after: int):
+        super().__init__()
+        self.down = nn.Conv2d(before, after, 3, stride=2, padding=1)
+        self.norm1 = nn.GroupNorm(8, after)
+        self.conv = nn.Conv2d(after, after, 3, padding=1)
+        self.norm2 = nn.GroupNorm(8, after)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.silu(self.norm1(self.down(x)))
+        return x + F.silu(self.norm2(self.conv(x)))
+
+
+class Judge(nn.Module):
+    """Reads kind, profession, gender, hair, colour, object, background and style of a picture's largest subject."""
+
+    def __init__(self, labels: dict[str, Sequence[str]], channels: Sequence[int] = (24, 48, 96, 160, 224)):
+        """Build it with random weights.
+
+        Args:
+            labels: class names of every attribute, without "unclear", which each gets as its last class.
+            channels: of the stages, each at half the resolution of the one before.
+        """
+        super().__init__()
+        self.labels = {head: tuple(names) for head, names in labels.items()}
+        self.channels = tuple(channels)
+        self.blocks = nn.Sequential(*(_Block(a, b) for a, b in zip((3, *channels[:-1]), channels, strict=True)))
+        self.mix = nn.Linear(2 * channels[-1], channels[-1])
+        self.heads = nn.ModuleDict({h: nn.Linear(channels[-1], len(n) + 1) for h, n in self.labels.items()})
+
+    def forward(self, pictures: Tensor) -> dict[str, Tensor]:
+        """Logits of every attribute.
+
+        Args:
+            pictures: (pictures, 3, 128, 128) in [-1, 1].
+
+        Returns:
+            Per attribute (pictures, classes + 1) logits; the last class is "unclear".
+        """
+        x = self.blocks(pictures)
+        x = F.silu(self.mix(torch.cat([x.mean((2, 3)), x.amax((2, 3))], dim=1)))
+        return {head: layer(x) for head, layer in self.heads.items()}
+
+    @torch.no_grad()
+    def probabilities(self, images: Tensor, boxes: Tensor | None = None, batch: int = 64) -> dict[str, Tensor]:
+        """Probabilities of every attribute's classes.
+
+        Args:
+            images: (pictures, 3, height, width) in [0, 1], any size.
+            boxes: (pictures, 4) left, top, right, bottom in pixels of the subject to read, or None for the whole picture.
+                In a picture of two people each must be read through a box of its own; a box hides the background.
+            batch: pictures at a time.
+
+        Returns:
+            Per attribute (pictures, classes + 1); the last class is "unclear".
+        """
+        device = self.mix.weight.device
+        found: dict[str, list[Tensor]] = {head: [] for head in self.labels}
+        for at in range(0, len(images), batch):
+            x = images[at : at + batch].to(device=device, dtype=torch.float32) * 2 - 1
+            if boxes is not None:
+                x = crop_to_boxes(x, boxes[at : at + batch].to(device))
+            elif x.shape[-2:] != (_SIZE, _SIZE):
+                x = F.interpolate(x, (_SIZE, _SIZE), mode="bilinear", antialias=True)
+            for head, logits in self(x.to(self.mix.weight.dtype)).items():
+                found[head].append(logits.float().softmax(-1).cpu())
+        return {head: torch.cat(parts) for head, parts in found.items()}
+
+    def read(self, images: Tensor, boxes: Tensor | None = None) -> dict[str, list[str]]:
+        """Name every attribute of some pictures.
+
+        Args:
+            images: (pictures, 3, height, width) in [0, 1].
+            boxes: see probabilities.
+
+        Returns:
+            Per attribute one class name for each picture, "unclear" where it cannot be told.
+        """
+        return {
+            head: [(*self.labels[head], UNCLEAR)[i] for i in p.argmax(-1).tolist()]
+            for head, p in self.probabilities(images, boxes).items()
+        }
+
+
+def crop_to_boxes(pictures: Tensor, boxes: Tensor, margin: float = _MARGIN) -> Tensor:
+    """Cut a square around each box and bring it to the judge's size.
+
+    Args:
+        pictures: (pictures, 3, height, width).
+        boxes: (pictures, 4) left, top, right, bottom in pixels.
+        margin: added on each side, as a share of the box's longer side.
+
+    Returns:
+        (pictures, 3, 128, 128); what lies outside the picture repeats its edge.
+    """
+    h, w = pictures.shape[-2:]
+    boxes = boxes.to(pictures.dtype)
+    left, top, right, bottom = boxes.unbind(-1)
+    side = torch.maximum(right - left, bottom - top).clamp_min(1.0) * (1 + 2 * margin)
+    x, y = (left + right) / 2, (top + bottom) / 2
+    theta = torch.zeros(len(boxes), 2, 3, dtype=pictures.dtype, device=pictures.device)
+    theta[:, 0, 0], theta[:, 1, 1] = side / w, side / h
+    theta[:, 0, 2], theta[:, 1, 2] = 2 * x / w - 1, 2 * y / h - 1
+    grid = F.affine_grid(theta, [len(boxes), 3, _SIZE, _SIZE], align_corners=False)
+    return F.grid_sample(pictures, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def save_judge(judge: Judge, folder: Path) -> None:
+    """Write a judge as config.json and half-precision safetensors.
+
+    Args:
+        judge: the judge.
+        folder: where.
+    """
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {"labels": judge.labels, "channels": judge.channels}
+    (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+    save_file({k: v.half().contiguous() for k, v in judge.state_dict().items()}, folder / "model.safetensors")
+
+
+def load_judge(folder: str | Path | None = None) -> Judge:
+    """Read a judge, by default the shipped one.
+
+    Args:
+        folder: what save_judge wrote.
+
+    Returns:
+        The judge in float32, on the CPU, ready to read.
+
+    Raises:
+        ModelError: the folder does not hold one.
+    """
+    from safetensors.torch import load_file
+
+    root = Path(__file__).parent / "weights" / "judge" if folder is None else Path(folder)
+    try:
+        config = json.loads((root / "config.json").read_text(encoding="utf-8"))
+        tensors = load_file(root / "model.safetensors")
+    except (OSError, ValueError) as error:
+        raise ModelError(f"no judge in {root}: {error}") from error
+    judge = Judge(config["labels"], config["channels"])
+    judge.load_state_dict({k: v.float() for k, v in tensors.items()})
+    return judge.eval().requires_grad_(False)

@@ -1,0 +1,6 @@
+"""Training of the pocket model: ``train(config, stages)``, or ``python -m faircut.pocket.train``."""
+
+from faircut.pocket.train.config import TrainConfig, load_config
+from faircut.pocket.train.stages import STAGES, train
+
+__all__ = ["STAGES", "TrainConfig", "load_config", "train"]

@@ -1,0 +1,345 @@
+"""The text encoder and the UNet, trained together, each subject's word kept inside the subject's mask."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from faircut.pocket.captions import caption
+from faircut.pocket.train.config import DenoiserConfig, TrainConfig
+from faircut.pocket.train.data import MASK_SIZE, Stills
+from faircut.pocket.train.loop import pick_device, step_rng
+from faircut.pocket.train.pictures import contact_sheet, to_pixels
+from faircut.pocket.train.tokenizer import load_tokenizer, noun_tokens
+
+__all__ = [
+    "DenoiserStage",
+    "LatentSize",
+    "RecordingProcessor",
+    "build_scheduler",
+    "build_text_encoder",
+    "build_unet",
+    "localisation_loss",
+    "sample_latents",
+]
+
+LatentSize = 32
+PREVIEW_PROMPTS = (
+    "a female doctor in a hospital",
+    "a male nurse walking in a park",
+    "a female firefighter on a street",
+    "a male teacher standing in an office",
+    "a chef in a kitchen",
+    "a police officer walking on a street",
+    "a redhead female pilot in the snow",
+    "a woman in red walking on a beach",
+    "a man in green standing on a farm",
+    "a female doctor and a male chef in an office",
+    "a male farmer next to a female ceo on a farm",
+    "a red car driving on a street",
+    "a blue car driving on a street",
+    "a yellow bus driving in a desert",
+    "a green boat sailing on a lake",
+    "a white rabbit in a park",
+    "an orange cat in a kitchen",
+    "a black horse walking on a beach",
+    "a watercolour painting of a purple train in the snow",
+    "a pencil sketch of a dog on a street",
+    "a pixel art of a red jeep in a desert",
+    "a night scene of a nurse in a hospital",
+    "a sepia photo of an engineer on a farm",
+    "a neon drawing of a scientist in an office",
+)
+
+
+def build_text_encoder(config: DenoiserConfig, tokenizer: Any) -> Any:
+    """A stock CLIP text encoder of these settings, with random weights.
+
+    Args:
+        config: the settings.
+        tokenizer: decides the vocabulary and the special tokens.
+
+    Returns:
+        A transformers CLIPTextModel.
+    """
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=config.text_width,
+            intermediate_size=4 * config.text_width,
+            num_hidden_layers=config.text_layers,
+            num_attention_heads=config.text_heads,
+            max_position_embeddings=config.max_length,
+            hidden_act="quick_gelu",
+            projection_dim=config.text_width,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+            attn_implementation="eager",
+        )
+    )
+
+
+def build_unet(config: DenoiserConfig, latent_channels: int = 4) -> Any:
+    """A stock UNet of these settings, with random weights.
+
+    Args:
+        config: the settings.
+        latent_channels: channels of a latent.
+
+    Returns:
+        A diffusers UNet2DConditionModel.
+    """
+    from diffusers import UNet2DConditionModel
+
+    down = tuple("CrossAttnDownBlock2D" if a else "DownBlock2D" for a in config.attention)
+    up = tuple("CrossAttnUpBlock2D" if a else "UpBlock2D" for a in reversed(config.attention))
+    return UNet2DConditionModel(
+        sample_size=LatentSize,
+        in_channels=latent_channels,
+        out_channels=latent_channels,
+        block_out_channels=config.channels,
+        layers_per_block=config.layers,
+        down_block_types=down,
+        up_block_types=up,
+        norm_num_groups=8,
+        attention_head_dim=config.heads,  # Stable Diffusion 1.x means the number of heads by it
+        cross_attention_dim=config.text_width,
+    )
+
+
+def build_scheduler() -> Any:
+    """The noise schedule of Stable Diffusion 1.x.
+
+    Returns:
+        A diffusers DDIMScheduler.
+    """
+    from diffusers import DDIMScheduler
+
+    return DDIMScheduler(
+        num_train_timesteps=1000,
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+        prediction_type="epsilon",
+    )
+
+
+class RecordingProcessor:
+    """Plain attention (faster than the fused one on a CPU) that keeps the cross-attention maps of a training step."""
+
+    def __init__(self, maps: list[Tensor], plain: bool):
+        """Attach to a list.
+
+        Args:
+            maps: receives (pictures, queries, tokens) probabilities, averaged over heads, of every call that attends
+                to the text.
+            plain: whether self-attention is plain too, rather than fused.
+        """
+        self.maps, self.plain = maps, plain
+
+    def __call__(
+        self,
+        attn: Any,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        temb: Tensor | None = None,
+    ) -> Tensor:
+        """Attend; see diffusers' attention processors."""
+        context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        b, n, _ = hidden_states.shape
+        q, k, v = attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context)
+        q, k, v = (t.view(b, t.shape[1], attn.heads, -1).transpose(1, 2) for t in (q, k, v))
+        if encoder_hidden_states is None and not self.plain:
+            out = F.scaled_dot_product_attention(q, k, v, scale=attn.scale)
+        else:
+            probabilities = torch.softmax((q * attn.scale) @ k.transpose(-1, -2), dim=-1)
+            if encoder_hidden_states is not None:
+                self.maps.append(probabilities.mean(1))
+            out = probabilities.to(v.dtype) @ v
+        out = out.transpose(1, 2).reshape(b, n, -1)
+        return attn.to_out[1](attn.to_out[0](out))
+
+
+def localisation_loss(maps: Sequence[Tensor], tokens: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+    """How far each subject's word attends outside its subject, and how little inside.
+
+    For every layer and subject: ``(1 - share of the word's attention inside the mask)^2 + 0.5 * (1 - mean attention of
+    the mask's cells to the word)^2``.
+
+    Args:
+        maps: per layer (pictures, queries, tokens) probabilities; only layers of 16x16 and 8x8 queries count.
+        tokens: (pictures, subjects, tokens) 1 where a token belongs to the subject's noun, else 0.
+        masks: (pictures, subjects, 16, 16) share of each cell that the subject covers.
+
+    Returns:
+        The loss, and the mean share inside, both scalars.
+    """
+    sizes = {MASK_SIZE**2: masks.flatten(2), (MASK_SIZE // 2) ** 2: F.avg_pool2d(masks, 2).flatten(2)}
+    there = ((tokens.sum(-1) > 0) & (masks.sum((-1, -2)) > 0)).float()
+    total = there.sum().clamp_min(1.0)
+    losses, shares = [], []
+    for probabilities in maps:
+        inside = sizes.get(probabilities.shape[1])
+        if inside is None:
+            continue
+        mass = torch.einsum("bqt,bst->bsq", probabilities.float(), tokens)
+        within = (mass * inside).sum(-1)
+        share = within / mass.sum(-1).clamp_min(1e-6)
+        mean = within / inside.sum(-1).clamp_min(1e-6)
+        losses.append((((1 - share) ** 2 + 0.5 * (1 - mean) ** 2) * there).sum() / total)
+        shares.append((share.detach() * there).sum() / total)
+    return torch.stack(losses).mean(), torch.stack(shares).mean()
+
+
+class DenoiserStage:
+    """Trains the text encoder and the UNet to predict the noise in a latent under its caption."""
+
+    name = "denoiser"
+
+    def __init__(self, config: TrainConfig, output: Path, init: Path | None = None):
+        """Prepare the stage.
+
+        Args:
+            config: of the whole training.
+            output: folder of the training: its ``data``, ``tokenizer`` and ``vae``.
+            init: a model folder to start from.
+        """
+        self.config, self.settings, self.optim = config, config.denoiser, config.denoiser.optim
+        self.output = output
+        torch.manual_seed(config.run.seed)
+        self.device = pick_device(config.run)
+        self.tokenizer = load_tokenizer(output / "tokenizer")
+        self.text = build_text_encoder(self.settings, self.tokenizer)
+        self.unet = build_unet(self.settings, config.vae.latent_channels)
+        if init is not None:
+            from diffusers import UNet2DConditionModel
+            from transformers import CLIPTextModel
+
+            self.unet.load_state_dict(UNet2DConditionModel.from_pretrained(init / "unet").float().state_dict())
+            self.text.load_state_dict(CLIPTextModel.from_pretrained(init / "text_encoder").float().state_dict())
+        self.maps: list[Tensor] = []
+        self.unet.set_attn_processor(RecordingProcessor(self.maps, plain=self.device.type == "cpu"))
+        self.model = nn.ModuleDict({"text": self.text, "unet": self.unet}).to(self.device)
+        self.stills = Stills(output / "data", "train", config.data)
+        self.scheduler = build_scheduler()
+        self.alphas = self.scheduler.alphas_cumprod.to(self.device)
+
+    def words(self, scenes: Sequence[Any], rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Fresh captions of some scenes, some of them dropped.
+
+        Args:
+            scenes: the scenes.
+            rng: chooses the wording and what is dropped.
+
+        Returns:
+            Token ids (pictures, length), and (pictures, 2, length) which tokens are each subject's noun.
+        """
+        written = [caption(scene, rng) for scene in scenes]
+        keep = rng.random(len(written)) >= self.settings.drop
+        texts = [c.text if k else "" for c, k in zip(written, keep, strict=True)]
+        length = self.settings.max_length
+        batch = self.tokenizer(
+            texts, padding="max_length", max_length=length, truncation=True, return_offsets_mapping=True
+        )
+        nouns = torch.zeros(len(texts), 2, length)
+        for i, (c, k) in enumerate(zip(written, keep, strict=True)):
+            if k:
+                for s, span in enumerate(c.subjects):
+                    nouns[i, s, noun_tokens(batch["offset_mapping"][i], span)] = 1.0
+        return torch.tensor(batch["input_ids"]), nouns
+
+    def loss(self, step: int, rank: int, world: int) -> tuple[Tensor, dict[str, float]]:
+        """See Stage."""
+        n = self.optim.batch // world
+        rng = step_rng(self.config.run.seed, self.name, step, rank)
+        rows = rng.integers(len(self.stills), size=n)
+        z = torch.from_numpy(self.stills.latents(rows)).float().to(self.device)
+        masks = torch.from_numpy(self.stills.masks[rows]).float().to(self.device) / 255
+        ids, nouns = self.words([self.stills.scene(int(i)) for i in rows], rng)
+        ids, nouns = ids.to(self.device), nouns.to(self.device)
+        # One timestep in each of n equal ranges: the loss varies less from step to step.
+        t = torch.from_numpy(((rng.permutation(n) + rng.random(n)) / n * 1000).astype(np.int64)).to(self.device)
+        noise = torch.from_numpy(rng.standard_normal(z.shape, np.float32)).to(self.device)
+        a = self.alphas[t][:, None, None, None]
+        noisy = a.sqrt() * z + (1 - a).sqrt() * noise
+        self.maps.clear()
+        context = self.text(ids).last_hidden_state
+        out = self.unet(noisy, t, context).sample.float()
+        snr = self.alphas[t] / (1 - self.alphas[t])
+        weight = snr.clamp_max(self.settings.snr_gamma) / snr
+        error = (out - noise).pow(2).mean((1, 2, 3))
+        denoise = (error * weight).mean()
+        place, share = localisation_loss(self.maps, nouns, masks)
+        self.maps.clear()
+        figures = {"denoise": float(denoise.detach()), "place": float(place.detach()), "share": float(share)}
+        return denoise + self.settings.localise * place, figures
+
+    def preview(self, path: Path) -> dict[str, float]:
+        """See Stage."""
+        from diffusers import AutoencoderKL
+
+        vae = AutoencoderKL.from_pretrained(self.output / "vae").to(self.device)
+        ids = self.tokenizer(
+            ["", *PREVIEW_PROMPTS], padding="max_length", max_length=self.settings.max_length, truncation=True
+        ).input_ids
+        context = self.text(torch.tensor(ids, device=self.device)).last_hidden_state
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.run.precision == "bf16"):
+            z = sample_latents(self.unet, self.scheduler, context[1:], context[:1], steps=20, guidance=5.0, seed=0)
+        self.maps.clear()
+        contact_sheet(to_pixels(torch.cat([vae.decode(part).sample for part in z.split(8)])), 8, path)
+        return {}
+
+
+@torch.no_grad()
+def sample_latents(
+    unet: Any,
+    scheduler: Any,
+    context: Tensor,
+    empty: Tensor,
+    *,
+    steps: int,
+    guidance: float,
+    seed: int,
+    batch: int = 24,
+) -> Tensor:
+    """Generate latents by DDIM with guidance.
+
+    Args:
+        unet: predicts the noise.
+        scheduler: a DDIMScheduler; its timesteps are set.
+        context: (pictures, tokens, width) encoded prompts.
+        empty: (1, tokens, width) the encoded empty prompt.
+        steps: of DDIM.
+        guidance: guidance scale.
+        seed: of the starting noise; picture i starts from the same noise whatever the batch.
+        batch: pictures at a time.
+
+    Returns:
+        (pictures, channels, 32, 32) latents.
+    """
+    scheduler.set_timesteps(steps)
+    parts = []
+    shape = (unet.config.in_channels, unet.config.sample_size, unet.config.sample_size)
+    for at in range(0, len(context), batch):
+        words = context[at : at + batch]
+        noise = [np.random.default_rng([seed, at + i]).standard_normal(shape, np.float32) for i in range(len(words))]
+        z = torch.from_numpy(np.stack(noise)).to(context.device)
+        both = torch.cat([empty.expand_as(words), words])
+        for t in scheduler.timesteps:
+            plain, told = unet(torch.cat([z, z]), t, both).sample.float().chunk(2)
+            z = scheduler.step(plain + guidance * (told - plain), t, z).prev_sample
+        parts.append(z)
+    return torch.cat(parts)

@@ -1,0 +1,166 @@
+"""From checkpoints to the folder that ships: stock diffusers parts in half precision, the CLIP, the judge, the record."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from faircut.pocket.judge import save_judge
+from faircut.pocket.train.clip import build_clip
+from faircut.pocket.train.config import TrainConfig
+from faircut.pocket.train.denoiser import build_scheduler, build_text_encoder, build_unet
+from faircut.pocket.train.loop import load_weights
+from faircut.pocket.train.tokenizer import load_tokenizer
+from faircut.pocket.vocabulary import LABELS
+
+__all__ = ["export_clip", "export_denoiser", "export_judge", "export_model", "round_half"]
+
+
+@dataclasses.dataclass
+class _Shell:
+    """A model to be filled from a checkpoint, without the data that its stage needs."""
+
+    name: str
+    model: torch.nn.Module
+
+
+def round_half(model: torch.nn.Module) -> torch.nn.Module:
+    """Round every weight to what half precision can hold, and keep single precision.
+
+    Args:
+        model: changed in place.
+
+    Returns:
+        The same model.
+    """
+    with torch.no_grad():
+        for p in model.parameters():
+            p.copy_(p.half().float())
+    return model
+
+
+def export_judge(config: TrainConfig, output: Path, folder: Path) -> dict[str, Any]:
+    """Write the judge of a training.
+
+    Args:
+        config: of the training.
+        output: its folder.
+        folder: where to write.
+
+    Returns:
+        The checkpoint's counters.
+    """
+    from faircut.pocket.judge import Judge
+
+    judge = Judge(LABELS, config.judge.channels)
+    about = load_weights(_Shell("judge", judge), output / "checkpoints" / "judge")
+    save_judge(judge, folder)
+    return about
+
+
+def export_clip(config: TrainConfig, output: Path, folder: Path) -> dict[str, Any]:
+    """Write the CLIP of a training, with its tokenizer and image processor.
+
+    Args:
+        config: of the training.
+        output: its folder.
+        folder: where to write.
+
+    Returns:
+        The checkpoint's counters.
+    """
+    tokenizer = load_tokenizer(output / "tokenizer")
+    clip = build_clip(config.clip, tokenizer)
+    about = load_weights(_Shell("clip", clip), output / "checkpoints" / "clip")
+    clip.half().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    size = config.clip.image_size
+    processor = {
+        "image_processor_type": "CLIPImageProcessor",
+        "do_resize": True,
+        "size": {"shortest_edge": size},
+        "resample": 2,
+        "do_center_crop": True,
+        "crop_size": {"height": size, "width": size},
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": [0.5, 0.5, 0.5],
+        "image_std": [0.5, 0.5, 0.5],
+        "do_convert_rgb": True,
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(processor, indent=2) + "\n", encoding="utf-8")
+    return about
+
+
+def export_denoiser(config: TrainConfig, output: Path, folder: Path) -> dict[str, Any]:
+    """Write a Stable Diffusion folder from the denoiser's checkpoint and the finished autoencoder.
+
+    Args:
+        config: of the training.
+        output: its folder.
+        folder: where to write.
+
+    Returns:
+        The checkpoint's counters.
+    """
+    from diffusers import AutoencoderKL, StableDiffusionPipeline
+
+    tokenizer = load_tokenizer(output / "tokenizer")
+    text = build_text_encoder(config.denoiser, tokenizer)
+    unet = build_unet(config.denoiser, config.vae.latent_channels)
+    model = torch.nn.ModuleDict({"text": text, "unet": unet})
+    about = load_weights(_Shell("denoiser", model), output / "checkpoints" / "denoiser")
+    pipe = StableDiffusionPipeline(
+        vae=AutoencoderKL.from_pretrained(output / "vae").half(),
+        text_encoder=text.half(),
+        tokenizer=tokenizer,
+        unet=unet.half(),
+        scheduler=build_scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipe.save_pretrained(folder, safe_serialization=True)
+    for name in ("vocab.json", "merges.txt"):
+        shutil.copy(output / "tokenizer" / name, folder / "tokenizer" / name)
+    return about
+
+
+def export_model(config: TrainConfig, output: Path, folder: Path) -> dict[str, Any]:
+    """Write everything that ships, as far as it is trained, and the record of how it was trained.
+
+    Args:
+        config: of the training.
+        output: its folder.
+        folder: where to write; replaced as a whole.
+
+    Returns:
+        The record, as in training.json.
+    """
+    temporary = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(temporary, ignore_errors=True)
+    stages: dict[str, Any] = {"denoiser": export_denoiser(config, output, temporary)}
+    for name, write in (("judge", export_judge), ("clip", export_clip)):
+        if (output / "checkpoints" / name / "checkpoint.safetensors").exists():
+            stages[name] = write(config, output, temporary / name)
+    for name in ("vae", *stages):
+        log = output / "checkpoints" / name / "log.jsonl"
+        if log.exists():
+            last: dict[str, Any] = {}
+            for line in log.read_text(encoding="utf-8").splitlines():
+                last |= json.loads(line)
+            stages[name] = {**last, **stages.get(name, {})}
+    record = {"config": dataclasses.asdict(config), "stages": stages}
+    # Where it was trained says nothing about what was trained.
+    for key in ("device", "processes"):
+        record["config"]["run"].pop(key)
+    (temporary / "training.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
+    temporary.rename(folder)
+    return record

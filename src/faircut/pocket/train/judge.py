@@ -1,0 +1,209 @@
+"""Training of the judge: true pictures, slightly worn pictures, and broken ones that it must call unclear."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from faircut.pocket.judge import Judge, crop_to_boxes, load_judge
+from faircut.pocket.train.config import TrainConfig
+from faircut.pocket.train.data import HEADS, Stills
+from faircut.pocket.train.loop import pick_device, step_rng
+from faircut.pocket.train.pictures import contact_sheet, to_pixels, to_tensor
+from faircut.pocket.vocabulary import LABELS
+
+__all__ = ["JudgeStage", "accuracies"]
+
+_IGNORE = -100
+_SUBJECT = [HEADS.index(h) for h in ("kind", "profession", "gender", "hair", "colour", "object")]
+_BODY = [HEADS.index(h) for h in ("kind", "profession", "gender", "hair", "object")]
+_HEAD_ONLY = [HEADS.index(h) for h in ("gender", "hair")]
+_PLACE = [HEADS.index(h) for h in ("background", "style")]
+
+
+class JudgeStage:
+    """Trains the judge."""
+
+    name = "judge"
+
+    def __init__(self, config: TrainConfig, data: Path, init: Path | None = None):
+        """Prepare the stage.
+
+        Args:
+            config: of the whole training.
+            data: folder of the stills.
+            init: a model folder to start from.
+        """
+        self.config, self.optim = config, config.judge.optim
+        torch.manual_seed(config.run.seed)
+        self.device = pick_device(config.run)
+        judge = Judge(LABELS, config.judge.channels)
+        if init is not None:
+            judge.load_state_dict(load_judge(init / "judge").state_dict())
+        judge.requires_grad_(True)
+        self.model: nn.Module = judge.to(self.device)
+        self.stills = Stills(data, "train", config.data)
+        self.held_out = Stills(data, "held_out", config.data)
+        self.unclear = torch.tensor([len(LABELS[h]) for h in HEADS])
+
+    def batch(self, rng: np.random.Generator, n: int) -> tuple[Tensor, Tensor]:
+        """Pictures and what the judge should say.
+
+        Args:
+            rng: the source of all choices.
+            n: how many.
+
+        Returns:
+            (n, 3, 128, 128) pictures in [-1, 1], and (n, heads) classes; -100 where anything may be said.
+        """
+        rows = rng.integers(len(self.stills), size=n)
+        x = to_tensor(self.stills.images(rows), self.device)
+        boxes = self.stills.boxes[rows].astype(np.float32)
+        classes = self.stills.labels[rows]
+        two = boxes[:, 1, 2] > boxes[:, 1, 0]
+        which = np.where(two, rng.integers(2, size=n), 0)
+        box, target = boxes[np.arange(n), which], torch.from_numpy(classes[np.arange(n), which].astype(np.int64))
+        # What does not apply cannot be read: a car has no gender.
+        target = torch.where(target < 0, self.unclear, target)
+        cropped = np.where(two, rng.random(n) < 0.85, rng.random(n) < 0.3)
+        # A whole picture of two people has no one answer about the person.
+        for i in np.flatnonzero(two & ~cropped):
+            target[i, [c for c in _SUBJECT if HEADS[c] != "kind"]] = _IGNORE
+        side = np.maximum(box[:, 2] - box[:, 0], box[:, 3] - box[:, 1])[:, None]
+        jitter = box + rng.uniform(-0.06, 0.06, box.shape).astype(np.float32) * side
+        whole = np.array([0, 0, x.shape[-1], x.shape[-2]], np.float32)
+        views = torch.from_numpy(np.where(cropped[:, None], jitter, whole)).to(self.device)
+        x = self._break(x, target, box, rng)
+        margins = torch.from_numpy(np.where(cropped, 0.12, 0.0).astype(np.float32)).to(self.device)
+        side_now = torch.maximum(views[:, 2] - views[:, 0], views[:, 3] - views[:, 1]) * margins
+        views = views + side_now[:, None] * views.new_tensor([-1, -1, 1, 1])
+        x = self._wear(crop_to_boxes(x, views, margin=0.0), rng)
+        target[torch.from_numpy(cropped)] = target[torch.from_numpy(cropped)].index_fill(
+            1, torch.tensor(HEADS.index("background")), _IGNORE
+        )
+        return x, target.to(self.device)
+
+    def _wear(self, x: Tensor, rng: np.random.Generator) -> Tensor:
+        """Softness, noise and light as a decoder or a codec leaves them; nothing that hides an attribute."""
+        n = len(x)
+        soft = F.interpolate(
+            F.interpolate(x, size=(72, 72), mode="bilinear", antialias=True), size=x.shape[-2:], mode="bilinear"
+        )
+        mix = rng.uniform(0, 1, n) * (rng.random(n) < 0.5)
+        mix = torch.from_numpy(mix.astype(np.float32)).to(x.device)[:, None, None, None]
+        x = x + mix * (soft - x)
+        grain = rng.uniform(0, 0.12, n) * (rng.random(n) < 0.5)
+        noise = torch.from_numpy(
+            rng.standard_normal(x.shape, np.float32) * grain[:, None, None, None].astype(np.float32)
+        )
+        light = torch.from_numpy(rng.uniform(0.92, 1.08, (n, 1, 1, 1)).astype(np.float32))
+        return (x * light.to(x.device) + noise.to(x.device)).clamp(-1, 1)
+
+    def _break(self, x: Tensor, target: Tensor, box: np.ndarray, rng: np.random.Generator) -> Tensor:
+        """Damage a share of the pictures and say in ``target`` what can no longer be read."""
+        x = x.clone()
+        size = x.shape[-1]
+        for i in np.flatnonzero(rng.random(len(x)) < self.config.judge.broken):
+            way = int(rng.integers(7))
+            left, top, right, bottom = (int(v) for v in box[i])
+            if way == 0:  # a few blocks of colour are left
+                side = int(rng.integers(3, 9))
+                small = F.interpolate(x[i : i + 1], size=(side, side), mode="area")
+                x[i] = F.interpolate(small, size=(size, size), mode="bilinear")[0]
+                target[i] = self.unclear
+                target[i, _PLACE] = _IGNORE
+            elif way == 1:  # drowned in noise
+                noise = torch.from_numpy(rng.standard_normal((3, size, size), np.float32)).to(x.device)
+                x[i] = (0.15 * x[i] + 0.6 * noise).clamp(-1, 1)
+                target[i] = self.unclear
+                target[i, HEADS.index("colour")] = _IGNORE
+                target[i, _PLACE] = _IGNORE
+            elif way == 2:  # two pictures in one
+                other = x[int(rng.integers(len(x)))]
+                x[i] = 0.5 * x[i] + 0.5 * other
+                target[i] = self.unclear
+                target[i, HEADS.index("kind")] = _IGNORE
+                target[i, _PLACE] = _IGNORE
+            elif way == 3:  # tiles in disorder
+                side = (8, 16)[int(rng.integers(2))]
+                k = size // side
+                tiles = x[i].reshape(3, k, side, k, side).permute(1, 3, 0, 2, 4).reshape(k * k, 3, side, side)
+                tiles = tiles[torch.from_numpy(rng.permutation(k * k)).to(x.device)]
+                x[i] = tiles.reshape(k, k, 3, side, side).permute(2, 0, 3, 1, 4).reshape(3, size, size)
+                target[i, _BODY] = self.unclear[_BODY]
+                target[i, HEADS.index("colour")] = _IGNORE
+                target[i, _PLACE] = _IGNORE
+            elif way in (4, 5):  # the head is gone: smeared, or painted over
+                end = top + max(4, int((bottom - top) * rng.uniform(0.5, 0.62)))
+                area = x[i : i + 1, :, top:end, left:right]
+                if area.numel() == 0:
+                    continue
+                if way == 4:
+                    small = F.interpolate(area, size=(int(rng.integers(2, 5)), int(rng.integers(2, 4))), mode="area")
+                    x[i, :, top:end, left:right] = F.interpolate(small, size=area.shape[-2:], mode="bilinear")[0]
+                else:
+                    edge = x[i, :, top:end, max(0, left - 1)]
+                    x[i, :, top:end, left:right] = edge[:, :, None]
+                target[i, _SUBJECT] = _IGNORE
+                target[i, _HEAD_ONLY] = self.unclear[_HEAD_ONLY]
+            else:  # the subject is a smear in a whole place
+                area = x[i : i + 1, :, top:bottom, left:right]
+                if area.numel() == 0:
+                    continue
+                side = int(rng.integers(2, 6))
+                small = F.interpolate(area, size=(side, side), mode="area")
+                x[i, :, top:bottom, left:right] = F.interpolate(small, size=area.shape[-2:], mode="bilinear")[0]
+                target[i, _BODY] = self.unclear[_BODY]
+                target[i, HEADS.index("colour")] = _IGNORE
+        return x
+
+    def loss(self, step: int, rank: int, world: int) -> tuple[Tensor, dict[str, float]]:
+        """See Stage."""
+        rng = step_rng(self.config.run.seed, self.name, step, rank)
+        x, target = self.batch(rng, self.optim.batch // world)
+        logits = self.model(x)
+        total = x.new_zeros(())
+        right = []
+        for i, head in enumerate(HEADS):
+            out = logits[head].float()
+            total = total + F.cross_entropy(
+                out, target[:, i], ignore_index=_IGNORE, label_smoothing=self.config.judge.smoothing, reduction="sum"
+            )
+            known = target[:, i] != _IGNORE
+            right.append((out.argmax(-1) == target[:, i])[known].float().mean())
+        return total / target.numel(), {"right": float(torch.stack(right).nanmean())}
+
+    def preview(self, path: Path) -> dict[str, float]:
+        """See Stage."""
+        x, _ = self.batch(np.random.default_rng(0), 48)
+        contact_sheet(to_pixels(x), 12, path)
+        return accuracies(self.model, self.held_out, range(min(512, len(self.held_out))))
+
+
+@torch.no_grad()
+def accuracies(judge: nn.Module, stills: Stills, rows: range) -> dict[str, float]:
+    """How often the judge reads true pictures of one subject right.
+
+    Args:
+        judge: a Judge.
+        stills: of a split.
+        rows: which of them; those with two people are left out.
+
+    Returns:
+        Share right per attribute, of the pictures where it applies; "unclear" counts as wrong.
+    """
+    device = next(judge.parameters()).device
+    single = [i for i in rows if stills.boxes[i, 1, 2] <= stills.boxes[i, 1, 0]]
+    hits: dict[str, list[float]] = {head: [] for head in HEADS}
+    for at in range(0, len(single), 64):
+        part = single[at : at + 64]
+        logits = judge(to_tensor(stills.images(part), device))
+        for k, head in enumerate(HEADS):
+            truth = stills.labels[part, 0, k]
+            said = logits[head].argmax(-1).cpu().numpy()
+            hits[head] += list((said == truth)[truth >= 0].astype(float))
+    return {head: round(float(np.mean(values)), 4) for head, values in hits.items() if values}

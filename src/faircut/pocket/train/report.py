@@ -1,0 +1,85 @@
+"""The report of a training: its counters and curves, as JSON and as one picture."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+__all__ = ["read_log", "write_report"]
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """Read a stage's log.
+
+    Args:
+        path: of the .jsonl file.
+
+    Returns:
+        Its lines, in order of steps; lines that a resumed run wrote again replace the older ones.
+    """
+    if not path.exists():
+        return []
+    lines: dict[tuple[int, bool], dict[str, Any]] = {}
+    for text in path.read_text(encoding="utf-8").splitlines():
+        line = json.loads(text)
+        lines[line["step"], "loss" in line] = line
+    return [lines[key] for key in sorted(lines)]
+
+
+def write_report(output: Path) -> Path:
+    """Write report.json and, where matplotlib is installed, report.png.
+
+    Args:
+        output: folder of the training.
+
+    Returns:
+        The path of report.json.
+    """
+    logs = {p.name: read_log(p / "log.jsonl") for p in sorted((output / "checkpoints").glob("*")) if p.is_dir()}
+    logs = {name: lines for name, lines in logs.items() if lines}
+    report = {}
+    for name, lines in logs.items():
+        losses = [line for line in lines if "loss" in line]
+        measured = [line for line in lines if "loss" not in line]
+        report[name] = {
+            "last": losses[-1] if losses else {},
+            "measured": measured,
+            "curve": [
+                {k: line[k] for k in ("samples", "seconds", "loss")} for line in losses[:: max(1, len(losses) // 200)]
+            ],
+        }
+    path = output / "report.json"
+    path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    _plot(logs, output / "report.png")
+    return path
+
+
+def _plot(logs: dict[str, list[dict[str, Any]]], path: Path) -> None:
+    """One panel a stage: the loss, smoothed, and the measured figures over samples."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        return
+    if not logs:
+        return
+    figure = Figure(figsize=(5 * len(logs), 4), layout="constrained")
+    for panel, (name, lines) in zip(np.atleast_1d(figure.subplots(1, len(logs))), logs.items(), strict=True):
+        losses = [line for line in lines if "loss" in line]
+        x, y = [line["samples"] for line in losses], np.array([line["loss"] for line in losses])
+        width = max(1, len(y) // 50)
+        smooth = np.convolve(y, np.ones(width) / width, mode="valid")
+        panel.plot(x[width - 1 :], smooth, color="tab:blue")
+        panel.set(title=name, xlabel="samples", ylabel="loss", yscale="log")
+        measured = [line for line in lines if "loss" not in line]
+        keys = sorted({k for line in measured for k in line if k not in ("step", "samples")})
+        if keys:
+            other = panel.twinx()
+            for key in keys:
+                points = [(line["samples"], line[key]) for line in measured if key in line]
+                other.plot(*zip(*points, strict=True), marker=".", label=key, alpha=0.8)
+            other.legend(fontsize=7, loc="lower right")
+    FigureCanvasAgg(figure).print_png(path)

@@ -1,0 +1,178 @@
+"""All of the training as one function: which stages, in which order, for how long."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from faircut.errors import ConfigError, choices
+from faircut.pocket.train.config import TrainConfig, default_output
+
+__all__ = ["SHARES", "STAGES", "train"]
+
+STAGES = ("draw", "tokenizer", "vae", "latents", "judge", "clip", "denoiser", "export")
+SHARES: dict[str, float] = {"vae": 0.2, "judge": 0.08, "clip": 0.1, "denoiser": 0.62}
+"""How the minutes of a whole training are shared between the stages that learn."""
+
+
+def train(
+    config: TrainConfig,
+    stages: Sequence[str] = ("all",),
+    *,
+    output: str | Path | None = None,
+    minutes: float | None = None,
+    init_from: str | Path | None = None,
+    weights: str | Path | None = None,
+    log: Callable[[str], None] = print,
+) -> Path:
+    """Train the pocket model, or go on training it.
+
+    Every stage resumes from its last checkpoint in ``output``, so the same call again goes on where the last one stopped.
+
+    Args:
+        config: every setting.
+        stages: names of STAGES, or "all".
+        output: folder of data, checkpoints and results; see default_output.
+        minutes: time limit; of each stage named, or shared among the learning stages by SHARES for "all". Counted over
+            all runs of a stage in this folder. None trains for the steps in the configuration.
+        init_from: a model folder whose weights are the start, instead of random ones.
+        weights: folder for the finished model; ``output/weights`` by default.
+        log: told one line at a time.
+
+    Returns:
+        The folder of the finished model, whether or not this call reached the export.
+
+    Raises:
+        ConfigError: an unknown stage.
+    """
+    names = list(STAGES) if "all" in stages else list(stages)
+    for name in names:
+        if name not in STAGES:
+            raise ConfigError(f"unknown stage {name!r}: {choices(name, ('all', *STAGES))}")
+    root = Path(output) if output is not None else default_output()
+    folder = Path(weights) if weights is not None else root / "weights"
+    root.mkdir(parents=True, exist_ok=True)
+    init = Path(init_from) if init_from is not None else None
+    for name in [s for s in STAGES if s in names]:
+        limit = minutes
+        if minutes is not None and "all" in stages:
+            limit = minutes * SHARES.get(name, 0.0)
+        start = time.monotonic()
+        log(f"{name}: start")
+        _RUN[name](config, root, limit, init, folder, log)
+        log(f"{name}: done in {time.monotonic() - start:.0f} s")
+    return folder
+
+
+def _draw(config: TrainConfig, root: Path, minutes: Any, init: Any, folder: Path, log: Callable[[str], None]) -> None:
+    from faircut.pocket.train.data import draw_stills
+
+    for split in ("held_out", "train"):
+        draw_stills(root / "data", split, config.data, lambda a, b, split=split: log(f"draw: {split} {a}/{b}"))
+
+
+def _tokenizer(
+    config: TrainConfig, root: Path, minutes: Any, init: Any, folder: Path, log: Callable[[str], None]
+) -> None:
+    from faircut.pocket.captions import words
+    from faircut.pocket.train.tokenizer import build_tokenizer
+
+    if not (root / "tokenizer" / "tokenizer_config.json").exists():
+        tokenizer = build_tokenizer(words(), root / "tokenizer", config.denoiser.max_length)
+        log(f"tokenizer: {len(tokenizer)} tokens")
+
+
+def _fit(
+    name: str, make: Any, config: TrainConfig, root: Path, minutes: float | None, log: Callable[[str], None]
+) -> Any:
+    from faircut.pocket.train.loop import fit
+    from faircut.pocket.train.report import write_report
+
+    stage = fit(
+        make,
+        config.run,
+        root / "checkpoints" / name,
+        minutes=minutes,
+        log=lambda line: log(f"{name}: {json.dumps(line)}"),
+    )
+    write_report(root)
+    return stage
+
+
+def _vae(
+    config: TrainConfig, root: Path, minutes: float | None, init: Path | None, folder: Path, log: Callable[[str], None]
+) -> None:
+    from faircut.pocket.train.export import round_half
+    from faircut.pocket.train.pictures import to_tensor
+    from faircut.pocket.train.vae import VaeStage, bake_scale
+
+    stage = _fit("vae", partial(VaeStage, config, root / "data", init), config, root, minutes, log)
+    held_out = to_tensor(stage.stills.images(range(min(512, len(stage.stills)))), stage.device)
+    bake_scale(stage.model, held_out)
+    round_half(stage.model).save_pretrained(root / "vae")
+
+
+def _latents(
+    config: TrainConfig, root: Path, minutes: Any, init: Any, folder: Path, log: Callable[[str], None]
+) -> None:
+    from diffusers import AutoencoderKL
+
+    from faircut.pocket.train.data import Stills
+    from faircut.pocket.train.loop import pick_device
+    from faircut.pocket.train.vae import encode_stills
+
+    device = pick_device(config.run)
+    vae = AutoencoderKL.from_pretrained(root / "vae").to(device).eval()
+    stills = Stills(root / "data", "train", config.data)
+    encode_stills(vae, stills, device, lambda a, b: log(f"latents: {a}/{b}"))
+
+
+def _judge(
+    config: TrainConfig, root: Path, minutes: float | None, init: Path | None, folder: Path, log: Callable[[str], None]
+) -> None:
+    from faircut.pocket.train.judge import JudgeStage
+
+    _fit("judge", partial(JudgeStage, config, root / "data", init), config, root, minutes, log)
+
+
+def _clip(
+    config: TrainConfig, root: Path, minutes: float | None, init: Path | None, folder: Path, log: Callable[[str], None]
+) -> None:
+    from faircut.pocket.train.clip import ClipStage
+
+    _fit("clip", partial(ClipStage, config, root, init), config, root, minutes, log)
+
+
+def _denoiser(
+    config: TrainConfig, root: Path, minutes: float | None, init: Path | None, folder: Path, log: Callable[[str], None]
+) -> None:
+    from faircut.pocket.train.denoiser import DenoiserStage
+
+    _fit("denoiser", partial(DenoiserStage, config, root, init), config, root, minutes, log)
+
+
+def _export(config: TrainConfig, root: Path, minutes: Any, init: Any, folder: Path, log: Callable[[str], None]) -> None:
+    from faircut.pocket.train.export import export_model
+
+    with torch.no_grad():
+        export_model(config, root, folder)
+    size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
+    log(f"export: {folder}, {size / 1e6:.1f} MB")
+
+
+_RUN: dict[str, Callable[..., None]] = {
+    "draw": _draw,
+    "tokenizer": _tokenizer,
+    "vae": _vae,
+    "latents": _latents,
+    "judge": _judge,
+    "clip": _clip,
+    "denoiser": _denoiser,
+    "export": _export,
+}

@@ -1,0 +1,99 @@
+"""A CLIP tokenizer in which every word of the drawn world is one token."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from faircut.errors import ModelError
+
+__all__ = ["END", "START", "build_tokenizer", "load_tokenizer", "noun_tokens"]
+
+START, END = "<|startoftext|>", "<|endoftext|>"
+
+
+def build_tokenizer(vocabulary: Sequence[str], folder: Path, max_length: int = 77) -> Any:
+    """Learn byte-pair merges from a vocabulary and write a stock CLIP tokenizer.
+
+    Args:
+        vocabulary: the words that must be one token each; anything else falls into letters.
+        folder: where the tokenizer is written.
+        max_length: tokens of a prompt, padding included.
+
+    Returns:
+        The tokenizer.
+
+    Raises:
+        ModelError: a word did not become one token.
+    """
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+    from transformers import CLIPTokenizer
+
+    raw = Tokenizer(models.BPE(continuing_subword_prefix="", end_of_word_suffix="</w>", fuse_unk=False))
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=50_000, min_frequency=0, show_progress=False, end_of_word_suffix="</w>", special_tokens=[]
+    )
+    # More than once, so that whole words win over the pieces that several words share.
+    raw.train_from_iterator((word.lower() for word in vocabulary for _ in range(4)), trainer)
+    merges = json.loads(raw.to_str())["model"]["merges"]
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    # All bytes, inside a word and at its end: no text is unknown.
+    entries = [*alphabet, *(letter + "</w>" for letter in alphabet)]
+    entries += ["".join(m) for m in merges]
+    entries = list(dict.fromkeys(entries))
+    vocab = {entry: i for i, entry in enumerate([*entries, START, END])}
+    tokenizer = CLIPTokenizer(
+        vocab=vocab,
+        merges=[tuple(m) for m in merges],
+        bos_token=START,
+        eos_token=END,
+        unk_token=END,
+        pad_token=END,
+        model_max_length=max_length,
+    )
+    if len(tokenizer) != len(vocab):
+        raise ModelError(f"the tokenizer holds {len(tokenizer)} tokens instead of {len(vocab)}")
+    broken = [w for w in vocabulary if len(tokenizer(w).input_ids) != 3]
+    if broken:
+        raise ModelError(f"these words are not one token each: {', '.join(broken[:10])}")
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save_pretrained(folder)
+    # The older pair of files too, for readers of Stable Diffusion folders that know only those.
+    (folder / "vocab.json").write_text(json.dumps(vocab, ensure_ascii=False), encoding="utf-8")
+    (folder / "merges.txt").write_text("#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in merges), encoding="utf-8")
+    return tokenizer
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """Read a tokenizer that build_tokenizer wrote.
+
+    Args:
+        folder: where it lies.
+
+    Returns:
+        A CLIPTokenizer.
+
+    Raises:
+        ModelError: there is none.
+    """
+    from transformers import CLIPTokenizer
+
+    if not (folder / "tokenizer_config.json").exists():
+        raise ModelError(f"no tokenizer in {folder}: run the stage 'tokenizer' first")
+    return CLIPTokenizer.from_pretrained(folder)
+
+
+def noun_tokens(offsets: Sequence[Sequence[int]], span: tuple[int, int]) -> list[int]:
+    """The tokens of one piece of a text.
+
+    Args:
+        offsets: [start, end) characters of every token; empty ranges for special tokens.
+        span: [start, end) characters of the piece.
+
+    Returns:
+        Positions of the tokens that overlap it.
+    """
+    return [i for i, (start, end) in enumerate(offsets) if end > start and start < span[1] and end > span[0]]

@@ -1,0 +1,186 @@
+"""The autoencoder: trained on crops, measured on whole pictures, its latents scaled inside its own weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from faircut.pocket.train.config import TrainConfig, VaeConfig
+from faircut.pocket.train.data import Stills
+from faircut.pocket.train.loop import pick_device, step_rng
+from faircut.pocket.train.pictures import contact_sheet, psnr, to_pixels, to_tensor
+from faircut.pocket.vocabulary import IMAGE_SIZE
+
+__all__ = ["VaeStage", "bake_scale", "build_vae", "encode_stills", "reconstruct"]
+
+
+def build_vae(config: VaeConfig) -> Any:
+    """A stock autoencoder of these settings, with random weights.
+
+    Args:
+        config: the settings.
+
+    Returns:
+        A diffusers AutoencoderKL.
+    """
+    from diffusers import AutoencoderKL
+
+    n = len(config.channels)
+    return AutoencoderKL(
+        in_channels=3,
+        out_channels=3,
+        down_block_types=("DownEncoderBlock2D",) * n,
+        up_block_types=("UpDecoderBlock2D",) * n,
+        block_out_channels=config.channels,
+        layers_per_block=config.layers,
+        latent_channels=config.latent_channels,
+        norm_num_groups=8,
+        sample_size=IMAGE_SIZE,
+        scaling_factor=1.0,
+        force_upcast=False,
+        mid_block_add_attention=False,
+    )
+
+
+def picture_loss(out: Tensor, target: Tensor) -> Tensor:
+    """What a reconstruction is judged by: L1, squared error, edges, and colour at a coarser scale.
+
+    Args:
+        out: (pictures, 3, height, width), any range.
+        target: the same, in [-1, 1].
+
+    Returns:
+        A scalar.
+    """
+    error = out - target
+    edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+    coarse = F.avg_pool2d(error, 4).abs().mean()
+    return error.abs().mean() + 2 * error.pow(2).mean() + 0.5 * edges + coarse
+
+
+class VaeStage:
+    """Trains the autoencoder, or its decoder alone on the latents of a fixed encoder."""
+
+    name = "vae"
+
+    def __init__(self, config: TrainConfig, data: Path, init: Path | None = None, decoder_only: bool = False):
+        """Prepare the stage.
+
+        Args:
+            config: of the whole training.
+            data: folder of the stills.
+            init: a model folder to start from.
+            decoder_only: leave the encoder as it is, so that latents made with it stay valid.
+        """
+        self.config, self.optim = config, config.vae.optim
+        torch.manual_seed(config.run.seed)
+        self.device = pick_device(config.run)
+        vae = build_vae(config.vae)
+        if init is not None:
+            from diffusers import AutoencoderKL
+
+            vae.load_state_dict(AutoencoderKL.from_pretrained(init / "vae").float().state_dict())
+        if decoder_only:
+            # What ships is half precision: the decoder learns to read the latents of the encoder that ships.
+            for part in (vae.encoder, vae.quant_conv):
+                part.requires_grad_(False)
+                for p in part.parameters():
+                    p.data = p.data.half().float()
+        self.decoder_only = decoder_only
+        self.model: nn.Module = vae.to(self.device)
+        self.stills = Stills(data, "train", config.data)
+        self.held_out = Stills(data, "held_out", config.data)
+
+    def loss(self, step: int, rank: int, world: int) -> tuple[Tensor, dict[str, float]]:
+        """See Stage."""
+        side, n = self.config.vae.crop, self.optim.batch // world
+        rng = step_rng(self.config.run.seed, self.name, step, rank)
+        corners = rng.integers(0, (IMAGE_SIZE - side) // 4 + 1, (n, 2)) * 4
+        x = to_tensor(self.stills.crops(rng.integers(len(self.stills), size=n), corners, side), self.device)
+        if self.decoder_only:
+            with torch.no_grad():
+                z = self.model.encode(x).latent_dist.mean
+            return picture_loss(self.model.decode(z).sample.float(), x), {}
+        posterior = self.model.encode(x).latent_dist
+        mean, logvar = posterior.mean.float(), posterior.logvar.float()
+        noise = torch.from_numpy(rng.standard_normal(mean.shape, np.float32)).to(self.device)
+        out = self.model.decode(mean + noise * torch.exp(0.5 * logvar)).sample.float()
+        kl = 0.5 * (mean.pow(2) + logvar.exp() - 1 - logvar).mean()
+        error = (out.detach() - x).pow(2).mean() / 4
+        return picture_loss(out, x) + self.config.vae.kl * kl, {
+            "kl": float(kl.detach()),
+            "crop_psnr": float(-10 * torch.log10(error)),
+        }
+
+    def preview(self, path: Path) -> dict[str, float]:
+        """See Stage."""
+        x = to_tensor(self.held_out.images(range(64)), self.device)
+        out = reconstruct(self.model, x)
+        contact_sheet(np.concatenate([to_pixels(x[:16]), to_pixels(out[:16])]), 8, path)
+        return {"vae_psnr": round(float(psnr(out, x).mean()), 3)}
+
+
+@torch.no_grad()
+def reconstruct(vae: Any, pictures: Tensor, batch: int = 16) -> Tensor:
+    """Encode and decode, without noise.
+
+    Args:
+        vae: an AutoencoderKL.
+        pictures: (pictures, 3, height, width) in [-1, 1].
+        batch: pictures at a time.
+
+    Returns:
+        The same pictures, as the autoencoder gives them back.
+    """
+    return torch.cat([vae.decode(vae.encode(x).latent_dist.mean).sample for x in pictures.split(batch)])
+
+
+@torch.no_grad()
+def bake_scale(vae: Any, pictures: Tensor, batch: int = 16) -> None:
+    """Give every latent channel mean 0 and standard deviation 1, and undo it before decoding, inside the 1x1 convolutions.
+
+    Stock pipelines know only one scaling factor for all channels; with this it is 1 and the decoder sees no difference.
+
+    Args:
+        vae: an AutoencoderKL, changed in place.
+        pictures: (pictures, 3, height, width) in [-1, 1] to measure on.
+        batch: pictures at a time.
+    """
+    z = torch.cat([vae.encode(x).latent_dist.mean for x in pictures.split(batch)])
+    mean, std = z.mean((0, 2, 3)), z.std((0, 2, 3))
+    n = len(mean)
+    quant, post = vae.quant_conv, vae.post_quant_conv
+    post.bias += (post.weight[:, :, 0, 0] @ mean).to(post.bias)
+    post.weight *= std[None, :, None, None]
+    quant.bias[:n] -= mean
+    quant.weight[:n] /= std[:, None, None, None]
+    quant.bias[:n] /= std
+    quant.bias[n:] -= 2 * std.log()
+    vae.register_to_config(scaling_factor=1.0)
+
+
+@torch.no_grad()
+def encode_stills(vae: Any, stills: Stills, device: torch.device, progress: Any = None) -> None:
+    """Write the latents of every still that has none yet.
+
+    Args:
+        vae: an AutoencoderKL with its scale baked in.
+        stills: of one split.
+        device: where to encode.
+        progress: told how many shards are done and how many there are.
+    """
+    todo = stills.missing_latents()
+    for done, shard in enumerate(todo):
+        parts = []
+        for at in range(0, stills.shard, 64):
+            rows = range(shard * stills.shard + at, shard * stills.shard + min(at + 64, stills.shard))
+            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+                parts.append(vae.encode(to_tensor(stills.images(rows), device)).latent_dist.mean.half().cpu().numpy())
+        stills.write_latents(shard, np.concatenate(parts))
+        if progress:
+            progress(done + 1, len(todo))
