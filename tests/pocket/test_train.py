@@ -1,0 +1,261 @@
+"""Training of the pocket model: settings, resuming bit for bit, losses that fall, parts that ship."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from faircut.errors import ConfigError, ModelError
+from faircut.pocket.captions import caption, words
+from faircut.pocket.judge import Judge, crop_to_boxes, load_judge, save_judge
+from faircut.pocket.scenes import sample_scene
+from faircut.pocket.train import TrainConfig, load_config, train
+from faircut.pocket.train.clip import ClipStage
+from faircut.pocket.train.config import config_from_dict
+from faircut.pocket.train.data import Stills, draw_stills, scene_from_json, scene_to_json
+from faircut.pocket.train.denoiser import DenoiserStage, localisation_loss
+from faircut.pocket.train.judge import JudgeStage
+from faircut.pocket.train.loop import Flat, fit, step_rng
+from faircut.pocket.train.tokenizer import build_tokenizer, noun_tokens
+from faircut.pocket.train.vae import VaeStage, bake_scale, build_vae, reconstruct
+from faircut.pocket.vocabulary import LABELS
+
+TINY = {
+    "run": {"processes": 1, "log_every": 2, "precision": "fp32"},
+    "data": {"stills": 32, "held_out": 16, "shard": 16, "workers": 1},
+    "vae": {"channels": [8, 16, 16], "crop": 32, "optim": {"batch": 4, "warmup": 1, "lr": 3e-3}},
+    "judge": {"channels": [8, 8, 16, 16, 16], "optim": {"batch": 16, "warmup": 1}},
+    "clip": {"width": 32, "layers": 1, "text_layers": 1, "embed": 32, "optim": {"batch": 16, "warmup": 1}},
+    "denoiser": {
+        "channels": [8, 16, 16, 16],
+        "text_width": 32,
+        "text_layers": 1,
+        "optim": {"batch": 4, "warmup": 1, "lr": 2e-3},
+    },
+}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def config() -> TrainConfig:
+    return config_from_dict(TINY)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, config):
+    """Stills, tokenizer, an untrained autoencoder and latents that look like some."""
+    root = tmp_path_factory.mktemp("train")
+    for split in ("train", "held_out"):
+        draw_stills(root / "data", split, config.data)
+    build_tokenizer(words(), root / "tokenizer")
+    build_vae(config.vae).save_pretrained(root / "vae")
+    stills = Stills(root / "data", "train", config.data)
+    rng = np.random.default_rng(0)
+    for shard in range(stills.shards):
+        stills.write_latents(shard, rng.standard_normal((16, 4, 32, 32)).astype(np.float16))
+    return root
+
+
+def _steps(config: TrainConfig, stage: str, steps: int) -> TrainConfig:
+    block = getattr(config, stage)
+    return dataclasses.replace(
+        config, **{stage: dataclasses.replace(block, optim=dataclasses.replace(block.optim, steps=steps))}
+    )
+
+
+class TestConfig:
+    def test_unknown_setting_is_an_error_with_the_close_name(self):
+        with pytest.raises(ConfigError, match="did you mean 'batch'"):
+            config_from_dict({"vae": {"optim": {"bach": 3}}})
+
+    def test_wrong_type_is_an_error(self):
+        with pytest.raises(ConfigError, match=r"denoiser\.heads must be of type int"):
+            config_from_dict({"denoiser": {"heads": "four"}})
+
+    def test_a_block_keeps_its_own_defaults(self):
+        assert config_from_dict({"clip": {"optim": {"lr": 1}}}).clip.optim.batch == TrainConfig().clip.optim.batch
+
+    def test_file(self, tmp_path):
+        (tmp_path / "c.yaml").write_text("denoiser: {channels: [32, 64], attention: [false, true]}\n")
+        assert load_config(tmp_path / "c.yaml").denoiser.channels == (32, 64)
+        with pytest.raises(ConfigError, match="cannot read"):
+            load_config(tmp_path / "none.yaml")
+
+    def test_unknown_stage(self, tmp_path):
+        with pytest.raises(ConfigError, match="did you mean 'judge'"):
+            train(TrainConfig(), ["juge"], output=tmp_path)
+
+
+class TestData:
+    def test_scenes_survive_json(self):
+        rng = np.random.default_rng(0)
+        for _ in range(20):
+            scene = sample_scene(rng)
+            assert scene_from_json(scene_to_json(scene)) == scene
+
+    def test_drawing_is_deterministic_and_resumes(self, folder, config, tmp_path):
+        draw_stills(tmp_path, "train", dataclasses.replace(config.data, stills=16))
+        draw_stills(tmp_path, "train", config.data)
+        again, first = Stills(tmp_path, "train", config.data), Stills(folder / "data", "train", config.data)
+        np.testing.assert_array_equal(again.images(range(32)), first.images(range(32)))
+        np.testing.assert_array_equal(again.labels, first.labels)
+
+    def test_boxes_and_masks_agree(self, folder, config):
+        stills = Stills(folder / "data", "train", config.data)
+        for masks, boxes in zip(stills.masks, stills.boxes, strict=True):
+            ys, xs = np.nonzero(masks[0])
+            assert boxes[0][0] // 8 <= xs.min()
+            assert boxes[0][3] > ys.max() * 8
+
+    def test_missing_shards_are_named(self, tmp_path, config):
+        with pytest.raises(ConfigError, match="stage 'draw'"):
+            Stills(tmp_path, "train", config.data)
+
+
+class TestTokenizer:
+    def test_nouns_are_found_in_captions(self, tmp_path):
+        tokenizer = build_tokenizer(words(), tmp_path)
+        rng = np.random.default_rng(1)
+        for _ in range(50):
+            written = caption(sample_scene(rng), rng)
+            batch = tokenizer(written.text, return_offsets_mapping=True)
+            for start, end in written.subjects:
+                found = noun_tokens(batch["offset_mapping"], (start, end))
+                assert tokenizer.decode([batch["input_ids"][i] for i in found]) == written.text[start:end]
+
+    def test_pads_to_77_with_the_end(self, tmp_path):
+        tokenizer = build_tokenizer(words(), tmp_path)
+        ids = tokenizer("a doctor", padding="max_length").input_ids
+        assert len(ids) == 77
+        assert ids[-1] == tokenizer.eos_token_id == tokenizer.pad_token_id
+
+
+class TestLocalisation:
+    def test_perfect_attention_costs_nothing(self):
+        masks = torch.zeros(1, 2, 16, 16)
+        masks[0, 0, 4:8, 4:8] = 1
+        tokens = torch.zeros(1, 2, 77)
+        tokens[0, 0, [3, 4]] = 1  # a noun of two tokens
+        maps = torch.zeros(1, 256, 77)
+        maps[0, :, 3] = masks[0, 0].flatten()
+        maps[0, :, 0] = 1 - maps[0, :, 3]
+        loss, share = localisation_loss([maps], tokens, masks)
+        assert loss.item() == pytest.approx(0)
+        assert share.item() == pytest.approx(1)
+
+    def test_even_attention_costs_what_the_formula_says(self):
+        masks = torch.zeros(1, 2, 16, 16)
+        masks[0, 0, :8] = 1
+        tokens = torch.zeros(1, 2, 77)
+        tokens[0, 0, 5] = 1
+        loss, share = localisation_loss([torch.full((1, 256, 77), 1 / 77)], tokens, masks)
+        assert share.item() == pytest.approx(0.5)
+        assert loss.item() == pytest.approx(0.25 + 0.5 * (1 - 1 / 77) ** 2, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["vae", "judge", "clip", "denoiser"])
+def test_a_few_real_steps_lower_the_loss(name, folder, config):
+    make = {
+        "vae": lambda: VaeStage(config, folder / "data"),
+        "judge": lambda: JudgeStage(config, folder / "data"),
+        "clip": lambda: ClipStage(config, folder),
+        "denoiser": lambda: DenoiserStage(config, folder),
+    }[name]
+    stage = make()
+    adam = torch.optim.AdamW(stage.model.parameters(), lr=3e-3)
+
+    def measure() -> float:
+        with torch.no_grad():
+            return sum(float(stage.loss(1000 + k, 0, 1)[0]) for k in range(3)) / 3
+
+    before = measure()
+    for step in range(12):
+        loss, _ = stage.loss(step, 0, 1)
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+    assert measure() < before
+
+
+class TestResume:
+    def test_goes_on_bit_for_bit(self, folder, config, tmp_path):
+        def run(where, steps):
+            c = _steps(config, "denoiser", steps)
+            # The rate falls at the end of the steps asked for: it must not, for a run that will be resumed.
+            optim = dataclasses.replace(c.denoiser.optim, decay=0.0)
+            c = dataclasses.replace(c, denoiser=dataclasses.replace(c.denoiser, optim=optim))
+            stage = fit(lambda: _quiet(DenoiserStage(c, folder)), c.run, tmp_path / where)
+            return Flat(stage.model).params.clone()
+
+        straight = run("a", 4)
+        run("b", 2)
+        resumed = run("b", 4)
+        assert torch.equal(straight, resumed)
+        steps = [json.loads(line)["step"] for line in (tmp_path / "b" / "log.jsonl").read_text().splitlines()]
+        assert max(steps) == 4
+
+    def test_checkpoint_of_another_size_is_refused(self, folder, config, tmp_path):
+        c = _steps(config, "vae", 1)
+        fit(lambda: _quiet(VaeStage(c, folder / "data")), c.run, tmp_path)
+        other = config_from_dict({**TINY, "vae": {**TINY["vae"], "channels": [8, 8, 16]}})
+        with pytest.raises(ModelError, match="another size"):
+            fit(lambda: _quiet(VaeStage(other, folder / "data")), c.run, tmp_path)
+
+    def test_random_numbers_follow_from_step_and_process_only(self):
+        a, b = step_rng(0, "vae", 5, 1).random(), step_rng(0, "vae", 5, 1).random()
+        assert a == b != step_rng(0, "vae", 5, 0).random() != step_rng(0, "vae", 6, 1).random()
+
+
+def _quiet(stage):
+    stage.preview = lambda path: {}
+    return stage
+
+
+class TestVae:
+    def test_baking_changes_the_latents_and_not_the_pictures(self):
+        torch.manual_seed(0)
+        vae = build_vae(config_from_dict(TINY).vae).eval()
+        x = torch.rand(4, 3, 32, 32) * 2 - 1
+        before = reconstruct(vae, x)
+        logvar = vae.encode(x).latent_dist.logvar
+        std = vae.encode(x).latent_dist.mean.std((0, 2, 3))
+        bake_scale(vae, x)
+        posterior = vae.encode(x).latent_dist
+        torch.testing.assert_close(reconstruct(vae, x), before, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(posterior.mean.mean((0, 2, 3)), torch.zeros(4), atol=1e-4, rtol=0)
+        torch.testing.assert_close(posterior.mean.std((0, 2, 3)), torch.ones(4), atol=1e-3, rtol=0)
+        expected = logvar - 2 * std.log()[None, :, None, None]
+        torch.testing.assert_close(posterior.logvar, expected, atol=1e-4, rtol=1e-4)
+
+
+class TestJudge:
+    def test_survives_saving(self, tmp_path):
+        torch.manual_seed(0)
+        judge = Judge(LABELS, (8, 8, 16, 16, 16)).eval()
+        save_judge(judge, tmp_path)
+        x = torch.rand(2, 3, 64, 64)
+        a, b = judge.probabilities(x), load_judge(tmp_path).probabilities(x)
+        for head in LABELS:
+            assert a[head].shape == (2, len(LABELS[head]) + 1)
+            torch.testing.assert_close(a[head], b[head], atol=1e-2, rtol=0)
+        assert set(judge.read(x)["gender"]) <= {"woman", "man", "unclear"}
+
+    def test_missing_judge_is_an_error(self, tmp_path):
+        with pytest.raises(ModelError, match="no judge"):
+            load_judge(tmp_path)
+
+    def test_a_box_is_cut_out_and_enlarged(self):
+        x = torch.zeros(1, 3, 128, 128)
+        x[:, :, 32:64, 64:96] = 1
+        cut = crop_to_boxes(x, torch.tensor([[64, 32, 96, 64]]), margin=0.0)
+        assert cut.shape == (1, 3, 128, 128)
+        assert cut.mean() > 0.97
