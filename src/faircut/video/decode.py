@@ -1,0 +1,287 @@
+"""Read videos with PyAV: every frame's time, upright pictures, and the colours that were meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.video.reformatter import ColorRange, Colorspace, Interpolation
+
+from ..errors import VideoError
+from .read import Facts, Picture, damaged
+
+__all__ = ["QUALITY_FLAGS", "ContainerReader", "open_input"]
+
+# Without these three, swscale trades up to 3/255 of colour for speed.
+QUALITY_FLAGS = int(Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT)
+
+# Only real videos, only from this machine: FFmpeg would also play a text file as a terminal recording, and follow the
+# addresses in a playlist.
+_OPTIONS = {
+    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,ivf,h264,hevc,"
+    "yuv4mpegpipe,mxf,nut,wav,mp3,flac,aac",
+    "protocol_whitelist": "file",
+}
+
+# AVCOL_SPC_* of the frame -> the matrix's name in swscale.
+_MATRICES = {
+    1: Colorspace.ITU709,
+    4: Colorspace.FCC,
+    5: Colorspace.ITU601,
+    6: Colorspace.ITU601,
+    7: Colorspace.SMPTE240M,
+    9: Colorspace.BT2020,
+    10: Colorspace.BT2020,
+}
+_HDR = {16: "PQ", 18: "HLG"}  # AVCOL_TRC_SMPTE2084, AVCOL_TRC_ARIB_STD_B67
+_COARSE = Fraction(1, 2000)  # clocks that tick slower than this cannot hold 30 fps exactly
+
+
+def open_input(path: Path) -> Any:
+    """Open a media file for reading.
+
+    Raises:
+        VideoError: it is not a video, or it is so damaged that it cannot be opened.
+    """
+    try:
+        return av.open(str(path), options=dict(_OPTIONS), metadata_errors="replace")
+    except (av.error.FFmpegError, ValueError, OSError) as error:
+        reason = getattr(error, "log", None)
+        detail = f" ({reason[2].strip()})" if reason else ""
+        raise VideoError(
+            f"{path} is not a video that can be read{detail}: it is of another kind, or its "
+            f"beginning or index is missing. "
+            "Possible: mp4, mov, webm, mkv, avi and the like, gif, webp, a picture, a folder of pictures"
+        ) from error
+
+
+class ContainerReader:
+    """Frames of a video file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._container = open_input(path)
+        try:
+            self._stream = self._find_stream()
+            self.facts = self._find_facts()
+        except BaseException:
+            self._container.close()
+            raise
+        self._last_length: Fraction | None = None
+
+    def _find_stream(self) -> Any:
+        # A cover picture of an audio file is a "video" stream to FFmpeg.
+        streams = [s for s in self._container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+        if not streams:
+            kinds = ", ".join(sorted({stream.type for stream in self._container.streams})) or "no streams at all"
+            raise VideoError(f"{self._path} has no video stream (only: {kinds}): give a file with pictures")
+        stream = streams[0]
+        if stream.codec_context is None:
+            raise VideoError(f"{self._path}: its video codec is not known here; convert it to h264 or vp9 first")
+        stream.thread_type = "AUTO"
+        return stream
+
+    def _find_facts(self) -> Facts:
+        stream, container = self._stream, self._container
+        names = container.format.name.split(",")
+        suffix = self._path.suffix.lower().lstrip(".")
+        rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+        aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or Fraction(1)
+        return Facts(
+            container=suffix if suffix in names else "webm" if suffix == "webm" else names[0],
+            codec=stream.codec_context.name.replace("libdav1d", "av1"),
+            fps=Fraction(rate),
+            size=(stream.codec_context.height, stream.codec_context.width),
+            pixel_aspect=Fraction(aspect) if aspect > 0 else Fraction(1),
+            audio=bool(container.streams.audio),
+            total_frames=stream.frames or None,
+        )
+
+    def frames(self) -> Iterator[tuple[Fraction, Picture]]:
+        """Yield (time in seconds, picture on demand) of every frame as shown."""
+        shape: tuple[int, int] | None = None
+        for count, frame in enumerate(self._decoded()):
+            if shape is None:
+                shape = (frame.height, frame.width)
+                self._orient(frame)
+            elif shape != (frame.height, frame.width):
+                raise VideoError(
+                    f"{self._path} changes its size at frame {count} from {shape[1]}x{shape[0]} "
+                    f"to {frame.width}x{frame.height}: "
+                    f"pass end={count} to stop before it, or re-encode it at one size"
+                )
+            base = frame.time_base or self._stream.time_base
+            time = count / self.facts.fps if frame.pts is None else frame.pts * Fraction(base)
+            length = getattr(frame, "duration", None)
+            self._last_length = length * Fraction(base) if length else None
+            yield time, lambda frame=frame: self._picture(frame)  # type: ignore[misc]
+
+    def _decoded(self) -> Iterator[Any]:
+        """Decode to the end; a source that breaks off raises after its last good frame."""
+        context, count, packets, reason = self._stream.codec_context, 0, 0, None
+        if self._stream.metadata.get("alpha_mode") == "1" and self.facts.codec in ("vp8", "vp9"):
+            # FFmpeg's own decoder leaves alpha out; libvpx's is the one that knows it.
+            context = av.CodecContext.create({"vp8": "libvpx", "vp9": "libvpx-vp9"}[self.facts.codec], "r")
+            context.extradata = self._stream.codec_context.extradata
+        demuxed = self._container.demux(self._stream)
+        while True:
+            batch: list[Any] = []
+            packet: Any = None
+            try:
+                packet = next(demuxed, None)
+                if packet is not None and packet.size:
+                    if packet.is_corrupt:
+                        reason = "a packet is incomplete"
+                    else:
+                        batch = context.decode(packet)
+                        packets += 1
+            except av.error.FFmpegError as error:
+                reason = getattr(error, "strerror", None) or str(error)
+            done = packet is None or not packet.size or reason is not None
+            if done:
+                # What the decoder still holds was good when it went in.
+                try:
+                    batch = [*batch, *context.decode(None)]
+                except av.error.FFmpegError as error:
+                    reason = reason or getattr(error, "strerror", None) or str(error)
+            for frame in batch:
+                if frame.is_corrupt and reason is None:
+                    reason, done = f"frame {count} is corrupt", True
+                    break
+                count += 1
+                yield frame
+            if done:
+                break
+        stated = len(self._stream.index_entries) if self._stream.frames else 0
+        if reason is None and packets < stated:
+            reason = "the file ends early"
+        if reason is None:
+            missing = _missing_bytes(self._path)
+            reason = f"{missing} bytes are missing at its end" if missing else None
+        if reason is not None:
+            raise damaged(self._path, reason, count, self._stream.frames or None)
+
+    def _orient(self, frame: Any) -> None:
+        facts = self.facts
+        turn = round(-frame.rotation / 90) % 4 * 90
+        facts.rotation = turn
+        if turn:
+            facts.note(f"turned {turn} degrees clockwise to stand upright, as the file says")
+        if frame.rotation % 90:
+            facts.note(f"a rotation of {frame.rotation} degrees was rounded to {turn}")
+        if facts.pixel_aspect != 1:
+            facts.note(f"pixels of aspect {facts.pixel_aspect} were resampled to square ones")
+        if frame.interlaced_frame:
+            facts.note("interlaced: the two fields of a frame are shown woven, not separated")
+        if frame.colorspace not in _MATRICES and not _is_rgb(frame):
+            facts.note(f"no colour matrix is named; {_matrix(frame).name} is assumed from the size")
+        if frame.color_trc in _HDR:
+            facts.note(f"high dynamic range ({_HDR[frame.color_trc]}) was converted to the standard range")
+        if "a" in frame.format.name.removeprefix("gray").split("p")[0]:
+            facts.note("alpha was laid over black")
+
+    def _picture(self, frame: Any) -> np.ndarray:
+        height, width = frame.height, max(1, round(frame.width * self.facts.pixel_aspect))
+        rgb = _is_rgb(frame)
+        full = rgb or frame.color_range == 2 or frame.format.name.startswith("yuvj")
+        alpha = "alpha was laid over black" in self.facts.notes
+        options: dict[str, Any] = {}
+        if not rgb:
+            options = {
+                "src_colorspace": _matrix(frame),
+                "src_color_range": ColorRange.JPEG if full else ColorRange.MPEG,
+                "dst_color_range": ColorRange.JPEG,
+            }
+        if frame.color_trc in _HDR:
+            options |= {"dst_color_trc": 1, "dst_color_primaries": 1}
+        picture = frame.reformat(
+            width, height, "rgba" if alpha else "rgb24", interpolation=QUALITY_FLAGS, **options
+        ).to_ndarray()
+        if alpha:
+            picture = (picture[..., :3].astype(np.uint16) * picture[..., 3:] + 127) // 255
+        return np.ascontiguousarray(np.rot90(picture.astype(np.uint8), k=-self.facts.rotation // 90))
+
+    def end_time(self, times: list[Fraction]) -> Fraction:
+        """Find the end of the last frame: as the stream says, else from its own length, else as long as the one before."""
+        if not times:
+            return Fraction(0)
+        stream, last = self._stream, times[-1]
+        if stream.duration and stream.frames:
+            end = ((stream.start_time or 0) + stream.duration) * Fraction(stream.time_base)
+            if end > last:
+                return end
+        tag = next((text for key, text in stream.metadata.items() if key.upper().startswith("DURATION")), "")
+        end = _clock(tag)
+        if end > last:
+            return end
+        if self._last_length:
+            return last + self._last_length
+        return last + (times[-1] - times[-2] if len(times) > 1 else 1 / self.facts.fps)
+
+    def exact_times(self, times: list[Fraction]) -> list[Fraction]:
+        """Put times that a clock of milliseconds rounded back on the constant rate that they follow, if they all do."""
+        tick = Fraction(self._stream.time_base)
+        rate = self._stream.average_rate or self._stream.guessed_rate
+        if tick < _COARSE or not rate:
+            return times
+        exact = [times[0] + index / Fraction(rate) for index in range(len(times))]
+        return exact if all(abs(a - b) <= tick for a, b in zip(exact, times, strict=True)) else times
+
+    def count(self) -> int:
+        """Count packets, which is far quicker than decoding: one packet is one frame."""
+        with open_input(self._path) as container:
+            return sum(1 for packet in container.demux(container.streams[self._stream.index]) if packet.size)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._container.close()
+
+
+def _is_rgb(frame: Any) -> bool:
+    return frame.format.is_rgb or frame.colorspace == 0
+
+
+def _matrix(frame: Any) -> Colorspace:
+    named = _MATRICES.get(frame.colorspace)
+    if named is not None:
+        return named
+    return Colorspace.ITU709 if frame.height >= 720 or frame.width >= 1280 else Colorspace.ITU601
+
+
+def _clock(text: str) -> Fraction:
+    """Seconds of ``00:01:02.345``; 0 for anything else."""
+    try:
+        hours, minutes, seconds = text.split(":")
+        return int(hours) * 3600 + int(minutes) * 60 + Fraction(seconds)
+    except ValueError:
+        return Fraction(0)
+
+
+def _missing_bytes(path: Path) -> int:
+    """How many bytes the outermost element of a Matroska or RIFF file promises beyond the end of the file."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(4096)
+    if head[:4] == b"RIFF":
+        return max(0, 8 + int.from_bytes(head[4:8], "little") - size)
+    if head[:4] != b"\x1a\x45\xdf\xa3":
+        return 0
+    length, used = _ebml_size(head, 4)
+    at = 4 + used + length
+    if head[at : at + 4] != b"\x18\x53\x80\x67":
+        return 0
+    length, used = _ebml_size(head, at + 4)
+    unknown = length == (1 << 7 * used) - 1
+    return 0 if unknown else max(0, at + 4 + used + length - size)
+
+
+def _ebml_size(data: bytes, at: int) -> tuple[int, int]:
+    """Value and length in bytes of the variable-length number at ``at``."""
+    first = data[at] if at < len(data) else 0x80
+    used = 9 - first.bit_length()
+    value = int.from_bytes(data[at : at + used], "big") & ((1 << 7 * used) - 1)
+    return value, used
