@@ -179,7 +179,7 @@ def encode_stills(vae: Any, stills: Stills, device: torch.device, progress: Any 
         parts = []
         for at in range(0, stills.shard, 64):
             rows = range(shard * stills.shard + at, shard * stills.shard + min(at + 64, stills.shard))
-            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            with torch.autocast(device.type, torch.bfloat16):
                 parts.append(vae.encode(to_tensor(stills.images(rows), device)).latent_dist.mean.half().cpu().numpy())
         stills.write_latents(shard, np.concatenate(parts))
         if progress:

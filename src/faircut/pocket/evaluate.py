@@ -1,0 +1,424 @@
+"""Every figure of the pocket model, measured on held-out scenes: ``python -m faircut.pocket.evaluate``."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from faircut.errors import ConfigError, FaircutError, choices
+from faircut.pocket.captions import GENDER_WORDS, PLACES
+from faircut.pocket.judge import UNCLEAR, Judge, load_judge
+from faircut.pocket.scenes import sample_scene
+from faircut.pocket.vocabulary import (
+    ANIMALS,
+    BACKGROUNDS,
+    COLOURS,
+    LABELS,
+    PROFESSIONS,
+    STEREOTYPE,
+    STYLES,
+    VEHICLES,
+)
+from faircut.pocket.world import labels, render
+
+__all__ = ["PARTS", "TARGETS", "Figure", "Model", "evaluate", "generate", "load_model", "main"]
+
+PARTS = ("vae", "judge", "clip", "generated", "editing")
+TARGETS: dict[str, float] = {
+    "vae_psnr": 29.0,
+    **{f"judge.{h}": 0.97 for h in ("profession", "colour", "object", "background", "style")},
+    "judge.gender": 0.98,
+    **{f"clip.{h}": 0.90 for h in ("profession", "gender", "colour", "object", "background", "style")},
+    **{f"generated.{h}": 0.90 for h in ("profession", "object", "colour", "background", "style")},
+    "gender_follows.mean": 0.90,
+    "gender_follows.min": 0.70,
+    "bias.correlation": 0.90,
+    "bias.mae": 0.12,
+    "reconstruction_psnr": 38.0,
+    **{f"mask_iou.{k}": 0.70 for k in ("person", "vehicle", "animal")},
+    **{f"edit_success.{k}": 0.80 for k in ("colour", "object", "profession", "background", "style")},
+    "background_psnr": 24.0,
+    "tem_con_ratio": 0.98,
+    "edit_seconds": 10.0,
+}
+"""What each figure should reach: at least this, or at most this for ``bias.mae`` and ``edit_seconds``."""
+_AT_MOST = ("bias.mae", "edit_seconds")
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """One measured number.
+
+    Args:
+        value: the number.
+        n: how many pictures, clips or pairs it is the mean of.
+    """
+
+    value: float
+    n: int
+
+
+@dataclasses.dataclass
+class Model:
+    """The parts of a pocket model that are evaluated.
+
+    Args:
+        folder: where it was read from.
+        vae: an AutoencoderKL.
+        unet: a UNet2DConditionModel.
+        text: a CLIPTextModel.
+        tokenizer: a CLIPTokenizer.
+        scheduler: a DDIMScheduler.
+        judge: reads the attributes.
+        device: where it runs.
+        bf16: whether the UNet runs under bf16 autocast.
+    """
+
+    folder: Path
+    vae: Any
+    unet: Any
+    text: Any
+    tokenizer: Any
+    scheduler: Any
+    judge: Judge
+    device: torch.device
+    bf16: bool = False
+
+
+def load_model(folder: str | Path | None = None, device: str = "cpu", bf16: bool = False) -> Model:
+    """Read a pocket model.
+
+    Args:
+        folder: of the model; the shipped one by default.
+        device: where it shall run.
+        bf16: whether its UNet runs under bf16 autocast, which is faster and changes pictures a little.
+
+    Returns:
+        The model in float32.
+    """
+    from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+    root = Path(__file__).parent / "weights" if folder is None else Path(folder)
+    if not (root / "model_index.json").exists():
+        raise ConfigError(f"no pocket model in {root}: train and export one")
+    float32 = {"torch_dtype": torch.float32}
+    to = torch.device(device)
+    return Model(
+        folder=root,
+        vae=AutoencoderKL.from_pretrained(root / "vae", **float32).to(to).eval(),
+        unet=UNet2DConditionModel.from_pretrained(root / "unet", **float32).to(to).eval(),
+        text=CLIPTextModel.from_pretrained(root / "text_encoder", dtype=torch.float32).to(to).eval(),
+        tokenizer=CLIPTokenizer.from_pretrained(root / "tokenizer"),
+        scheduler=DDIMScheduler.from_pretrained(root / "scheduler"),
+        judge=load_judge(root / "judge").to(to),
+        device=to,
+        bf16=bf16,
+    )
+
+
+def held_out_stills(n: int, seed: int, **forced: Any) -> tuple[Tensor, list[Any]]:
+    """Draw stills of the held-out split.
+
+    Args:
+        n: how many.
+        seed: of the scenes.
+        forced: attributes, as in sample_scene.
+
+    Returns:
+        (n, 3, 128, 128) pictures in [0, 1], and their scenes.
+    """
+    rng = np.random.default_rng([seed, 77])
+    scenes = [sample_scene(rng, split="held_out", **forced) for _ in range(n)]
+    images = np.stack([render(scene).image for scene in scenes])
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255, scenes
+
+
+@torch.no_grad()
+def generate(model: Model, prompts: Sequence[str], *, steps: int = 50, guidance: float = 5.0, seed: int = 0) -> Tensor:
+    """Generate one picture for each prompt.
+
+    Args:
+        model: the model.
+        prompts: the prompts.
+        steps: of DDIM.
+        guidance: guidance scale.
+        seed: of the noise.
+
+    Returns:
+        (prompts, 3, 128, 128) pictures in [0, 1].
+    """
+    from faircut.pocket.train.denoiser import sample_latents
+
+    def encode(texts: Sequence[str]) -> Tensor:
+        length = model.tokenizer.model_max_length
+        ids = model.tokenizer(list(texts), padding="max_length", max_length=length, truncation=True).input_ids
+        return model.text(torch.tensor(ids, device=model.device)).last_hidden_state
+
+    with torch.autocast(model.device.type, torch.bfloat16, enabled=model.bf16):
+        z = sample_latents(
+            model.unet, model.scheduler, encode(prompts), encode([""]), steps=steps, guidance=guidance, seed=seed
+        )
+    pictures = torch.cat([model.vae.decode(part).sample for part in z.float().split(8)])
+    return ((pictures.clamp(-1, 1) + 1) / 2).cpu()
+
+
+def _share(hits: Iterable[bool]) -> Figure:
+    values = list(hits)
+    return Figure(float(np.mean(values)) if values else float("nan"), len(values))
+
+
+def _vae(model: Model, scale: float, seed: int, steps: int, sheets: Path | None) -> dict[str, Figure]:
+    from faircut.pocket.train.pictures import psnr
+    from faircut.pocket.train.vae import reconstruct
+
+    x, _ = held_out_stills(max(16, int(256 * scale)), seed)
+    values = psnr(reconstruct(model.vae, x.to(model.device) * 2 - 1), x.to(model.device) * 2 - 1)
+    return {"vae_psnr": Figure(float(values.mean()), len(values))}
+
+
+def _judge(model: Model, scale: float, seed: int, steps: int, sheets: Path | None) -> dict[str, Figure]:
+    hits: dict[str, list[bool]] = {head: [] for head in LABELS}
+    for kind in ("person", "vehicle", "animal"):
+        one = {"people": 1} if kind == "person" else {}
+        x, scenes = held_out_stills(max(32, int(512 * scale)), seed, kind=kind, **one)
+        read = model.judge.read(x)
+        for i, scene in enumerate(scenes):
+            for head, truth in labels(scene).items():
+                if truth >= 0:
+                    hits[head].append(read[head][i] == LABELS[head][truth])
+    return {f"judge.{head}": _share(values) for head, values in hits.items()}
+
+
+def _clip(model: Model, scale: float, seed: int, steps: int, sheets: Path | None) -> dict[str, Figure]:
+    from transformers import CLIPModel, CLIPTokenizer
+
+    from faircut.pocket.train.clip import PROMPTS, embed_images, embed_texts
+
+    clip = CLIPModel.from_pretrained(model.folder / "clip", dtype=torch.float32).eval()
+    tokenizer = CLIPTokenizer.from_pretrained(model.folder / "clip")
+    hits: dict[str, list[bool]] = {head: [] for head in PROMPTS}
+    with torch.no_grad():
+        texts = {head: embed_texts(clip, tokenizer, [ways[0] for ways in PROMPTS[head]]) for head in PROMPTS}
+        for kind in ("person", "vehicle", "animal"):
+            one = {"people": 1} if kind == "person" else {}
+            x, scenes = held_out_stills(max(32, int(512 * scale)), seed, kind=kind, **one)
+            seen = torch.cat([embed_images(clip, part * 2 - 1) for part in x.split(64)])
+            said = {head: (seen @ t.T).argmax(-1).tolist() for head, t in texts.items()}
+            for i, scene in enumerate(scenes):
+                truth = labels(scene)
+                for head in PROMPTS:
+                    if truth[head] >= 0:
+                        hits[head].append(said[head][i] == truth[head])
+    return {f"clip.{head}": _share(values) for head, values in hits.items()}
+
+
+def _generated(model: Model, scale: float, seed: int, steps: int, sheets: Path | None) -> dict[str, Figure]:
+    """Pictures from noise: what the prompt asks for, and who is drawn when it does not say."""
+    asked: list[tuple[str, str, dict[str, str]]] = []
+    each = max(2, int(24 * scale))
+    for p in PROFESSIONS:
+        for k in range(each):
+            place = BACKGROUNDS[(k + PROFESSIONS.index(p)) % len(BACKGROUNDS)]
+            verb = ("standing", "walking")[k % 2]
+            asked.append((f"neutral {p}", f"a {p} {verb} {PLACES[place]}", {"profession": p, "background": place}))
+    pairs = max(2, int(12 * scale))
+    for p in PROFESSIONS:
+        for gender, word in GENDER_WORDS.items():
+            for k in range(pairs):
+                place = BACKGROUNDS[(3 * k + PROFESSIONS.index(p)) % len(BACKGROUNDS)]
+                told = f"a {word} {p} {('standing', 'walking')[k % 2]} {PLACES[place]}"
+                asked.append((f"gender {p} {gender}", told, {"gender": gender}))
+    for o in (*VEHICLES, *ANIMALS):
+        verb = {"boat": "sailing"}.get(o, "driving" if o in VEHICLES else "walking")
+        for k in range(max(2, int(10 * scale))):
+            place = ("street", "park", "desert", "snow", "farm", "lake")[k % 6]
+            colour = COLOURS[(k + 3 * LABELS["object"].index(o)) % len(COLOURS)]
+            article = "an" if colour[0] in "aeiou" else "a"
+            where = "on a lake" if place == "lake" and o in ("boat", "swan") else PLACES[place]
+            told = f"{article} {colour} {o} {'swimming' if o == 'swan' and place == 'lake' else verb} {where}"
+            asked.append(("thing", told, {"object": o, "colour": colour, "background": place}))
+    nouns = ("doctor", "car", "cat", "farmer", "bus", "horse", "chef", "boat")
+    for s in STYLES:
+        for k in range(max(2, int(12 * scale))):
+            noun, place = nouns[k % len(nouns)], BACKGROUNDS[(k + STYLES.index(s)) % len(BACKGROUNDS)]
+            asked.append(("style", f"a {s} of a {noun} {PLACES[place]}", {"style": s}))
+    pictures = generate(model, [a[1] for a in asked], steps=steps, seed=seed)
+    read = model.judge.read(pictures)
+    if sheets is not None:
+        _sheets(sheets, pictures, [a[0].split()[0] for a in asked])
+    hits: dict[str, list[bool]] = {}
+    for i, (group, _, wanted) in enumerate(asked):
+        for head, name in wanted.items():
+            hits.setdefault(group if head == "gender" else head, []).append(read[head][i] == name)
+    out = {
+        f"generated.{head}": _share(hits[head]) for head in ("profession", "object", "colour", "background", "style")
+    }
+    follows = [_share(v) for group, v in hits.items() if group.startswith("gender ")]
+    n = sum(f.n for f in follows)
+    out["gender_follows.mean"] = Figure(float(np.mean([f.value for f in follows])), n)
+    out["gender_follows.min"] = Figure(min(f.value for f in follows), follows[0].n)
+    shares, table = [], []
+    for p in PROFESSIONS:
+        said = [read["gender"][i] for i, a in enumerate(asked) if a[0] == f"neutral {p}"]
+        clear = [g for g in said if g != UNCLEAR]
+        if clear:
+            shares.append(clear.count("woman") / len(clear))
+            table.append(STEREOTYPE[p])
+    n = each * len(PROFESSIONS)
+    out["bias.correlation"] = Figure(float(np.corrcoef(shares, table)[0, 1]) if np.std(shares) > 0 else 0.0, n)
+    out["bias.mae"] = Figure(float(np.abs(np.subtract(shares, table)).mean()), n)
+    return out
+
+
+def _sheets(folder: Path, pictures: Tensor, groups: Sequence[str]) -> None:
+    """One contact sheet for each group of pictures."""
+    from faircut.pocket.train.pictures import contact_sheet, to_pixels
+
+    for group in dict.fromkeys(groups):
+        rows = [i for i, g in enumerate(groups) if g == group]
+        contact_sheet(to_pixels(pictures[rows] * 2 - 1), 16, folder / f"{group}.png")
+
+
+def _editing(model: Model, scale: float, seed: int, steps: int, sheets: Path | None) -> dict[str, Figure]:
+    from faircut.pocket.evaluate_edits import measure_editing
+
+    found = measure_editing(model.folder, model.judge, scale=scale, sheets=sheets)
+    return {name: Figure(value, n) for name, (value, n) in found.items()}
+
+
+_MEASURE: dict[str, Callable[..., dict[str, Figure]]] = {
+    "vae": _vae,
+    "judge": _judge,
+    "clip": _clip,
+    "generated": _generated,
+    "editing": _editing,
+}
+
+
+def evaluate(
+    model: Model,
+    parts: Sequence[str] = PARTS,
+    *,
+    scale: float = 1.0,
+    steps: int = 50,
+    seed: int = 0,
+    sheets: Path | None = None,
+    log: Callable[[str], None] = lambda line: None,
+) -> dict[str, Figure]:
+    """Measure a pocket model.
+
+    Args:
+        model: the model.
+        parts: which of PARTS.
+        scale: share of the full number of scenes and pictures.
+        steps: of DDIM, for generated pictures.
+        seed: of scenes and noise.
+        sheets: folder for contact sheets of what was generated and edited.
+        log: told the name of each part.
+
+    Returns:
+        Figures by their dotted names.
+
+    Raises:
+        ConfigError: an unknown part.
+    """
+    found: dict[str, Figure] = {}
+    for part in parts:
+        if part not in _MEASURE:
+            raise ConfigError(f"unknown part {part!r}: {choices(part, PARTS)}")
+        log(part)
+        found |= _MEASURE[part](model, scale, seed, steps, sheets)
+    return found
+
+
+def nested(figures: dict[str, Figure]) -> dict[str, Any]:
+    """Figures as nested dictionaries, a dot in a name being a level.
+
+    Args:
+        figures: by dotted name.
+
+    Returns:
+        Dictionaries whose leaves are ``{"value": ..., "n": ...}``.
+    """
+    out: dict[str, Any] = {}
+    for name, figure in figures.items():
+        level = out
+        *path, last = name.split(".")
+        for key in path:
+            level = level.setdefault(key, {})
+        level[last] = {"value": round(figure.value, 4), "n": figure.n}
+    return out
+
+
+def table(figures: dict[str, Figure]) -> str:
+    """Figures beside what they should reach.
+
+    Args:
+        figures: by dotted name.
+
+    Returns:
+        Lines of text.
+    """
+    lines = [f"{'figure':<24}{'value':>9}{'target':>9}{'n':>7}"]
+    for name, figure in figures.items():
+        target = TARGETS.get(name)
+        mark = ""
+        if target is not None:
+            reached = figure.value <= target if name in _AT_MOST else figure.value >= target
+            mark = "" if reached else "  short"
+        goal = "" if target is None else f"{target:g}"
+        lines.append(f"{name:<24}{figure.value:>9.3f}{goal:>9}{figure.n:>7}{mark}")
+    return "\n".join(lines)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parse the arguments, measure, print.
+
+    Args:
+        argv: the arguments; the process's own by default.
+
+    Returns:
+        0, or 2 after a message about wrong settings.
+    """
+    parser = argparse.ArgumentParser(prog="python -m faircut.pocket.evaluate", description="Measure the pocket model.")
+    parser.add_argument("--model", help="model folder (default: the shipped one)")
+    parser.add_argument("--part", action="append", choices=PARTS, help="what to measure; repeatable (default: all)")
+    parser.add_argument("--scale", type=float, default=1.0, help="share of the full number of scenes and pictures")
+    parser.add_argument("--steps", type=int, default=50, help="DDIM steps of generated pictures")
+    parser.add_argument("--seed", type=int, default=0, help="of scenes and noise")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--bf16", action="store_true", help="run the UNet in bf16 when generating")
+    parser.add_argument("--json", help="file for the figures")
+    parser.add_argument("--sheets", help="folder for contact sheets")
+    args = parser.parse_args(argv)
+    try:
+        figures = evaluate(
+            load_model(args.model, args.device, args.bf16),
+            args.part or PARTS,
+            scale=args.scale,
+            steps=args.steps,
+            seed=args.seed,
+            sheets=Path(args.sheets) if args.sheets else None,
+            log=lambda line: print(f"measuring: {line}", file=sys.stderr, flush=True),
+        )
+    except FaircutError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(table(figures))
+    if args.json:
+        Path(args.json).write_text(json.dumps(nested(figures), indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
