@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +19,7 @@ from faircut.attention.context import BatchLayout, Layer, Step
 from faircut.attention.controller import Controller
 from faircut.attention.processor import AttentionControl, install, layers_of
 from faircut.attention.source import FUSED_SCALE, DiskStore, LiveSource, RecordedSource, Recorder
+from faircut.checkpoints import POCKET, locate, pocket_folder
 from faircut.config import SpatialTemporal, Supplier, to_dict
 from faircut.controllers.spatial_temporal import SpatialTemporalAttention
 from faircut.errors import ConfigError, ModelError, ReconstructionWarning, VideoError
@@ -32,7 +32,6 @@ from faircut.video import Video
 
 __all__ = ["EditResult", "VideoEditor"]
 
-POCKET = "pocket"
 # Below this many dB against the VAE's own round trip an inversion has lost the clip, and edits will not keep it.
 RECONSTRUCTION_FLOOR = 25.0
 
@@ -114,12 +113,11 @@ class VideoEditor(
         Raises:
             ModelError: there is no Stable Diffusion checkpoint at that place.
         """
-        path = _pocket_folder() if str(model) == POCKET else Path(model)
-        if path.exists() or str(model).startswith((".", "/", "~")):
-            _check_folder(path)
-            model = str(path)
+        folder = locate(model)
+        if folder is not None:
+            model = str(folder)
         kwargs = {"safety_checker": None, "feature_extractor": None, **kwargs}
-        if str(path) == str(_pocket_folder()):
+        if folder == pocket_folder():
             # Its weights are stored in half precision for size; half precision is slow or wrong on a CPU.
             kwargs.setdefault("dtype", torch.float32)
         try:
@@ -202,14 +200,12 @@ class VideoEditor(
                 f"a clip of shape {tuple(clip.shape)} was given; give frames (frame, 3, height, width) in [-1, 1] or "
                 f"latents (frame, {self.unet.config.in_channels}, height, width)"
             )
-        supplier = self._choose_supplier(supplier, clip, num_inference_steps, memory_budget)
+        supplier = self.choose_supplier(supplier, clip, num_inference_steps, memory_budget)
         cached = None
         if cache is not None and generator is None:
-            key = content_key(
-                clip, model=self.fingerprint, prompt=source_prompt, steps=num_inference_steps, temporal=temporal,
-                recorded=supplier != "live", dtype=str(self.unet.dtype),
-            )  # fmt: skip
-            cached = Path(cache) / key
+            cached = Path(cache) / self.inversion_key(
+                clip, source_prompt, num_inference_steps, temporal, recorded=supplier != "live"
+            )
             if (cached / "inversion.json").is_file():
                 return Inversion.load(cached)
         store = None
@@ -254,6 +250,29 @@ class VideoEditor(
         if cached is not None:
             inversion.save(cached)
         return inversion
+
+    def inversion_key(
+        self,
+        clip: torch.Tensor,
+        source_prompt: str,
+        num_inference_steps: int,
+        temporal: SpatialTemporal,
+        *,
+        recorded: bool,
+    ) -> str:
+        """Name an inversion by all that it depends on; `invert` keeps it under this name in its cache.
+
+        Args:
+            clip: frames or latents, 4 axes.
+            source_prompt: what is in the clip.
+            num_inference_steps: N.
+            temporal: how the frames see each other.
+            recorded: whether the source's attention is kept with it.
+        """
+        return content_key(
+            clip, model=self.fingerprint, prompt=source_prompt, steps=num_inference_steps, temporal=temporal,
+            recorded=recorded, dtype=str(self.unet.dtype),
+        )  # fmt: skip
 
     @torch.no_grad()
     def reconstruct(
@@ -409,10 +428,14 @@ class VideoEditor(
 
     # Parts --------------------------------------------------------------------------------------------------------
 
-    def _choose_supplier(
+    def choose_supplier(
         self, supplier: Supplier, clip: torch.Tensor, steps: int, memory_budget: int | None
     ) -> Literal["live", "memory", "disk"]:
-        """Decide where the source's attention will come from."""
+        """Decide where the source's attention will come from: ``"auto"`` records if it fits the budget.
+
+        Raises:
+            ConfigError: there is no such supplier.
+        """
         if supplier not in ("auto", "live", "memory", "disk"):
             raise ConfigError(f"supplier is {supplier!r}; give 'auto', 'live', 'memory' or 'disk'")
         if supplier != "auto":
@@ -531,35 +554,3 @@ class _Run:
 def _as_video(frames: torch.Tensor, source: Video | None) -> Video:
     """Wrap frames, with the times, the size and the sound of the clip they come from."""
     return source.with_frames(frames) if source is not None else Video.from_frames(frames)
-
-
-def _pocket_folder() -> Path:
-    """Return where the pocket model's weights are."""
-    return Path(__file__).parent / "pocket" / "weights"
-
-
-def _check_folder(path: Path) -> None:
-    """Check that a folder holds a Stable Diffusion checkpoint in diffusers' layout."""
-    path = path.expanduser()
-    if not path.exists():
-        raise ModelError(f"there is no {path}; give 'pocket', a folder with model_index.json, or a name on the hub")
-    index = path / "model_index.json"
-    if not index.is_file():
-        found = ", ".join(sorted(p.name for p in path.iterdir())[:6]) if path.is_dir() else "a file"
-        raise ModelError(
-            f"{path} is no Stable Diffusion folder: it has no model_index.json (it holds {found or 'nothing'}); give "
-            "the folder that has unet, vae, text_encoder, tokenizer and scheduler in it"
-        )
-    try:
-        parts = set(json.loads(index.read_text()))
-    except ValueError as error:
-        raise ModelError(f"{index} cannot be read ({error}); download the checkpoint again") from error
-    missing = [part for part in ("unet", "vae", "text_encoder", "tokenizer", "scheduler") if part not in parts]
-    missing += [
-        part for part in ("unet", "vae", "text_encoder", "tokenizer", "scheduler") if not (path / part).is_dir()
-    ]
-    if missing:
-        raise ModelError(
-            f"{path} is no Stable Diffusion 1.x or 2.x folder: {', '.join(dict.fromkeys(missing))} missing; give one "
-            "that has unet, vae, text_encoder, tokenizer and scheduler"
-        )
