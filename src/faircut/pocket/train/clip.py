@@ -236,9 +236,9 @@ class ClipStage:
                 right.append((logits.argmax(-1) == truth)[known].float().mean())
             at += k
         figures = {
-            "contrast": float(contrast.detach()),
-            "prompts": float(torch.stack(right).mean()),
-            "wrong": float((told.diagonal() > told[:, n:].diagonal()).float().mean()),
+            "contrast": contrast.detach(),
+            "prompts": torch.stack(right).mean(),
+            "wrong": (told.diagonal() > told[:, n:].diagonal()).float().mean(),
         }
         return contrast + self.config.clip.prompts * prompts / len(PROMPTS), figures
 

@@ -263,6 +263,19 @@ class Stills:
         """
         return self._gather(self._latents, indices)
 
+    @cached_property
+    def captions(self) -> tuple[np.ndarray, np.ndarray]:
+        """Token ids (stills, variants, 32) uint16, and (stills, variants, 2) uint32 bits: the tokens of each noun."""
+        return np.concatenate(self._maps("tokens")), np.concatenate(self._maps("nouns"))
+
+    def all_latents(self) -> np.ndarray:
+        """Every latent at once, (stills, channels, 32, 32) float16, for a device with room for them."""
+        return np.concatenate(self._latents)
+
+    def all_images(self) -> np.ndarray:
+        """Every picture at once, (stills, 128, 128, 3) uint8, for a device with room for them."""
+        return np.concatenate(self._images)
+
     def missing_latents(self) -> list[int]:
         """Shards that the stage 'latents' has not encoded yet."""
         return [i for i in range(self.shards) if not (self.root / f"latents-{i:05d}.npy").exists()]

@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from faircut.pocket.captions import caption
 from faircut.pocket.train.config import DenoiserConfig, TrainConfig
 from faircut.pocket.train.data import MASK_SIZE, Stills
 from faircut.pocket.train.loop import pick_device, step_rng
 from faircut.pocket.train.pictures import contact_sheet, to_pixels
-from faircut.pocket.train.tokenizer import load_tokenizer, noun_tokens
+from faircut.pocket.train.tokenizer import load_tokenizer
+from faircut.pocket.train.wording import write_captions
 
 __all__ = [
     "DenoiserStage",
@@ -234,45 +234,45 @@ class DenoiserStage:
         self.unet.set_attn_processor(RecordingProcessor(self.maps, plain=self.device.type == "cpu"))
         self.model = nn.ModuleDict({"text": self.text, "unet": self.unet}).to(self.device)
         self.stills = Stills(output / "data", "train", config.data)
+        write_captions(output / "data", output / "tokenizer", config.data)
+        # A GPU has room for every latent; a CPU reads them where they lie.
+        self.latents = (
+            None if self.device.type == "cpu" else torch.from_numpy(self.stills.all_latents()).to(self.device)
+        )
+        self.empty = torch.tensor(self.tokenizer("", padding="max_length").input_ids)
         self.scheduler = build_scheduler()
         self.alphas = self.scheduler.alphas_cumprod.to(self.device)
 
-    def words(self, scenes: Sequence[Any], rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Fresh captions of some scenes, some of them dropped.
-
-        Args:
-            scenes: the scenes.
-            rng: chooses the wording and what is dropped.
-
-        Returns:
-            Token ids (pictures, length), and (pictures, 2, length) which tokens are each subject's noun.
-        """
-        written = [caption(scene, rng) for scene in scenes]
-        keep = rng.random(len(written)) >= self.settings.drop
-        texts = [c.text if k else "" for c, k in zip(written, keep, strict=True)]
-        length = self.settings.max_length
-        batch = self.tokenizer(
-            texts, padding="max_length", max_length=length, truncation=True, return_offsets_mapping=True
-        )
-        nouns = torch.zeros(len(texts), 2, length)
-        for i, (c, k) in enumerate(zip(written, keep, strict=True)):
-            if k:
-                for s, span in enumerate(c.subjects):
-                    nouns[i, s, noun_tokens(batch["offset_mapping"][i], span)] = 1.0
-        return torch.tensor(batch["input_ids"]), nouns
+    def _words(self, rows: np.ndarray, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Captions of some stills in random wordings, some dropped: ids (n, length) and nouns (n, 2, length) of 0 or 1."""
+        ids, nouns = self.stills.captions
+        pick = rng.integers(ids.shape[1], size=len(rows))
+        keep = torch.from_numpy(rng.random(len(rows)) >= self.settings.drop)[:, None]
+        short = torch.from_numpy(ids[rows, pick].astype(np.int64))
+        long = torch.full((len(rows), self.settings.max_length), self.tokenizer.pad_token_id)
+        long[:, : short.shape[1]] = short
+        bits = torch.from_numpy(nouns[rows, pick].astype(np.int64))[..., None] >> torch.arange(short.shape[1]) & 1
+        places = torch.zeros(len(rows), 2, self.settings.max_length)
+        places[..., : short.shape[1]] = bits * keep[..., None]
+        return torch.where(keep, long, self.empty), places
 
     def loss(self, step: int, rank: int, world: int) -> tuple[Tensor, dict[str, float]]:
         """See Stage."""
         n = self.optim.batch // world
         rng = step_rng(self.config.run.seed, self.name, step, rank)
         rows = rng.integers(len(self.stills), size=n)
-        z = torch.from_numpy(self.stills.latents(rows)).float().to(self.device)
-        masks = torch.from_numpy(self.stills.masks[rows]).float().to(self.device) / 255
-        ids, nouns = self.words([self.stills.scene(int(i)) for i in rows], rng)
-        ids, nouns = ids.to(self.device), nouns.to(self.device)
+        ids, nouns = self._words(rows, rng)
         # One timestep in each of n equal ranges: the loss varies less from step to step.
         t = torch.from_numpy(((rng.permutation(n) + rng.random(n)) / n * 1000).astype(np.int64)).to(self.device)
-        noise = torch.from_numpy(rng.standard_normal(z.shape, np.float32)).to(self.device)
+        if self.latents is None:
+            z = torch.from_numpy(self.stills.latents(rows)).float()
+            noise = torch.from_numpy(rng.standard_normal(z.shape, np.float32))
+        else:
+            z = self.latents[torch.from_numpy(rows).to(self.device)].float()
+            source = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
+            noise = torch.randn(z.shape, generator=source, device=self.device)
+        masks = torch.from_numpy(self.stills.masks[rows]).to(self.device).float() / 255
+        ids, nouns = ids.to(self.device), nouns.to(self.device)
         a = self.alphas[t][:, None, None, None]
         noisy = a.sqrt() * z + (1 - a).sqrt() * noise
         self.maps.clear()
@@ -284,7 +284,7 @@ class DenoiserStage:
         denoise = (error * weight).mean()
         place, share = localisation_loss(self.maps, nouns, masks)
         self.maps.clear()
-        figures = {"denoise": float(denoise.detach()), "place": float(place.detach()), "share": float(share)}
+        figures = {"denoise": denoise.detach(), "place": place.detach(), "share": share}
         return denoise + self.settings.localise * place, figures
 
     def preview(self, path: Path) -> dict[str, float]:

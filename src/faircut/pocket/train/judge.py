@@ -175,7 +175,7 @@ class JudgeStage:
             )
             known = target[:, i] != _IGNORE
             right.append((out.argmax(-1) == target[:, i])[known].float().mean())
-        return total / target.numel(), {"right": float(torch.stack(right).nanmean())}
+        return total / target.numel(), {"right": torch.stack(right).nanmean()}
 
     def preview(self, path: Path) -> dict[str, float]:
         """See Stage."""

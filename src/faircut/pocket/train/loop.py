@@ -40,7 +40,7 @@ class Stage(Protocol):
     model: nn.Module
     optim: OptimConfig
 
-    def loss(self, step: int, rank: int, world: int) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, step: int, rank: int, world: int) -> tuple[Tensor, dict[str, Any]]:
         """The loss of one process's share of a step's batch, and figures for the log.
 
         Args:
@@ -49,7 +49,7 @@ class Stage(Protocol):
             world: number of processes.
 
         Returns:
-            A scalar to minimise, and figures.
+            A scalar to minimise, and figures, numbers or scalars on the device.
         """
         ...
 
@@ -169,17 +169,15 @@ class _State:
         fall = min(1.0, (1.0 - used) / o.decay) if o.decay > 0 else 1.0
         return o.lr * warm * max(_FLOOR, fall)
 
-    def update(self, grads: Tensor) -> float:
-        """One step of the optimiser; returns the gradient's norm."""
+    def update(self, grads: Tensor) -> Tensor:
+        """One step of the optimiser; returns the gradient's norm. Nothing here waits for a device."""
         o = self.stage.optim
-        norm = float(torch.linalg.vector_norm(grads))
-        if math.isfinite(norm):
-            if norm > o.clip:
-                grads.mul_(o.clip / norm)
-            self.vector.grad = grads
-            self.adam.param_groups[0]["lr"] = self.rate()
-            self.adam.step()
-            self.vector.grad = None
+        norm = torch.linalg.vector_norm(grads)
+        grads.mul_((o.clip / norm.clamp_min(1e-12)).clamp(max=1.0)).nan_to_num_(0.0, 0.0, 0.0)
+        self.vector.grad = grads
+        self.adam.param_groups[0]["lr"] = self.rate()
+        self.adam.step()
+        self.vector.grad = None
         self.step += 1
         if self.ema is not None:
             keep = min(o.ema, (1 + self.step) / (10 + self.step))
@@ -265,12 +263,12 @@ def load_weights(stage: Stage, folder: Path) -> dict[str, Any]:
     return about
 
 
-def _backward(stage: Stage, step: int, rank: int, world: int, precision: str) -> tuple[float, dict[str, float]]:
+def _backward(stage: Stage, step: int, rank: int, world: int, precision: str) -> tuple[Tensor, dict[str, Any]]:
     device = next(stage.model.parameters()).device
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
         loss, figures = stage.loss(step, rank, world)
     loss.backward()
-    return float(loss.detach()), figures
+    return loss.detach(), figures
 
 
 def _follow(
@@ -376,7 +374,7 @@ def _lead(
     run, o = state.run, stage.optim
     clock = time.monotonic()
     saved = pictured = clock
-    window: list[tuple[float, dict[str, float]]] = []
+    window: list[tuple[Tensor, dict[str, Any]]] = []
     marks = (state.step, state.seconds)
     lines = open(state.folder / "log.jsonl", "a", encoding="utf-8")  # noqa: SIM115
     base = state.seconds
@@ -403,12 +401,12 @@ def _lead(
                     "step": state.step,
                     "samples": state.samples,
                     "seconds": round(state.seconds, 1),
-                    "loss": round(float(np.mean([w[0] for w in window])), 6),
+                    "loss": round(float(np.mean([float(w[0]) for w in window])), 6),
                     "lr": state.rate(),
-                    "norm": round(norm, 4),
+                    "norm": round(float(norm), 4),
                     "per_second": round(steps * o.batch / seconds, 2),
                 }
-                line |= {k: round(float(np.mean([w[1][k] for w in window])), 6) for k in figures}
+                line |= {k: round(float(np.mean([float(w[1][k]) for w in window])), 6) for k in figures}
                 _tell(lines, line, log)
                 window, marks = [], (state.step, state.seconds)
             if now - pictured > run.preview_seconds:

@@ -95,13 +95,23 @@ class VaeStage:
         self.model: nn.Module = vae.to(self.device)
         self.stills = Stills(data, "train", config.data)
         self.held_out = Stills(data, "held_out", config.data)
+        # A GPU has room for every picture; a CPU reads them where they lie.
+        self.images = None if self.device.type == "cpu" else torch.from_numpy(self.stills.all_images()).to(self.device)
 
     def loss(self, step: int, rank: int, world: int) -> tuple[Tensor, dict[str, float]]:
         """See Stage."""
         side, n = self.config.vae.crop, self.optim.batch // world
         rng = step_rng(self.config.run.seed, self.name, step, rank)
-        corners = rng.integers(0, (IMAGE_SIZE - side) // 4 + 1, (n, 2)) * 4
-        x = to_tensor(self.stills.crops(rng.integers(len(self.stills), size=n), corners, side), self.device)
+        rows, corners = (
+            rng.integers(len(self.stills), size=n),
+            rng.integers(0, (IMAGE_SIZE - side) // 4 + 1, (n, 2)) * 4,
+        )
+        if self.images is None:
+            x = to_tensor(self.stills.crops(rows, corners, side), self.device)
+        else:
+            y = torch.from_numpy(corners[:, :, None] + np.arange(side)).to(self.device)
+            x = self.images[torch.from_numpy(rows).to(self.device)[:, None, None], y[:, 0, :, None], y[:, 1, None, :]]
+            x = (x.permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous()
         if self.decoder_only:
             with torch.no_grad():
                 z = self.model.encode(x).latent_dist.mean
@@ -113,8 +123,8 @@ class VaeStage:
         kl = 0.5 * (mean.pow(2) + logvar.exp() - 1 - logvar).mean()
         error = (out.detach() - x).pow(2).mean() / 4
         return picture_loss(out, x) + self.config.vae.kl * kl, {
-            "kl": float(kl.detach()),
-            "crop_psnr": float(-10 * torch.log10(error)),
+            "kl": kl.detach(),
+            "crop_psnr": -10 * torch.log10(error),
         }
 
     def preview(self, path: Path) -> dict[str, float]:

@@ -1,0 +1,62 @@
+"""Captions as tokens, written once beside the stills in several wordings, so that training only has to look them up."""
+
+from __future__ import annotations
+
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from faircut.errors import ModelError
+from faircut.pocket.captions import caption
+from faircut.pocket.train.config import DataConfig
+from faircut.pocket.train.data import scene_from_json, write_array
+from faircut.pocket.train.tokenizer import load_tokenizer, noun_tokens
+
+__all__ = ["CAPTION_TOKENS", "write_captions"]
+
+CAPTION_TOKENS = 32
+"""Tokens kept of a caption, start and end included; the noun's positions are bits of a 32-bit number."""
+
+
+def _write_shard(root: str, tokenizer_folder: str, index: int, variants: int, seed: int) -> None:
+    tokenizer = load_tokenizer(Path(tokenizer_folder))
+    rng = np.random.default_rng([seed, 3, index])
+    lines = (Path(root) / f"scenes-{index:05d}.jsonl").read_text().splitlines()
+    ids = np.zeros((len(lines), variants, CAPTION_TOKENS), np.uint16)
+    nouns = np.zeros((len(lines), variants, 2), np.uint32)
+    for i, line in enumerate(lines):
+        scene = scene_from_json(line)
+        written = [caption(scene, rng) for _ in range(variants)]
+        batch = tokenizer([c.text for c in written], padding="max_length", return_offsets_mapping=True)
+        for k, c in enumerate(written):
+            if batch["input_ids"][k][CAPTION_TOKENS - 1] != tokenizer.eos_token_id:
+                raise ModelError(f"the caption {c.text!r} has more than {CAPTION_TOKENS} tokens")
+            ids[i, k] = batch["input_ids"][k][:CAPTION_TOKENS]
+            for s, span in enumerate(c.subjects):
+                nouns[i, k, s] = sum(1 << t for t in noun_tokens(batch["offset_mapping"][k], span))
+    write_array(Path(root) / f"nouns-{index:05d}.npy", nouns)
+    write_array(Path(root) / f"tokens-{index:05d}.npy", ids)  # last: its presence says that both are there
+
+
+def write_captions(folder: Path, tokenizer_folder: Path, config: DataConfig, variants: int = 8) -> None:
+    """Write what is missing of the training stills' captions.
+
+    Args:
+        folder: the data folder.
+        tokenizer_folder: of the tokenizer.
+        config: which shards, with how many processes, from which seed.
+        variants: wordings of each still.
+    """
+    root = folder / "train"
+    shards = -(-config.stills // config.shard)
+    missing = [i for i in range(shards) if not (root / f"tokens-{i:05d}.npy").exists()]
+    jobs = [(str(root), str(tokenizer_folder), i, variants, config.seed) for i in missing]
+    if config.workers <= 1 or len(jobs) <= 1:
+        for job in jobs:
+            _write_shard(*job)
+        return
+    with ProcessPoolExecutor(config.workers, mp_context=get_context("spawn")) as pool:
+        for done in [pool.submit(_write_shard, *job) for job in jobs]:
+            done.result()
