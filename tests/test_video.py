@@ -135,9 +135,12 @@ def test_mp4_is_tagged_and_converted_as_bt709(tmp_path):
 @pytest.mark.parametrize(("matrix", "full"), [("ITU709", False), ("ITU601", False), ("ITU709", True), ("ITU601", True)])
 def test_matrix_and_range_of_the_source_are_honoured(tmp_path, matrix, full):
     colour = np.array([200, 40, 90], np.uint8)
-    path = write_raw(tmp_path / "a.mp4", [np.full((32, 48, 3), colour)] * 2, matrix=matrix, full=full)
-    back = (read_video(path).frames[0].mean((1, 2)) + 1) * 127.5
-    assert back.tolist() == pytest.approx(colour.tolist(), abs=2.5)
+    # FFmpeg marks full range by the pixel format in h264 and by the frame's range in vp9.
+    for name, codec in (("a.mp4", "libx264"), ("a.webm", "libvpx-vp9")):
+        pictures = [np.full((32, 48, 3), colour)] * 2
+        path = write_raw(tmp_path / name, pictures, codec=codec, matrix=matrix, full=full)
+        back = (read_video(path).frames[0].mean((1, 2)) + 1) * 127.5
+        assert back.tolist() == pytest.approx(colour.tolist(), abs=2.5)
 
 
 def test_an_unnamed_matrix_is_bt601_for_small_pictures_and_said(tmp_path):
@@ -213,8 +216,8 @@ def test_alpha_is_laid_over_black_and_said(tmp_path, name):
 
 
 def test_sixteen_bit_pictures_are_scaled_not_clipped(tmp_path):
-    Image.fromarray(np.full((32, 48), 25700, np.uint16)).save(tmp_path / "a.png")
-    assert float(read_video(tmp_path / "a.png").frames.mean() + 1) * 127.5 == pytest.approx(100, abs=0.6)
+    Image.fromarray(np.full((32, 48), 30000, np.uint16)).save(tmp_path / "a.png")
+    assert float(read_video(tmp_path / "a.png").frames.mean() + 1) * 127.5 == pytest.approx(117, abs=0.6)
 
 
 # Times
@@ -358,6 +361,37 @@ def test_truncated_animation(tmp_path, name):
     path.write_bytes(data[: len(data) * 6 // 10])
     with pytest.raises(VideoError, match=r"truncated|cannot be read|can be read"):
         read_video(path)
+
+
+def test_a_gif_that_breaks_off_between_two_frames(tmp_path):
+    path = write_video(tmp_path / "a.gif", smooth(8), fps=8)
+    data = path.read_bytes()
+    path.write_bytes(data[: data.rindex(b"\x21\xf9\x04")])
+    with pytest.raises(VideoError, match=r"truncated.*: 7 frames could be read"):
+        read_video(path)
+    assert len(read_video(path, num_frames=7)) == 7
+
+
+def test_a_playlist_is_not_followed(tmp_path):
+    write_video(tmp_path / "private.mp4", smooth(), fps=8)
+    (tmp_path / "list.mp4").write_text("ffconcat version 1.0\nfile private.mp4\n")
+    with pytest.raises(VideoError, match="not a video"):
+        read_video(tmp_path / "list.mp4")
+
+
+def test_alpha_of_vp9_is_laid_over_black(tmp_path):
+    with av.open(str(tmp_path / "a.webm"), "w") as container:
+        stream = container.add_stream("libvpx-vp9", rate=8, options={"auto-alt-ref": "0"})
+        stream.width, stream.height, stream.pix_fmt = 48, 32, "yuva420p"
+        stream.metadata["alpha_mode"] = "1"
+        picture = np.full((32, 48, 4), 255, np.uint8)
+        picture[:, :24, 3] = 128
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgba").reformat(format="yuva420p")))
+        container.mux(stream.encode())
+    video = read_video(tmp_path / "a.webm")
+    assert "alpha was laid over black" in video.source.notes
+    assert ((video.frames[:, :, 16, (8, 40)].mean((0, 1)) + 1) * 127.5).tolist() == pytest.approx([128, 255], abs=4)
 
 
 def test_files_that_are_no_videos(tmp_path):

@@ -123,10 +123,10 @@ class ContainerReader:
     def _decoded(self) -> Iterator[Any]:
         """Decode to the end; a source that breaks off raises after its last good frame."""
         context, count, packets, reason = self._stream.codec_context, 0, 0, None
-        if self._stream.metadata.get("alpha_mode") == "1" and self.facts.codec in ("vp8", "vp9"):
+        tags = {key.lower(): value for key, value in self._stream.metadata.items()}
+        if tags.get("alpha_mode") == "1" and self.facts.codec in ("vp8", "vp9"):
             # FFmpeg's own decoder leaves alpha out; libvpx's is the one that knows it.
             context = av.CodecContext.create({"vp8": "libvpx", "vp9": "libvpx-vp9"}[self.facts.codec], "r")
-            context.extradata = self._stream.codec_context.extradata
         demuxed = self._container.demux(self._stream)
         while True:
             batch: list[Any] = []
