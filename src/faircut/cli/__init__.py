@@ -1,0 +1,63 @@
+"""The command line: parse, call, show. Torch and diffusers are imported inside commands, so that help is quick."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from faircut._version import __version__
+from faircut.cli import align, demo, edit, invert
+from faircut.cli.console import INTERRUPTED, fail, guarded
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="faircut",
+    help="Edit videos by text with diffusion models, with no training.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        print(f"faircut {__version__}")
+        raise typer.Exit
+
+
+for _command in (edit.edit, invert.invert, align.align, demo.demo):
+    app.command()(guarded(_command))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line.
+
+    Args:
+        arguments: in place of those of the process.
+    """
+
+    def terminate(number: int, frame: Any) -> NoReturn:
+        # An orderly exit, so that temporary files go.
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        code = typer.main.get_command(app).main(arguments, prog_name="faircut", standalone_mode=False)
+    except Exception as error:
+        # Usage errors of typer know their exit code and their one line; Ctrl-C outside a command is an "Abort".
+        if hasattr(error, "format_message") and hasattr(error, "exit_code"):
+            message = error.format_message()
+            if not message:
+                sys.exit(error.exit_code)
+            fail(f"{message}{'' if message.endswith('?') else ' See faircut --help'}", 2)
+        if type(error).__name__ == "Abort":
+            fail("interrupted", INTERRUPTED)
+        raise
+    except KeyboardInterrupt:
+        fail("interrupted", INTERRUPTED)
+    sys.exit(code if isinstance(code, int) else 0)

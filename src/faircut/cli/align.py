@@ -1,0 +1,47 @@
+"""``faircut align``."""
+
+from __future__ import annotations
+
+import json as _json
+from typing import Annotated, Any
+
+import typer
+
+from faircut.cli.console import say, table_console
+from faircut.cli.edit import build_settings
+from faircut.cli.options import METHOD, MODEL, PROMPTS, flags, to_settings
+
+__all__ = ["align"]
+
+_FLAGS = {"model": MODEL["model"], "method": METHOD["method"]}
+_STYLES = {"kept": "", "replaced": "yellow", "added": "green", "dropped": "red"}
+
+
+@flags(PROMPTS, _FLAGS)
+def align(
+    given: dict[str, Any],
+    json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
+) -> None:
+    """Show how the words of two prompts are aligned, and which of them the blend mask is made of."""
+    settings = build_settings(to_settings(given, clip="clip"), ("source_prompt", "prompt"))
+    from faircut.config import to_dict
+    from faircut.preflight import check_prompts
+
+    result = check_prompts(settings, settings.build_method())
+    if json:
+        print(_json.dumps(to_dict(result), indent=2, ensure_ascii=False))
+        return
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("source", "target", "", "tokens", "mask"):
+        table.add_column(column)
+    for word in result.words:
+        tokens = " \u2192 ".join(",".join(map(str, t)) or "\u2013" for t in (word.source_tokens, word.target_tokens))
+        cells = (word.source or "\u2013", word.target or "\u2013", word.fate, tokens, "yes" if word.blend else "")
+        table.add_row(*cells, style=_STYLES[word.fate])
+    table_console().print(table)
+    used = f"{result.tokens[0]} and {result.tokens[1]} of {result.limit} tokens"
+    say(
+        f"alignment {result.kind}; {used}; the mask is made of {', '.join(result.blend_source) or 'no word: all is edited'}"
+    )

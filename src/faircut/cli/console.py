@@ -1,0 +1,129 @@
+"""How the command line speaks: one line for an error, one yellow line for a warning, bars with the time left."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from rich.console import Console
+
+from faircut.errors import FaircutError, ReconstructionWarning
+
+__all__ = ["Bars", "fail", "guarded", "quiet_libraries", "say", "table_console"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+INTERRUPTED = 130
+
+
+def _stderr() -> Console:
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def table_console() -> Console:
+    """Return the console for results."""
+    return Console(highlight=False)
+
+
+def say(text: str, style: str = "") -> None:
+    """Print a line of results."""
+    Console(highlight=False, soft_wrap=True).print(text, style=style, markup=False)
+
+
+def fail(message: str, code: int = 2) -> NoReturn:
+    """Print one line to stderr and leave."""
+    _stderr().print(f"faircut: {' '.join(message.split())}", style="red", markup=False)
+    raise SystemExit(code)
+
+
+def guarded(command: F) -> F:
+    """Turn our own exceptions into one line and exit code 2, and Ctrl-C into one line and 130."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        warnings.showwarning = _show_warning
+        try:
+            return command(*args, **kwargs)
+        except FaircutError as error:
+            fail(str(error))
+        except BrokenPipeError:
+            # Whoever read our output has left; nobody is there to be told.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(1) from None
+        except KeyboardInterrupt:
+            # A second Ctrl-C must not stop the clearing up that has just been done from being said.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            fail("interrupted; nothing half-written was left behind", INTERRUPTED)
+
+    return run  # type: ignore[return-value]
+
+
+def _show_warning(message: Warning | str, category: type[Warning], filename: str, *rest: Any, **more: Any) -> None:
+    """Show warnings of ours; those of libraries are for us, not for users."""
+    if issubclass(category, ReconstructionWarning) or "faircut" in Path(filename).parts:
+        _stderr().print(f"warning: {' '.join(str(message).split())}", style="yellow", markup=False)
+
+
+def quiet_libraries() -> None:
+    """Silence the logs and bars of diffusers and transformers; errors still come through."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    import diffusers
+    import transformers
+
+    for library in (diffusers, transformers):
+        library.utils.logging.set_verbosity_error()
+        library.utils.logging.disable_progress_bar()
+    logging.getLogger("libav").setLevel(logging.CRITICAL)
+
+
+class Bars:
+    """Shows stages as bars with the time left, on stderr, so that stdout holds results alone.
+
+    Args:
+        quiet: show nothing.
+    """
+
+    def __init__(self, quiet: bool = False) -> None:
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            SpinnerColumn,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        self._progress = Progress(
+            SpinnerColumn(finished_text="[green]\u2713"),
+            TextColumn("{task.description:<18}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(elapsed_when_finished=False),
+            console=Console(stderr=True),
+            disable=quiet or not sys.stderr.isatty(),
+        )
+
+    def __enter__(self) -> Bars:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._progress.stop()
+
+    @contextmanager
+    def stage(self, name: str, total: int | None = None) -> Iterator[Callable[[], None]]:
+        """Open a bar of so many steps; None for one that only turns."""
+        task = self._progress.add_task(name, total=total)
+        yield lambda: self._progress.advance(task)
+        self._progress.update(task, total=total or 1, completed=total or 1)

@@ -1,0 +1,72 @@
+"""``faircut invert``."""
+
+from __future__ import annotations
+
+import json as _json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from faircut.cli.console import Bars, quiet_libraries, say
+from faircut.cli.edit import build_settings
+from faircut.cli.options import CLIP, MODEL, PROMPTS, RUN, flags, to_settings
+
+__all__ = ["invert"]
+
+_FLAGS = {"source_prompt": PROMPTS["source_prompt"]}
+
+
+@flags(_FLAGS, CLIP, MODEL, RUN)
+def invert(
+    given: dict[str, Any],
+    clip: Annotated[str, typer.Argument(help="A video file, an animation or a folder of pictures.")],
+    output: Annotated[
+        str | None,
+        typer.Option("-o", "--output", help="The folder to write (default: CLIP.inversion).", show_default=False),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the facts as JSON and nothing else.")] = False,
+) -> None:
+    """Invert a clip once, for many edits: faircut edit --inversion FOLDER."""
+    settings = build_settings(to_settings(given, clip=clip), ("clip", "source_prompt"))
+    folder = Path(output or f"{Path(clip).stem}.inversion")
+    from faircut.checkpoints import load_tokenizer
+    from faircut.errors import VideoError
+    from faircut.prompts import Prompt
+    from faircut.report import Stopwatch
+    from faircut.settings import parse_device
+    from faircut.workflow import invert_clip, load_editor, read_clip, workspace
+
+    if folder.exists() and not (folder / "inversion.json").is_file():
+        raise VideoError(f"{folder} is there and holds no inversion; choose another name with -o")
+    quiet_libraries()
+    device, dtype = parse_device(settings.device, settings.dtype)
+    clock = Stopwatch()
+    with Bars(quiet=json) as bars, workspace() as attention:
+        video = read_clip(settings)
+        Prompt.of(settings.source_prompt, load_tokenizer(settings.model))
+        with bars.stage("Loading the model"):
+            editor = load_editor(settings, device, dtype)
+        inversion, cached = invert_clip(editor, video, settings, attention, clock, bars)
+        with bars.stage("Writing"):
+            try:
+                inversion.save(folder)
+            except OSError as error:
+                raise VideoError(f"cannot write {folder}: {error.strerror or error}; choose another place") from error
+    facts = {
+        "inversion": str(folder),
+        "frames": inversion.num_frames,
+        "num_inference_steps": inversion.num_inference_steps,
+        "reconstruction_psnr": inversion.reconstruction_psnr,
+        "stored_bytes": inversion.stored_bytes,
+        "from_cache": cached,
+        "seconds": clock.seconds,
+    }
+    if json:
+        print(_json.dumps(facts, indent=2))
+        return
+    say(str(folder), "bold green")
+    quality = inversion.reconstruction_psnr
+    say(
+        f"  reconstruction {'not measured' if quality is None else f'{quality:.1f} dB'}; {inversion.stored_bytes:,} bytes"
+    )

@@ -1,0 +1,259 @@
+"""Flags, written once: what they are called, what they mean, and how they become settings."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from faircut.errors import ConfigError
+
+__all__ = ["CLIP", "EDIT", "METHOD", "MODEL", "PROMPTS", "RUN", "flags", "to_settings"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _flag(kind: Any, *names: str, help: str, panel: str, metavar: str | None = None) -> Any:
+    """Describe one flag; all of them default to None, which means that it was not given."""
+    return Annotated[
+        kind | None, typer.Option(*names, help=help, rich_help_panel=panel, metavar=metavar, show_default=False)
+    ]
+
+
+_P, _C, _M, _E, _R = "Prompts", "Clip", "Model", "Method", "Run"
+
+PROMPTS: dict[str, Any] = {
+    "source_prompt": _flag(str, "-s", "--source-prompt", help="What is in the clip.", panel=_P),
+    "prompt": _flag(str, "-p", "--prompt", help="What shall be in it.", panel=_P),
+    "blend": _flag(
+        list[str],
+        "--blend",
+        help="Edit only where these words are: words of the source prompt, a colon, words of the target prompt; "
+        "several joined by commas, and the flag may be repeated.",
+        panel=_P,
+        metavar="SOURCE:TARGET",
+    ),
+    "alignment": _flag(str, "--alignment", help="auto (default), replace or refine.", panel=_P),
+}
+CLIP: dict[str, Any] = {
+    "num_frames": _flag(int, "--frames", help="How many frames to read (default: all).", panel=_C),
+    "start": _flag(int, "--start", help="The first frame to read (default 0).", panel=_C),
+    "stride": _flag(int, "--stride", help="Read every so manieth frame (default 1).", panel=_C),
+    "size": _flag(str, "--size", help="Shorter side in pixels, or WIDTHxHEIGHT (default: the clip's).", panel=_C),
+}
+MODEL: dict[str, Any] = {
+    "model": _flag(str, "--model", help="pocket (default), a Stable Diffusion folder, or a name on the hub.", panel=_M),
+    "lora": _flag(list[str], "--lora", help="A LoRA, with a scale if wanted.", panel=_M, metavar="PATH[:SCALE]"),
+    "device": _flag(str, "--device", help="auto (default), cpu, cuda, cuda:1, mps.", panel=_M),
+    "dtype": _flag(str, "--dtype", help="auto (default), float32, float16, bfloat16.", panel=_M),
+    "num_inference_steps": _flag(int, "--steps", help="Steps of inversion and of editing (default 50).", panel=_M),
+    "supplier": _flag(
+        str, "--supplier", help="Where the source's attention comes from: auto (default), live, memory, disk.", panel=_M
+    ),
+    "memory_budget": _flag(
+        str, "--memory-budget", help="What recorded attention may take in auto (default: an eighth of what is free).",
+        panel=_M, metavar="SIZE",
+    ),
+    "attend": _flag(
+        str, "--attend", help="Whose keys and values a frame sees: relative numbers, first, middle, last "
+        "(default 0,middle).", panel=_M, metavar="FRAMES",
+    ),
+    "least_channels": _flag(int, "--least-channels", help="Narrower layers see their own frame alone.", panel=_M),
+    "per_frame_norm": _flag(bool, "--per-frame-norm", help="Normalise frame by frame, not over the clip.", panel=_M),
+}  # fmt: skip
+METHOD: dict[str, Any] = {
+    "method": _flag(str, "--method", help="The editing method (default fatezero).", panel=_E),
+    "cross_replace": _flag(
+        str, "--cross-replace", help="Steps in which words take the source's cross-attention (default 0.8).", panel=_E,
+        metavar="SHARE|FROM,TO",
+    ),
+    "self_replace": _flag(
+        str, "--self-replace", help="Steps in which the edit takes the source's self-attention (default 0.8).", panel=_E,
+        metavar="SHARE|FROM,TO",
+    ),
+    "word_replace": _flag(
+        list[str], "--word-replace", help="Cross-attention steps of one target word; repeatable.", panel=_E,
+        metavar="WORD=SHARE",
+    ),
+    "reweight": _flag(
+        list[str], "--reweight", help="Factor on the attention to one target word; repeatable.", panel=_E,
+        metavar="WORD=FACTOR",
+    ),
+    "threshold": _flag(float, "--threshold", help="Where the blend mask begins, 0 to 1 (default 0.3).", panel=_E),
+    "latent_blend": _flag(
+        str, "--latent-blend", help="Steps in which the source's latents are put back outside the mask.", panel=_E,
+        metavar="SHARE|FROM,TO",
+    ),
+    "guidance_scale": _flag(float, "--guidance", help="Classifier-free guidance (default 7.5; 1 is none).", panel=_E),
+    "negative_prompt": _flag(str, "--negative-prompt", help="What shall not be in it.", panel=_E),
+    "seed": _flag(int, "--seed", help="For methods that draw noise (default 0).", panel=_E),
+}  # fmt: skip
+RUN: dict[str, Any] = {
+    "config": _flag(str, "--config", help="A saved run (out.run.yaml); flags override it.", panel=_R, metavar="YAML"),
+    "no_cache": _flag(bool, "--no-cache", help="Invert again, and keep nothing for next time.", panel=_R),
+    "no_reconstruction": _flag(bool, "--no-reconstruction", help="Do not measure the inversion's quality.", panel=_R),
+}
+EDIT: dict[str, Any] = {
+    "inversion": _flag(str, "--inversion", help="A folder that faircut invert wrote.", panel=_R, metavar="FOLDER"),
+    "save_masks": _flag(bool, "--save-masks", help="Write the blend masks as a picture.", panel=_R),
+    "save_attention": _flag(bool, "--save-attention", help="Write the attention to each word as a picture.", panel=_R),
+}
+
+
+def flags(*groups: Mapping[str, Any]) -> Callable[[F], Callable[..., Any]]:
+    """Give a command the flags of some groups; it receives those that were given as one dict.
+
+    Args:
+        groups: of the above.
+
+    Returns:
+        A decorator for ``command(given, other flags...)``.
+    """
+    shared = {name: hint for group in groups for name, hint in group.items()}
+
+    def decorate(command: F) -> Callable[..., Any]:
+        signature = inspect.signature(command, eval_str=True)
+        own = [p for p in signature.parameters.values() if p.name != "given"]
+
+        @functools.wraps(command)
+        def run(**values: Any) -> Any:
+            given = {name: values.pop(name) for name in shared}
+            return command(given={k: v for k, v in given.items() if v not in (None, [])}, **values)
+
+        extra = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=hint)
+            for name, hint in shared.items()
+        ]
+        arguments = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
+        run.__signature__ = inspect.Signature([*arguments, *extra])  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in [*arguments, *extra]}
+        return run
+
+    return decorate
+
+
+# Settings that are called as their flag's destination and need no reading.
+_PLAIN = (
+    "source_prompt", "prompt", "num_frames", "start", "stride", "model", "device", "dtype", "num_inference_steps",
+    "supplier", "guidance_scale", "negative_prompt", "seed", "inversion", "save_masks", "save_attention",
+)  # fmt: skip
+# Settings that are a method's options, by flag.
+_METHOD_OPTIONS = {
+    "alignment": "alignment",
+    "cross_replace": "cross_replace_steps",
+    "self_replace": "self_replace_steps",
+    "word_replace": "word_replace_steps",
+    "reweight": "reweight",
+    "threshold": "blend_threshold",
+    "latent_blend": "latent_blend_steps",
+    "blend": "blend_words",
+}
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "cross_replace": lambda text: _window(text, "--cross-replace"),
+    "self_replace": lambda text: _window(text, "--self-replace"),
+    "latent_blend": lambda text: _window(text, "--latent-blend"),
+    "word_replace": lambda texts: {w: _window(v, "--word-replace") for w, v in _pairs(texts, "--word-replace")},
+    "reweight": lambda texts: {w: _number(v, "--reweight") for w, v in _pairs(texts, "--reweight")},
+    "blend": lambda texts: _blend(texts),
+}
+
+
+def to_settings(given: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    """Turn flags into settings by name, over those of ``--config``.
+
+    Args:
+        given: the flags that were given.
+        more: settings that have no flag; None for those that were not given.
+
+    Returns:
+        What `RunSettings` takes, as far as it is known.
+
+    Raises:
+        ConfigError: a flag's value cannot be read, or the configuration cannot.
+    """
+    from faircut.cache import parse_bytes
+    from faircut.settings import load_settings
+
+    settings: dict[str, Any] = load_settings(given["config"]) if "config" in given else {}
+    method = dict(settings.get("method", {"name": "fatezero"}))
+    if "method" in given and given["method"] != method.get("name"):
+        method = {"name": given["method"]}
+    for flag, option in _METHOD_OPTIONS.items():
+        if flag in given:
+            method[option] = _READERS.get(flag, lambda value: value)(given[flag])
+    settings["method"] = method
+
+    temporal = dict(settings.get("temporal", {}))
+    if "attend" in given:
+        temporal["frames"] = [_frame(part.strip()) for part in given["attend"].split(",")]
+    if "least_channels" in given:
+        temporal["least_channels"] = given["least_channels"]
+    if "per_frame_norm" in given:
+        temporal["clip_norm"] = not given["per_frame_norm"]
+    settings["temporal"] = temporal
+
+    settings |= {name: given[name] for name in _PLAIN if name in given}
+    settings |= {name: list(given[name]) for name in ("lora",) if name in given}
+    if "size" in given:
+        settings["size"] = _size(given["size"])
+    if "memory_budget" in given:
+        settings["memory_budget"] = parse_bytes(given["memory_budget"])
+    for flag, name in (("no_cache", "cache"), ("no_reconstruction", "reconstruction")):
+        if given.get(flag):
+            settings[name] = False
+    settings |= {name: value for name, value in more.items() if value is not None}
+    return settings
+
+
+def _number(text: str, flag: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigError(f"{flag} {text!r} is no number; give one, such as 0.8") from None
+
+
+def _window(text: str, flag: str) -> float | list[float]:
+    parts = [_number(part, flag) for part in str(text).split(",")]
+    if len(parts) > 2:
+        raise ConfigError(f"{flag} {text!r} has {len(parts)} numbers; give a share of the steps (0.8) or two (0.2,0.8)")
+    return parts[0] if len(parts) == 1 else parts
+
+
+def _pairs(texts: Sequence[str], flag: str) -> list[tuple[str, str]]:
+    pairs = []
+    for text in texts:
+        word, equals, value = text.rpartition("=")
+        if not equals or not word:
+            raise ConfigError(f"{flag} {text!r} is no WORD=NUMBER; give one, such as watercolor=4")
+        pairs.append((word, value))
+    return pairs
+
+
+def _blend(texts: Sequence[str]) -> list[list[str]]:
+    sides: list[list[str]] = [[], []]
+    for text in texts:
+        parts = text.split(":")
+        words = [[word.strip() for word in part.split(",") if word.strip()] for part in parts]
+        if len(parts) != 2 or not all(words):
+            raise ConfigError(
+                f"--blend {text!r} is no SOURCE:TARGET; give words of the source prompt, a colon, and words of the target "
+                "prompt, such as jeep:car"
+            )
+        for side, found in zip(sides, words, strict=True):
+            side += found
+    return sides
+
+
+def _frame(text: str) -> int | str:
+    return int(text) if text.lstrip("+-").isdigit() else text
+
+
+def _size(text: str) -> int | list[int]:
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(part.strip().isdigit() for part in parts):
+        raise ConfigError(f"--size {text!r} is no size; give the shorter side (512) or WIDTHxHEIGHT (640x360)")
+    # WIDTHxHEIGHT is how people say it; tensors have the height first.
+    return int(parts[0]) if len(parts) == 1 else [int(parts[1]), int(parts[0])]

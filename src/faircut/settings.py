@@ -1,0 +1,180 @@
+"""The settings of one run, as a value: what the command line makes, a YAML file holds and a report repeats."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from faircut.config import SpatialTemporal, Supplier, from_dict, to_dict
+from faircut.errors import ConfigError
+from faircut.files import atomic_path
+
+__all__ = ["DTYPES", "RunSettings", "load_settings", "parse_device", "save_settings"]
+
+DTYPES = ("auto", "float32", "float16", "bfloat16")
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Everything that decides what one edit of one clip gives.
+
+    Attributes:
+        clip: the video file or folder of pictures.
+        source_prompt: what is in the clip.
+        prompt: what shall be in it.
+        output: where the edited clip goes; what goes beside it takes its stem.
+        model: ``"pocket"``, a Stable Diffusion folder or a name on the hub.
+        method: ``name`` of an editing method, and its options by name.
+        num_inference_steps: N.
+        guidance_scale: g of classifier-free guidance.
+        negative_prompt: what the unconditional branch is given.
+        seed: for methods that draw noise.
+        num_frames: how many frames to read; None for all.
+        start: the first frame to read.
+        stride: reads every so manieth frame.
+        size: the shorter side in pixels, or (height, width); None for the clip's own.
+        temporal: how the frames see each other.
+        supplier: where the source's attention comes from: ``"auto"``, ``"live"``, ``"memory"`` or ``"disk"``.
+        memory_budget: bytes that recorded attention may take in ``"auto"``.
+        device: a torch device, or ``"auto"``.
+        dtype: ``"float32"``, ``"float16"``, ``"bfloat16"`` or ``"auto"`` (half precision on CUDA, float32 elsewhere).
+        lora: LoRA files, folders or names on the hub, each with ``:scale`` or without.
+        inversion: a folder that `Inversion.save` wrote; the clip is not inverted again.
+        cache: whether inversions are kept and found again by content.
+        reconstruction: whether the inversion's quality is measured, which takes about a quarter of the time.
+        save_masks: whether the blend masks are written as a picture.
+        save_attention: whether the source's cross-attention is written as a picture.
+    """
+
+    clip: str
+    source_prompt: str
+    prompt: str
+    output: str
+    model: str = "pocket"
+    method: Mapping[str, Any] = field(default_factory=lambda: {"name": "fatezero"})
+    num_inference_steps: int = 50
+    guidance_scale: float = 7.5
+    negative_prompt: str = ""
+    seed: int = 0
+    num_frames: int | None = None
+    start: int = 0
+    stride: int = 1
+    size: int | tuple[int, int] | None = None
+    temporal: SpatialTemporal = field(default_factory=SpatialTemporal)
+    supplier: Supplier = "auto"
+    memory_budget: int | None = None
+    device: str = "auto"
+    dtype: str = "auto"
+    lora: tuple[str, ...] = ()
+    inversion: str | None = None
+    cache: bool = True
+    reconstruction: bool = True
+    save_masks: bool = False
+    save_attention: bool = False
+
+    def __post_init__(self) -> None:
+        if self.num_inference_steps < 1:
+            raise ConfigError(f"{self.num_inference_steps} steps were asked for; give at least 1, such as 50")
+        if self.guidance_scale < 0:
+            raise ConfigError(
+                f"guidance_scale is {self.guidance_scale}; give 0 or more, such as 7.5 (1 is no guidance)"
+            )
+        if self.dtype not in DTYPES:
+            raise ConfigError(f"dtype is {self.dtype!r}; give one of {', '.join(DTYPES)}")
+        if not isinstance(self.method.get("name"), str):
+            raise ConfigError(f"method {dict(self.method)!r} has no name; give one, such as name: fatezero")
+
+    def build_method(self) -> Any:
+        """Build the editing method.
+
+        Raises:
+            ConfigError: there is no such method, or it has no such option.
+        """
+        from faircut.methods import get_method
+
+        cls = get_method(self.method["name"])
+        options = {name: value for name, value in self.method.items() if name != "name"}
+        return from_dict(cls, options, f"method {cls.name}")
+
+
+def load_settings(path: str | Path) -> dict[str, Any]:
+    """Read a saved configuration, without building it: flags may still change it.
+
+    Args:
+        path: a YAML file that a run saved, or one like it.
+
+    Returns:
+        Settings by name.
+
+    Raises:
+        ConfigError: it cannot be read, or holds a setting that does not exist.
+    """
+    try:
+        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"cannot read the configuration {path}: {' '.join(str(error).split())}") from None
+    if not isinstance(data, Mapping):
+        raise ConfigError(f"{path} holds no settings; give 'name: value' lines, such as a run saves in its .run.yaml")
+    names = [f.name for f in dataclasses.fields(RunSettings)]
+    for key in data:
+        if key not in names:
+            from faircut.errors import choices
+
+            raise ConfigError(f"{path} has a setting {key!r}, which does not exist: {choices(str(key), names)}")
+    if "method" in data and isinstance(data["method"], str):
+        return {**data, "method": {"name": data["method"]}}
+    return dict(data)
+
+
+def save_settings(settings: RunSettings, path: str | Path) -> Path:
+    """Write settings as YAML, whole or not at all.
+
+    Args:
+        settings: the settings.
+        path: where.
+
+    Returns:
+        The path.
+    """
+    with atomic_path(path) as temporary:
+        text = yaml.safe_dump(to_dict(settings), sort_keys=False, allow_unicode=True, width=110)
+        temporary.write_text(
+            "# Repeat this run: faircut edit --config <this file>; flags override it.\n" + text, "utf-8"
+        )
+    return Path(path)
+
+
+def parse_device(device: str, dtype: str) -> tuple[Any, Any]:
+    """Read a device and a dtype.
+
+    Args:
+        device: a torch device, or ``"auto"``: CUDA, MPS or the CPU, whichever is there first.
+        dtype: one of `DTYPES`.
+
+    Returns:
+        The ``torch.device`` and the ``torch.dtype``.
+
+    Raises:
+        ConfigError: there is no such device.
+    """
+    import torch
+
+    mps = torch.backends.mps.is_available()
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:
+        raise ConfigError(f"no device {device!r}; give cpu, cuda, cuda:0, mps or auto") from None
+    there = {"cuda": torch.cuda.is_available(), "mps": mps, "cpu": True}.get(chosen.type, False)
+    if not there or (chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count()):
+        have = ", ".join(["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count())), *(["mps"] if mps else [])])
+        raise ConfigError(f"device {device!r} is not available here; there is {have}")
+    if dtype == "auto":
+        dtype = "float16" if chosen.type == "cuda" else "float32"
+    return chosen, getattr(torch, dtype)

@@ -1,0 +1,342 @@
+"""One edit of one clip from file to files: what the command line, the web page and batches all run."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch.nn import functional as F
+
+from faircut.cache import cache_folder, note_reconstruction, prune
+from faircut.config import to_dict
+from faircut.editor import VideoEditor
+from faircut.errors import ConfigError, FaircutError, ModelError, ReconstructionWarning, VideoError
+from faircut.files import atomic_path
+from faircut.inversion import Inversion
+from faircut.preflight import check_output, check_prompts
+from faircut.report import Environment, PeakMemory, RunReport, Stopwatch, hash_clip, save_report
+from faircut.report.pictures import Watched, draw_heat_maps, draw_masks, enlarge_small
+from faircut.settings import RunSettings, parse_device, save_settings
+from faircut.video import Video, read_video, side_by_side, write_video
+
+__all__ = ["Progress", "invert_clip", "load_editor", "read_clip", "run_edit", "workspace"]
+
+Advance = Callable[[], None]
+
+
+class Progress(Protocol):
+    """Shows how far a run is."""
+
+    def stage(self, name: str, total: int | None = None) -> AbstractContextManager[Advance]:
+        """Open a stage of so many steps (None: unknown); what it gives is called after each step."""
+
+
+class _Silent:
+    def stage(self, name: str, total: int | None = None) -> AbstractContextManager[Advance]:
+        return nullcontext(lambda: None)
+
+
+def run_edit(settings: RunSettings, progress: Progress | None = None) -> RunReport:
+    """Read a clip, invert it, edit it, and write the result with all that belongs to it, or nothing at all.
+
+    Beside ``out.mp4`` come ``out.side_by_side.mp4``, ``out.report.json``, ``out.run.yaml`` and, when asked for,
+    ``out.masks.png`` and ``out.attention.png``.
+
+    Args:
+        settings: of the run.
+        progress: shows how far it is.
+
+    Returns:
+        The report, as it was written.
+
+    Raises:
+        FaircutError: something that was given cannot be used; found before time is spent where possible.
+    """
+    progress = progress or _Silent()
+    clock, caught = Stopwatch(), []
+    method = settings.build_method()
+    check_output(settings)
+    device, dtype = parse_device(settings.device, settings.dtype)
+    with _collect_warnings(caught):
+        with clock.stage("read"), progress.stage("Reading"):
+            video = read_clip(settings)
+            table = check_prompts(settings, method)
+        with clock.stage("load"), progress.stage("Loading the model"):
+            editor = load_editor(settings, device, dtype)
+        with workspace() as attention:
+            inversion, cached = invert_clip(editor, video, settings, attention, clock, progress)
+            watched = Watched(method)
+            watching = settings.save_masks or settings.save_attention
+            with clock.stage("edit"), progress.stage("Editing", settings.num_inference_steps) as advance:
+                result = editor.edit(
+                    inversion,
+                    settings.prompt,
+                    watched if watching else method,
+                    guidance_scale=settings.guidance_scale,
+                    negative_prompt=settings.negative_prompt,
+                    source_video=video,
+                    generator=torch.Generator().manual_seed(settings.seed),
+                    callback_on_step_end=_callback(advance),
+                )
+        report = RunReport(
+            settings=to_dict(settings),
+            method={"name": method.name, **to_dict(method)},
+            environment=Environment.of(device, editor.unet.dtype),
+            clip=_describe(video, settings.clip),
+            model={"name": settings.model, "fingerprint": editor.fingerprint, "lora": list(settings.lora)},
+            supplier="live" if inversion.attention is None else "disk" if _on_disk(inversion) else "memory",
+            inversion_from_cache=cached,
+            stored_bytes=inversion.stored_bytes,
+            reconstruction_psnr=inversion.reconstruction_psnr,
+            alignment=to_dict(table),
+            seconds=clock.seconds,
+            peak_memory=PeakMemory.now(),
+            warnings=(),
+            outputs={},
+            seed=settings.seed,
+        )
+        with progress.stage("Writing"):
+            return _write(settings, report, video, result.video, watched, clock, caught)
+
+
+def read_clip(settings: RunSettings) -> Video:
+    """Read the clip that the settings name.
+
+    Raises:
+        VideoError: it cannot be read as asked.
+    """
+    return read_video(
+        settings.clip,
+        num_frames=settings.num_frames,
+        start=settings.start,
+        stride=settings.stride,
+        size=settings.size,
+    )
+
+
+def load_editor(settings: RunSettings, device: torch.device, dtype: torch.dtype) -> VideoEditor:
+    """Load the model, its LoRAs included, onto a device.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+    editor = VideoEditor.from_pretrained(settings.model, dtype=dtype)
+    editor.set_progress_bar_config(disable=True)
+    names, scales = [], []
+    for index, text in enumerate(settings.lora):
+        path, scale = _split_scale(text)
+        try:
+            editor.load_lora_weights(path, adapter_name=f"lora_{index}")
+        except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+            raise ModelError(f"cannot load the LoRA {path}: {' '.join(str(error).split())[:300]}") from error
+        names.append(f"lora_{index}")
+        scales.append(scale)
+    if names:
+        editor.set_adapters(names, scales)
+    return editor.to(device)
+
+
+def invert_clip(
+    editor: VideoEditor,
+    video: Video,
+    settings: RunSettings,
+    attention: Path,
+    clock: Stopwatch,
+    progress: Progress | None = None,
+) -> tuple[Inversion, bool]:
+    """Invert a clip, or find its inversion, and measure how well it gives the clip back.
+
+    Args:
+        editor: the loaded model.
+        video: the clip.
+        settings: of the run.
+        attention: an empty folder for attention recorded on disk; must outlive the inversion.
+        clock: takes the times of the stages "invert" and "reconstruct".
+        progress: shows how far it is.
+
+    Returns:
+        The inversion, and whether it was found in the cache.
+    """
+    progress = progress or _Silent()
+    if settings.inversion is not None:
+        return _load_inversion(video, settings), False
+    steps = settings.num_inference_steps
+    supplier = editor.choose_supplier(settings.supplier, video.frames, steps, settings.memory_budget)
+    recorded = supplier != "live"
+    folder = None
+    if settings.cache:
+        key = editor.inversion_key(video.frames, settings.source_prompt, steps, settings.temporal, recorded=recorded)
+        folder = cache_folder() / key
+    cached = folder is not None and (folder / "inversion.json").is_file()
+    with clock.stage("invert"), progress.stage("Inverting", steps) as advance:
+        if cached:
+            inversion = Inversion.load(folder)
+        else:
+            inversion = editor.invert(
+                video,
+                settings.source_prompt,
+                num_inference_steps=steps,
+                temporal=settings.temporal,
+                supplier=supplier,
+                attention_folder=attention if supplier == "disk" else None,
+                callback_on_step_end=_callback(advance),
+            )
+    if settings.reconstruction and inversion.reconstruction_psnr is None:
+        with clock.stage("reconstruct"), progress.stage("Reconstructing", steps) as advance:
+            _, inversion = editor.reconstruct(inversion, callback_on_step_end=_callback(advance))
+        if cached:
+            note_reconstruction(folder, inversion.reconstruction_psnr)
+    if folder is not None:
+        with clock.stage("cache"):
+            if not cached:
+                inversion.save(folder)
+            prune(folder.parent, folder)
+    return inversion, cached
+
+
+def _load_inversion(video: Video, settings: RunSettings) -> Inversion:
+    inversion = Inversion.load(settings.inversion)
+    for what, ours, theirs in (
+        ("source prompt", settings.source_prompt, inversion.source_prompt),
+        ("frame count", len(video), inversion.num_frames),
+        ("size", video.size, inversion.size),
+        ("number of steps", settings.num_inference_steps, inversion.num_inference_steps),
+        ("temporal setting", settings.temporal, inversion.temporal),
+    ):
+        if ours != theirs:
+            raise ConfigError(
+                f"the inversion in {settings.inversion} has the {what} {theirs!r}, but the run has {ours!r}; give the same, "
+                "or invert again"
+            )
+    return inversion
+
+
+def _callback(advance: Advance) -> Callable[..., None]:
+    def step_end(editor: Any, index: int, timestep: int, tensors: dict[str, torch.Tensor]) -> None:
+        advance()
+
+    return step_end
+
+
+def _on_disk(inversion: Inversion) -> bool:
+    return hasattr(inversion.attention, "folder")
+
+
+def _split_scale(text: str) -> tuple[str, float]:
+    """Read ``PATH`` or ``PATH:scale``."""
+    path, colon, scale = text.rpartition(":")
+    try:
+        return (path, float(scale)) if colon else (text, 1.0)
+    except ValueError:
+        return text, 1.0
+
+
+def _describe(video: Video, path: str) -> dict[str, Any]:
+    """Say what the clip is, for the report."""
+    height, width = video.size
+    facts: dict[str, Any] = {
+        "path": path,
+        "hash": hash_clip(path),
+        "frames": len(video),
+        "height": height,
+        "width": width,
+        "fps": round(float(video.fps), 4),
+        "seconds": round(float(video.duration), 4),
+    }
+    if video.source is not None:
+        facts |= {"selection": str(video.source.selection), "notes": list(video.source.notes)}
+    return facts
+
+
+# Writing --------------------------------------------------------------------------------------------------------------
+
+
+def _write(
+    settings: RunSettings,
+    report: RunReport,
+    source: Video,
+    edited: Video,
+    watched: Watched,
+    clock: Stopwatch,
+    caught: list[str],
+) -> RunReport:
+    """Write everything to a folder that is thrown away, and move it into place when all of it is there."""
+    final = Path(settings.output).absolute()
+    stem = final.stem if final.suffix else final.name
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        with workspace(f".{stem}.", final.parent) as staging:
+            files = {"video": staging / final.name, "side_by_side": staging / f"{stem}.side_by_side.mp4"}
+            with clock.stage("write"):
+                write_video(files["video"], edited)
+                pair = [clip.with_frames(_shown(clip.frames)) for clip in (source, edited)]
+                write_video(files["side_by_side"], side_by_side(pair, (settings.source_prompt, settings.prompt)))
+                capture = watched.capture
+                if settings.save_masks and capture is not None:
+                    files["masks"] = staging / f"{stem}.masks.png"
+                    draw_masks(source.frames, capture.masks).save(files["masks"])
+                if settings.save_attention and capture is not None:
+                    files["attention"] = staging / f"{stem}.attention.png"
+                    draw_heat_maps(source.frames, capture.maps()).save(files["attention"])
+            files["settings"] = save_settings(settings, staging / f"{stem}.run.yaml")
+            files["report"] = staging / f"{stem}.report.json"
+            shown = Path(settings.output).parent
+            report = replace(
+                report,
+                seconds=dict(clock.seconds),
+                peak_memory=PeakMemory.now(),
+                warnings=tuple(caught),
+                outputs={kind: str(shown / path.name) for kind, path in files.items()},
+            )
+            save_report(report, files["report"])
+            for path in files.values():
+                with atomic_path(final.parent / path.name) as temporary:
+                    path.rename(temporary)
+    except FaircutError:
+        raise
+    except OSError as error:
+        raise VideoError(f"cannot write {final}: {error.strerror or error}; choose another place with -o") from error
+    return report
+
+
+def _shown(frames: torch.Tensor) -> torch.Tensor:
+    """Make frames fit to be looked at in any player: large enough, and of even sides."""
+    frames = enlarge_small(frames)
+    height, width = frames.shape[-2:]
+    return F.pad(frames, (0, width % 2, 0, height % 2), mode="replicate")
+
+
+@contextmanager
+def workspace(prefix: str = "faircut-", parent: Path | None = None) -> Iterator[Path]:
+    """Give an empty folder that is gone afterwards, whatever happens."""
+    folder = Path(tempfile.mkdtemp(prefix=prefix, suffix=".partial", dir=parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _collect_warnings(into: list[str]) -> Iterator[None]:
+    """Note every warning of ours, and let it be shown as well."""
+    show = warnings.showwarning
+
+    def note(message: Warning | str, category: type[Warning], filename: str, *rest: Any, **more: Any) -> None:
+        if issubclass(category, ReconstructionWarning) or "faircut" in Path(filename).parts:
+            into.append(" ".join(str(message).split()))
+        show(message, category, filename, *rest, **more)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", ReconstructionWarning)
+        warnings.showwarning = note
+        try:
+            yield
+        finally:
+            warnings.showwarning = show
