@@ -5,12 +5,14 @@
 #   PYTHON   interpreter with torch (CUDA), diffusers, transformers, opencv                  (python3)
 #   WORK     folder of stills and checkpoints; the same folder again goes on with the training (/tmp/pocket-train)
 #   RESULT   folder for what is to be kept: the weights in parts of 15 MB, report, figures   ($WORK/result)
-#   CONFIG   settings                                                                        (benchmarks/pocket_gpu.yaml)
-#   MINUTES  of each learning stage                          (VAE 1.5, JUDGE 0.6, CLIP 0.8, DENOISER 4.5)
+#   CONFIG   settings, among them the minutes of every stage                   (benchmarks/pocket_gpu.yaml)
+#   STAGES   which stages to run           ("tokenizer draw vae latents judge clip denoiser export")
+#   MINUTES  for the stages named, in place of the configuration's                           (none)
 #   INIT     model folder to start from instead of random weights                            (none)
-#   STAGES   which stages to run, in this order   ("tokenizer draw vae latents judge clip denoiser export measure")
+#   SCALE    share of the full evaluation; 0 leaves it out                                    (0.5)
 #
-# A second command with larger minutes and the same WORK resumes every stage where it stopped. Unpack the weights with
+# A stage that has used up its minutes is not trained again: a second command with the same WORK and larger minutes, such
+# as STAGES="denoiser export" MINUTES=12, goes on where the first one stopped. Unpack the weights with
 #   cat RESULT/weights.tar.part-* | tar -x -C src/faircut/pocket
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -18,19 +20,12 @@ PYTHON=${PYTHON:-python3}
 WORK=${WORK:-/tmp/pocket-train}
 RESULT=${RESULT:-$WORK/result}
 CONFIG=${CONFIG:-benchmarks/pocket_gpu.yaml}
-VAE=${VAE:-1.5}
-JUDGE=${JUDGE:-0.6}
-CLIP=${CLIP:-0.8}
-DENOISER=${DENOISER:-4.5}
+STAGES=${STAGES:-tokenizer draw vae latents judge clip denoiser export}
+MINUTES=${MINUTES:-}
 INIT=${INIT:-}
-STAGES=${STAGES:-tokenizer draw vae latents judge clip denoiser export measure}
+SCALE=${SCALE:-0.5}
 export PYTHONPATH="src${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
 mkdir -p "$WORK" "$RESULT"
-
-stage() { # name [minutes]
-  "$PYTHON" -m faircut.pocket.train --stage "$1" ${2:+--minutes "$2"} --config "$CONFIG" --output "$WORK" \
-    ${INIT:+--init-from "$INIT"}
-}
 
 keep() { # what there is, in files small enough to travel
   cp "$WORK"/report.json "$WORK"/report.png "$RESULT"/ 2>/dev/null || true
@@ -42,17 +37,11 @@ keep() { # what there is, in files small enough to travel
 }
 trap keep EXIT
 
-for name in $STAGES; do
-  case $name in
-    vae) stage vae "$VAE" ;;
-    judge) stage judge "$JUDGE" ;;
-    clip) stage clip "$CLIP" ;;
-    denoiser) stage denoiser "$DENOISER" ;;
-    measure)
-      keep
-      "$PYTHON" -m faircut.pocket.evaluate --model "$WORK/weights" --device cuda --part vae --part judge --part clip \
-        --part generated --json "$RESULT/figures.json" --sheets "$WORK/sheets"
-      ;;
-    *) stage "$name" ;;
-  esac
-done
+# shellcheck disable=SC2086 # STAGES is a list of words
+"$PYTHON" -m faircut.pocket.train $(printf -- '--stage %s ' $STAGES) ${MINUTES:+--minutes "$MINUTES"} \
+  --config "$CONFIG" --output "$WORK" ${INIT:+--init-from "$INIT"}
+keep
+if [ "$SCALE" != 0 ] && [ -d "$WORK"/weights ]; then
+  "$PYTHON" -m faircut.pocket.evaluate --model "$WORK/weights" --device cuda --scale "$SCALE" \
+    --part vae --part judge --part clip --part generated --json "$RESULT/figures.json" --sheets "$WORK/sheets"
+fi

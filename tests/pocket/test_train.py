@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from faircut.pocket.train.config import config_from_dict
 from faircut.pocket.train.data import Stills, draw_stills, scene_from_json, scene_to_json
 from faircut.pocket.train.denoiser import DenoiserStage, localisation_loss
 from faircut.pocket.train.judge import JudgeStage
-from faircut.pocket.train.loop import Flat, fit, step_rng
+from faircut.pocket.train.loop import Flat, fit, load_weights, step_rng
 from faircut.pocket.train.tokenizer import build_tokenizer, noun_tokens
 from faircut.pocket.train.vae import VaeStage, bake_scale, build_vae, reconstruct
 from faircut.pocket.vocabulary import LABELS
@@ -202,6 +204,22 @@ class TestResume:
         assert torch.equal(straight, resumed)
         steps = [json.loads(line)["step"] for line in (tmp_path / "b" / "log.jsonl").read_text().splitlines()]
         assert max(steps) == 4
+
+    def test_a_stop_keeps_the_step_and_hands_the_signals_back(self, folder, config, tmp_path):
+        before = signal.getsignal(signal.SIGTERM)
+        stage = _quiet(VaeStage(config, folder / "data"))
+        work = stage.loss
+
+        def loss(step, rank, world):
+            if step == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return work(step, rank, world)
+
+        stage.loss = loss
+        with pytest.raises(KeyboardInterrupt):
+            fit(lambda: stage, config.run, tmp_path)
+        assert load_weights(_quiet(VaeStage(config, folder / "data")), tmp_path)["step"] == 3
+        assert signal.getsignal(signal.SIGTERM) is before
 
     def test_checkpoint_of_another_size_is_refused(self, folder, config, tmp_path):
         c = _steps(config, "vae", 1)

@@ -45,6 +45,9 @@ def main(argv: list[str] | None = None) -> int:
     except FaircutError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
     return 0
 
 

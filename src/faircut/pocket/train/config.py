@@ -33,7 +33,8 @@ class OptimConfig:
         batch: samples a step, over all processes together.
         lr: learning rate between warm-up and decay.
         warmup: steps of linear warm-up.
-        steps: steps at most; the time limit of the run usually ends a stage earlier.
+        steps: steps at most; a time limit usually ends a stage earlier.
+        minutes: time limit over all runs of the stage, 0 for none; a limit given to the command takes its place.
         decay: share of the stage (of its time, or of ``steps``) at its end over which the rate falls to a twentieth.
         ema: decay of the exponential moving average of the weights; 0 keeps none.
         clip: largest norm of the gradient.
@@ -45,6 +46,7 @@ class OptimConfig:
     lr: float = 1e-3
     warmup: int = 100
     steps: int = 1_000_000
+    minutes: float = 0.0
     decay: float = 0.25
     ema: float = 0.999
     clip: float = 1.0

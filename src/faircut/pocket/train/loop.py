@@ -6,8 +6,10 @@ import contextlib
 import json
 import math
 import os
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import BrokenBarrierError
 from typing import Any, Protocol
@@ -345,7 +347,8 @@ def fit(
             helper.start()
             helpers.append(helper)
     try:
-        _lead(stage, state, grads, shared, world, log)
+        with _stop_on_signals() as stop:
+            _lead(stage, state, grads, shared, world, stop, log)
     finally:
         if world > 1:
             shared["control"][0] = -1
@@ -362,12 +365,33 @@ def fit(
     return stage
 
 
+@contextlib.contextmanager
+def _stop_on_signals() -> Iterator[threading.Event]:
+    """An event that an interrupt or a termination sets: the step is finished and kept, then the training ends."""
+    stop = threading.Event()
+    before = {}
+
+    def handle(number: int, frame: Any) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _lead(
     stage: Stage,
     state: _State,
     grads: Tensor,
     shared: dict[str, Any],
     world: int,
+    stop: threading.Event,
     log: Callable[[dict[str, Any]], None] | None,
 ) -> None:
     """The loop of the first process."""
@@ -379,7 +403,7 @@ def _lead(
     lines = open(state.folder / "log.jsonl", "a", encoding="utf-8")  # noqa: SIM115
     base = state.seconds
     try:
-        while state.step < o.steps and state.seconds < state.limit:
+        while state.step < o.steps and state.seconds < state.limit and not stop.is_set():
             if world > 1:
                 shared["control"][0] = state.step
                 shared["barrier"].wait(_BARRIER_SECONDS)
@@ -417,6 +441,9 @@ def _lead(
                 saved = time.monotonic()
         if base < state.seconds or state.step == 0:
             state.save()
+        if stop.is_set():
+            raise KeyboardInterrupt
+        if base < state.seconds or state.step == 0:
             _tell(lines, {"step": state.step, "samples": state.samples, **state.preview()}, log)
     finally:
         lines.close()

@@ -40,7 +40,7 @@ def train(
         stages: names of STAGES, or "all".
         output: folder of data, checkpoints and results; see default_output.
         minutes: time limit; of each stage named, or shared among the learning stages by SHARES for "all". Counted over
-            all runs of a stage in this folder. None trains for the steps in the configuration.
+            all runs of a stage in this folder. None leaves the limits to the configuration.
         init_from: a model folder whose weights are the start, instead of random ones.
         weights: folder for the finished model; ``output/weights`` by default.
         log: told one line at a time.
@@ -63,6 +63,8 @@ def train(
         limit = minutes
         if minutes is not None and "all" in stages:
             limit = minutes * SHARES.get(name, 0.0)
+        elif minutes is None and name in SHARES:
+            limit = getattr(config, name).optim.minutes or None
         start = time.monotonic()
         log(f"{name}: start")
         _RUN[name](config, root, limit, init, folder, log)
