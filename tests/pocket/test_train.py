@@ -19,7 +19,8 @@ from faircut.pocket.train.config import config_from_dict
 from faircut.pocket.train.data import Stills, draw_stills, scene_from_json, scene_to_json
 from faircut.pocket.train.denoiser import DenoiserStage, localisation_loss
 from faircut.pocket.train.judge import JudgeStage
-from faircut.pocket.train.loop import Flat, fit, load_weights, step_rng
+from faircut.pocket.train.loop import fit, step_rng
+from faircut.pocket.train.state import Flat, load_weights
 from faircut.pocket.train.tokenizer import build_tokenizer, noun_tokens
 from faircut.pocket.train.vae import VaeStage, bake_scale, build_vae, reconstruct
 from faircut.pocket.vocabulary import LABELS

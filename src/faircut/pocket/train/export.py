@@ -14,7 +14,7 @@ from faircut.pocket.judge import save_judge
 from faircut.pocket.train.clip import build_clip
 from faircut.pocket.train.config import TrainConfig
 from faircut.pocket.train.denoiser import build_scheduler, build_text_encoder, build_unet
-from faircut.pocket.train.loop import load_weights
+from faircut.pocket.train.state import load_weights
 from faircut.pocket.train.tokenizer import load_tokenizer
 from faircut.pocket.vocabulary import LABELS
 

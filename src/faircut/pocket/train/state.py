@@ -1,0 +1,212 @@
+"""What a training keeps: parameters as one vector, the optimiser, the average, the counters, the checkpoint."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from faircut.errors import ModelError
+from faircut.pocket.train.config import OptimConfig, RunConfig
+
+__all__ = ["Flat", "Stage", "State", "load_weights"]
+
+_FLOOR = 0.05
+
+
+class Stage(Protocol):
+    """One thing that is trained.
+
+    Attributes:
+        name: of its folder and log.
+        model: holds every trained parameter.
+        optim: how it is optimised.
+    """
+
+    name: str
+    model: nn.Module
+    optim: OptimConfig
+
+    def loss(self, step: int, rank: int, world: int) -> tuple[Tensor, dict[str, Any]]:
+        """The loss of one process's share of a step's batch, and figures for the log.
+
+        Args:
+            step: counts from 0; every random number follows from it.
+            rank: this process.
+            world: number of processes.
+
+        Returns:
+            A scalar to minimise, and figures, numbers or scalars on the device.
+        """
+        ...
+
+    def preview(self, path: Path) -> dict[str, float]:
+        """Write a sample picture with the weights that are in the model, and measure.
+
+        Args:
+            path: of the picture.
+
+        Returns:
+            Figures for the log.
+        """
+        ...
+
+
+class Flat:
+    """All parameters of a model as one vector, so that averaging, clipping, Adam and EMA are one operation each."""
+
+    def __init__(self, model: nn.Module, params: Tensor | None = None):
+        """Move a model's parameters into one vector.
+
+        Args:
+            model: its parameters become views.
+            params: the vector to live in, when another process has already filled it.
+        """
+        self.tensors = [p for p in model.parameters() if p.requires_grad]
+        size = sum(p.numel() for p in self.tensors)
+        fill = params is None
+        device = self.tensors[0].device
+        self.params = torch.empty(size, device=device) if params is None else params
+        at = 0
+        self.slices = []
+        for p in self.tensors:
+            part = self.params[at : at + p.numel()]
+            if fill:
+                part.copy_(p.data.reshape(-1))
+            self.slices.append(slice(at, at + p.numel()))
+            p.data = part.view_as(p)
+            at += p.numel()
+
+    def attach(self, grads: Tensor) -> None:
+        """Let the gradients accumulate in one vector.
+
+        Args:
+            grads: (parameters,) zeros.
+        """
+        for p, part in zip(self.tensors, self.slices, strict=True):
+            p.grad = grads[part].view_as(p)
+
+
+class State:
+    """What rank 0 alone keeps: the optimiser, the average, the counters, the log."""
+
+    def __init__(self, stage: Stage, flat: Flat, folder: Path, run: RunConfig, minutes: float | None):
+        self.stage, self.flat, self.folder, self.run = stage, flat, folder, run
+        self.limit = math.inf if minutes is None else minutes * 60
+        o = stage.optim
+        self.vector = nn.Parameter(flat.params, requires_grad=True)
+        fused = flat.params.device.type in ("cpu", "cuda")
+        self.adam = torch.optim.AdamW(
+            [self.vector], lr=o.lr, betas=(0.9, o.beta2), weight_decay=o.weight_decay, fused=fused
+        )
+        self.ema = flat.params.clone() if o.ema > 0 else None
+        self.step, self.samples, self.seconds = 0, 0, 0.0
+        self.path = folder / "checkpoint.safetensors"
+
+    def rate(self) -> float:
+        """The learning rate of the next step: warm-up, constant, then a fall at the end of the steps or the time."""
+        o = self.stage.optim
+        used = max(self.step / max(1, o.steps), self.seconds / self.limit)
+        warm = min(1.0, (self.step + 1) / max(1, o.warmup))
+        fall = min(1.0, (1.0 - used) / o.decay) if o.decay > 0 else 1.0
+        return o.lr * warm * max(_FLOOR, fall)
+
+    def update(self, grads: Tensor) -> Tensor:
+        """One step of the optimiser; returns the gradient's norm. Nothing here waits for a device."""
+        o = self.stage.optim
+        norm = torch.linalg.vector_norm(grads)
+        grads.mul_((o.clip / norm.clamp_min(1e-12)).clamp(max=1.0)).nan_to_num_(0.0, 0.0, 0.0)
+        self.vector.grad = grads
+        self.adam.param_groups[0]["lr"] = self.rate()
+        self.adam.step()
+        self.vector.grad = None
+        self.step += 1
+        if self.ema is not None:
+            keep = min(o.ema, (1 + self.step) / (10 + self.step))
+            self.ema.lerp_(self.flat.params, 1 - keep)
+        return norm
+
+    def save(self) -> None:
+        """Write the checkpoint under another name, then rename it over the old one."""
+        tensors = {"params": self.flat.params}
+        if self.ema is not None:
+            tensors["ema"] = self.ema
+        for key, value in self.adam.state.get(self.vector, {}).items():
+            tensors[f"adam.{key}"] = value.reshape(1) if value.ndim == 0 else value
+        about = {"step": self.step, "samples": self.samples, "seconds": self.seconds}
+        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        save_file(
+            {k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, {"state": json.dumps(about)}
+        )
+        temporary.replace(self.path)
+
+    def load(self) -> bool:
+        """Go on where a checkpoint left off, if there is one."""
+        if not self.path.exists():
+            return False
+        with safe_open(self.path, "pt") as file:
+            about = json.loads(file.metadata()["state"])
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        if tensors["params"].shape != self.flat.params.shape:
+            raise ModelError(
+                f"{self.path} is of another size of model: give another output folder, or the same settings"
+            )
+        self.flat.params.copy_(tensors["params"])
+        if self.ema is not None:
+            self.ema.copy_(tensors.get("ema", tensors["params"]))
+        state = {k[5:]: v for k, v in tensors.items() if k.startswith("adam.")}
+        if state:
+            state["step"] = state["step"].reshape(())
+            self.adam.state[self.vector] = {
+                k: v.to(self.flat.params.device) if k != "step" or v.device != self.flat.params.device else v
+                for k, v in state.items()
+            }
+        self.step, self.samples, self.seconds = about["step"], about["samples"], about["seconds"]
+        return True
+
+    def preview(self) -> dict[str, float]:
+        """Measure and picture the averaged weights, then put the trained ones back."""
+        live = self.flat.params.clone()
+        if self.ema is not None:
+            self.flat.params.copy_(self.ema)
+        self.stage.model.eval()
+        try:
+            with torch.no_grad():
+                return self.stage.preview(self.folder / f"preview-{self.step:07d}.png")
+        finally:
+            self.flat.params.copy_(live)
+            self.stage.model.train()
+
+
+def load_weights(stage: Stage, folder: Path) -> dict[str, Any]:
+    """Put a checkpoint's averaged weights into a stage's model.
+
+    Args:
+        stage: of the same settings as the checkpoint.
+        folder: the stage's folder.
+
+    Returns:
+        The checkpoint's counters: step, samples, seconds.
+
+    Raises:
+        ModelError: there is no checkpoint, or it is of another size.
+    """
+    path = folder / "checkpoint.safetensors"
+    if not path.exists():
+        raise ModelError(f"no checkpoint {path}: run the stage {stage.name!r} first")
+    with safe_open(path, "pt") as file:
+        about = json.loads(file.metadata()["state"])
+        weights = file.get_tensor("ema" if "ema" in file.keys() else "params")  # noqa: SIM118
+    flat = Flat(stage.model)
+    if flat.params.shape != weights.shape:
+        raise ModelError(f"{path} is of another size of model")
+    flat.params.copy_(weights)
+    stage.model.eval()
+    return about
