@@ -15,6 +15,9 @@ from faircut import VideoEditor
 
 HERE = Path(__file__).parent
 
+# The components are so small that a second thread costs more than it gains; pytest-xdist uses the other cores.
+torch.set_num_threads(1)
+
 SCHEDULER = {
     "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "clip_sample": False,
     "set_alpha_to_one": False, "steps_offset": 1,
@@ -57,7 +60,7 @@ def make_editor(**unet_overrides) -> VideoEditor:
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=end,
             pad_token_id=end,
-        )  # fmt: skip
+        )
     ).eval()
     vae = AutoencoderKL(
         block_out_channels=(4, 8), layers_per_block=1, norm_num_groups=2, mid_block_add_attention=False,

@@ -257,7 +257,7 @@ def test_everything_is_restored_after_an_exception():
     unet.set_attn_processor(AttnProcessor())
     before, keys = dict(unet.attn_processors), list(unet.state_dict())
     modules = [id(m) for m in unet.modules()]
-    with pytest.raises(KeyboardInterrupt), install(unet, [], frames=2):
+    with pytest.raises(KeyboardInterrupt), install(unet, [], frames=2):  # noqa: PT012
         assert list(unet.state_dict()) == keys
         assert [id(m) for m in unet.modules()] != modules
         raise KeyboardInterrupt

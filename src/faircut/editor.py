@@ -23,7 +23,7 @@ from faircut.checkpoints import POCKET, locate, pocket_folder
 from faircut.config import SpatialTemporal, Supplier, to_dict
 from faircut.controllers.spatial_temporal import SpatialTemporalAttention
 from faircut.errors import ConfigError, ModelError, ReconstructionWarning, VideoError
-from faircut.inversion import Inversion, content_key, fingerprint, memory_store
+from faircut.inversion import Inversion, content_key, fingerprint, memory_store, storage_dtype
 from faircut.memory import budget_for_recording, explain_out_of_memory, recorded_bytes
 from faircut.methods.base import EditTask, Method
 from faircut.prompts import Prompt, encode
@@ -238,7 +238,7 @@ class VideoEditor(
                 trajectory = ddim_invert(eps, z_0, schedule)
         self.maybe_free_model_hooks()
         inversion = Inversion(
-            latents=torch.stack(trajectory),
+            latents=torch.stack(trajectory).to(storage_dtype(self.unet.dtype)),
             source_prompt=source_prompt,
             num_inference_steps=num_inference_steps,
             temporal=temporal,
@@ -293,7 +293,7 @@ class VideoEditor(
         """
         self._check_model(inversion)
         schedule = Schedule.of(self.scheduler.config, inversion.num_inference_steps)
-        latents = inversion.latents.to(self._execution_device, self.unet.dtype)
+        latents = inversion.latents.to(self._execution_device, torch.float32)
         with (
             self._guarded(inversion.num_frames, inversion.size),
             self._controlled([], inversion.temporal, inversion.num_frames) as control,
@@ -367,7 +367,7 @@ class VideoEditor(
         if method is not None:
             method.check(source, target)
         device = self._execution_device
-        latents = inversion.latents.to(device, self.unet.dtype)
+        latents = inversion.latents.to(device, torch.float32)
         guided = guidance_scale != 1.0
 
         with self._guarded(inversion.num_frames, inversion.size):
@@ -456,11 +456,11 @@ class VideoEditor(
         self, clip: torch.Tensor, generator: torch.Generator | None
     ) -> tuple[torch.Tensor, tuple[int, int], torch.Tensor | None]:
         """Return the clip's latents, its size in pixels and its frames as uint8."""
-        device, dtype = self._execution_device, self.unet.dtype
+        device = self._execution_device
         if clip.shape[1] == self.unet.config.in_channels:
             factor = vae_io.vae_factor(self.vae)
-            return clip.to(device, dtype), (clip.shape[2] * factor, clip.shape[3] * factor), None
-        z_0 = vae_io.encode(clip, self.vae, device, generator=generator).to(dtype)
+            return clip.to(device, torch.float32), (clip.shape[2] * factor, clip.shape[3] * factor), None
+        z_0 = vae_io.encode(clip, self.vae, device, generator=generator).float()
         frames = ((clip + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).cpu()
         return z_0, (clip.shape[2], clip.shape[3]), frames
 
@@ -542,12 +542,13 @@ class _Run:
         layout = BatchLayout(tuple(branches), frames)
         step = Step(phase, k, len(self.schedule), self.schedule.timesteps[k], layout, (height, width))
         self.control.begin(step)
+        # The sampler works in float32 whatever the model's precision: rounding would add up over its steps.
         z = torch.cat([latents for latents, _ in branches.values()])
         text = torch.cat([embedding.expand(frames, -1, -1) for _, embedding in branches.values()])
         timestep = torch.tensor(step.timestep, device=z.device)
-        output = self.editor.unet(z, timestep, encoder_hidden_states=text, return_dict=False)[0]
+        output = self.editor.unet(z.to(text.dtype), timestep, encoder_hidden_states=text, return_dict=False)[0].float()
         self.control.check_fired()
-        eps = to_eps(output, z, self.schedule.a_t[k].to(z), self.schedule.prediction_type)
+        eps = to_eps(output, z, self.schedule.a_t[k].to(z.device), self.schedule.prediction_type)
         return list(eps.split(frames))
 
 
