@@ -33,17 +33,46 @@ class ClipGroupNorm(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Normalise (clip * frame, channel, height, width); statistics in float32 at least."""
+        # The fast way's statistics carry no gradient, and come in the dtype of x.
+        if x.dtype == torch.float32 and not torch.is_grad_enabled():
+            return self._from_frames(x)
         _, channels, height, width = x.shape
         clips = x.reshape(-1, self.frames, self.num_groups, channels // self.num_groups * height * width)
-        # The clip's variance is the mean of the frames' variances plus the variance of their means.
         var, mean = torch.var_mean(clips.float(), dim=3, correction=0)
-        clip_mean = mean.mean(dim=1)
-        clip_var = var.mean(dim=1) + mean.var(dim=1, correction=0)
-        per_channel = channels // self.num_groups
-        scale = (clip_var + self.eps).rsqrt().repeat_interleave(per_channel, dim=1) * self.weight
-        shift = self.bias - clip_mean.repeat_interleave(per_channel, dim=1) * scale
-        scale, shift = (s.to(x.dtype).repeat_interleave(self.frames, dim=0)[..., None, None] for s in (scale, shift))
+        clip_mean, clip_var = _over_frames(mean, var)
+        scale = (clip_var + self.eps).rsqrt()
+        scale, shift = self._per_channel(scale, -clip_mean * scale)
+        scale, shift = (s.to(x.dtype).expand(-1, self.frames, -1).reshape(-1, channels, 1, 1) for s in (scale, shift))
         return torch.addcmul(shift, x, scale)
+
+    def _from_frames(self, x: torch.Tensor) -> torch.Tensor:
+        """Normalise every frame alone, and move the result to the clip's statistics.
+
+        Torch's group norm reads x once and fast; its statistics of the frames are all that the clip's need.
+        """
+        batch, channels, height, width = x.shape
+        sizes = (batch, channels, height * width, self.num_groups)
+        output, mean, rstd = torch.native_group_norm(x.contiguous(), None, None, *sizes, self.eps)
+        mean, rstd = (s.view(-1, self.frames, self.num_groups) for s in (mean, rstd))
+        clip_mean, clip_var = _over_frames(mean, rstd.square().reciprocal() - self.eps)
+        clip_rstd = (clip_var + self.eps).rsqrt()
+        scale, shift = self._per_channel(clip_rstd / rstd, (mean - clip_mean) * clip_rstd)
+        return output.mul_(scale.reshape(batch, channels, 1, 1)).add_(shift.reshape(batch, channels, 1, 1))
+
+    def _per_channel(self, scale: torch.Tensor, shift: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(clip, frame, group) -> (clip, frame, channel), with the weights of the norm worked in."""
+        per_group = len(self.weight) // self.num_groups
+        scale, shift = (s.repeat_interleave(per_group, dim=2) * self.weight for s in (scale, shift))
+        return scale, shift + self.bias
+
+
+def _over_frames(mean: torch.Tensor, var: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the (mean, variance) of clips from those of their frames, (clip, frame, group) -> (clip, 1, group).
+
+    The clip's variance is the mean of the frames' variances plus the variance of their means.
+    """
+    clip_var = var.mean(dim=1, keepdim=True) + mean.var(dim=1, correction=0, keepdim=True)
+    return mean.mean(dim=1, keepdim=True), clip_var
 
 
 @contextmanager
@@ -67,7 +96,8 @@ def clip_norms(unet: nn.Module, frames: int) -> Iterator[None]:
     if isinstance(unet.conv_norm_out, nn.GroupNorm):
         places.append((unet, "conv_norm_out"))
     before = [getattr(owner, name) for owner, name in places]
-    if any(norm.weight.is_meta for norm in before):
+    # A model that is all shapes and no data has no such hooks, and may be evaluated as it is.
+    if any(norm.weight.is_meta and hasattr(norm, "_hf_hook") for norm in before):
         raise AttentionError(
             "norms over the clip need the UNet's weights on the device, but sequential CPU offload keeps them away; "
             "use enable_model_cpu_offload() instead, or clip_norm=False"

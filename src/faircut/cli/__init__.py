@@ -9,7 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from faircut._version import __version__
-from faircut.cli import align, demo, edit, invert
+from faircut.cli import align, demo, edit, invert, plan
 from faircut.cli.console import INTERRUPTED, fail, guarded
 
 __all__ = ["app", "main"]
@@ -30,7 +30,7 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
         raise typer.Exit
 
 
-for _command in (edit.edit, invert.invert, align.align, demo.demo):
+for _command in (edit.edit, invert.invert, align.align, plan.plan, demo.demo):
     app.command()(guarded(_command))
 
 

@@ -1,0 +1,250 @@
+"""How much memory the parts of a run hold at their peak, counted on tensors without data.
+
+The UNet and the VAE are built once more on torch's meta device and evaluated there under the same controllers as in a
+real run. A dispatch mode sees every storage come and go. Nothing is computed, so it takes a second or two whatever the
+size of the clip.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from faircut.attention.context import BatchLayout, Step
+from faircut.attention.controller import Controller
+from faircut.attention.processor import install, layers_of
+from faircut.attention.source import FUSED_SCALE, MemoryStore, RecordedSource, Recorder, SourceComplete
+from faircut.config import SpatialTemporal
+from faircut.controllers.spatial_temporal import SpatialTemporalAttention
+from faircut.latents import vae_factor
+from faircut.memory import recorded_bytes
+from faircut.methods.base import EditTask, Method
+from faircut.prompts import Prompt
+
+__all__ = ["Footprint", "LiveBytes", "Shadow", "evaluate", "footprint"]
+
+# Frames that `faircut.latents` encodes and decodes at a time.
+_CHUNK = 4
+
+
+class LiveBytes(TorchDispatchMode):
+    """Counts the bytes of tensors that are alive, and the most there were.
+
+    Args:
+        known: modules whose parameters are not counted.
+
+    Attributes:
+        now: bytes alive.
+        peak: the most there were.
+    """
+
+    def __init__(self, *known: torch.nn.Module) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        tensors = [t for module in known for t in (*module.parameters(), *module.buffers())]
+        self._seen = {tensor.untyped_storage()._cdata for tensor in tensors}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operation and note the storages of what it returns."""
+        result = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, torch.Tensor):
+                self._note(tensor.untyped_storage())
+        return result
+
+    def _note(self, storage: torch.UntypedStorage) -> None:
+        key, size = storage._cdata, storage.nbytes()
+        if key in self._seen:
+            return
+        self._seen.add(key)
+        self.now += size
+        self.peak = max(self.peak, self.now)
+        weakref.finalize(storage, self._gone, key, size)
+
+    def _gone(self, key: int, size: int) -> None:
+        self._seen.discard(key)
+        self.now -= size
+
+    def peak_of(self, work: Callable[[], Any]) -> int:
+        """Return the most bytes alive during some work, over those alive before it."""
+        before = self.peak = self.now
+        result = work()
+        del result
+        return self.peak - before
+
+
+class _FusedAttention(TorchFunctionMode):
+    """Lets fused attention allocate what its kernels do, rather than the map that the meta device would build."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.nn.functional.scaled_dot_product_attention:
+            query, _, value = args[:3]
+            return query.new_empty((*query.shape[:-1], value.shape[-1]))
+        return func(*args, **(kwargs or {}))
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Bytes that the parts of a run hold at their peak, besides weights and Python.
+
+    Attributes:
+        encode: one chunk of frames through the VAE's encoder.
+        decode: one chunk of latents through its decoder.
+        source: one evaluation of the UNet for the source alone: inversion and reconstruction.
+        edit: one evaluation for the edit, with all its branches and, when live, one step of the source's attention.
+        recorded: the source's attention of all steps.
+        latents: the latents of all steps.
+        clip: the clip as float32 pictures.
+    """
+
+    encode: int
+    decode: int
+    source: int
+    edit: int
+    recorded: int
+    latents: int
+    clip: int
+
+
+class Shadow:
+    """A model without data: the UNet and the VAE of a checkpoint on the meta device.
+
+    Args:
+        unet: a ``UNet2DConditionModel``; only its configuration and dtype are read.
+        vae: an ``AutoencoderKL``; likewise.
+    """
+
+    def __init__(self, unet: Any, vae: Any) -> None:
+        with torch.device("meta"):
+            # Module.to, because diffusers' own warns of modules to keep in float32 even where there are none.
+            self.unet, self.vae = (
+                torch.nn.Module.to(type(module).from_config(module.config), module.dtype).eval()
+                for module in (unet, vae)
+            )
+
+
+@torch.no_grad()
+def evaluate(
+    unet: Any,
+    branches: Sequence[str],
+    frames: int,
+    grid: tuple[int, int],
+    temporal: SpatialTemporal,
+    controllers: Sequence[Controller] = (),
+    step: tuple[int, int] = (0, 1),
+    tokens: int = 77,
+) -> None:
+    """Evaluate a UNet once on nothing, as `VideoEditor` does on a clip; on the meta device only shapes are computed.
+
+    Args:
+        unet: a ``UNet2DConditionModel``.
+        branches: who is in the batch.
+        frames: of the clip.
+        grid: (height, width) of the latents.
+        temporal: how the frames see each other.
+        controllers: what is attached besides that.
+        step: (k, N).
+        tokens: length of the text sequence.
+    """
+    layout = BatchLayout(tuple(branches), frames)
+    attached = [*controllers, SpatialTemporalAttention(temporal, frames)]
+    like: dict[str, Any] = {"dtype": unet.dtype, "device": unet.device}
+    with ExitStack() as stack:
+        control = stack.enter_context(install(unet, attached, frames=frames, clip_norm=temporal.clip_norm))
+        if unet.device.type == "meta":
+            stack.enter_context(_FusedAttention())
+        control.begin(Step("denoise", step[0], step[1], 500, layout, grid))
+        z = torch.zeros(layout.batch_size, unet.config.in_channels, *grid, **like)
+        text = torch.zeros(layout.batch_size, tokens, unet.config.cross_attention_dim, **like)
+        timestep = torch.zeros((), dtype=torch.long, device=unet.device)
+        noise = unet(z, timestep, encoder_hidden_states=text, return_dict=False)[0]
+        control.end(noise[:frames])
+
+
+def footprint(
+    shadow: Shadow,
+    frames: int,
+    size: tuple[int, int],
+    steps: int,
+    temporal: SpatialTemporal,
+    method: Method | None = None,
+    prompts: tuple[Prompt, Prompt] | None = None,
+    *,
+    live: bool = True,
+    guided: bool = True,
+) -> Footprint:
+    """Count the memory of a run.
+
+    Args:
+        shadow: the model.
+        frames: of the clip.
+        size: (height, width) of the clip in pixels.
+        steps: N.
+        temporal: how the frames see each other.
+        method: the editing method; None is DDIM alone.
+        prompts: source and target; needed with a method.
+        live: whether the source's attention is computed again in every step.
+        guided: whether there is classifier-free guidance.
+    """
+    unet, vae = shadow.unet, shadow.vae
+    factor = vae_factor(vae)
+    grid = (-(-size[0] // factor), -(-size[1] // factor))
+    chunk = min(_CHUNK, frames)
+    tokens = 77 if prompts is None else len(prompts[0].ids)
+    counter = LiveBytes(unet, vae)
+
+    def encode() -> Any:
+        pictures = torch.empty(chunk, 3, grid[0] * factor, grid[1] * factor, dtype=vae.dtype, device="meta")
+        return vae.encode(pictures).latent_dist.mode()
+
+    def decode() -> Any:
+        z = torch.empty(chunk, vae.config.latent_channels, *grid, dtype=vae.dtype, device="meta")
+        return vae.decode(z).sample.float().clamp(-1, 1)
+
+    def edit() -> None:
+        controllers: Sequence[Controller] = ()
+        k = 0
+        if method is not None and prompts is not None:
+            store = MemoryStore()
+            source = RecordedSource(store, torch.device("meta"))
+            trajectory = torch.empty(steps + 1, frames, unet.config.in_channels, *grid, device="meta")
+            layers = tuple(layers_of(unet).values())
+            task = EditTask(prompts[0], prompts[1], steps, trajectory, layers, source)
+            controllers = list(method.controllers(task))
+            counter.now -= trajectory.nbytes  # It is counted among the latents.
+            counter.peak = counter.now
+            # The step in which most of them act holds the most.
+            k = max(range(steps), key=lambda index: sum(c.uses_source(index) for c in controllers))
+            source.advance(k)
+            last = [layer.name for layer in layers if layer.scale <= FUSED_SCALE][-1]
+            with suppress(SourceComplete):
+                evaluate(unet, ("source",), frames, grid, temporal, [Recorder(store, last)], (k, steps), tokens)
+            if not live:
+                # What was recorded is counted whole; here it only supplies shapes.
+                counter.now -= store.nbytes
+                counter.peak = counter.now
+        branches = ("uncond", "cond") if guided else ("cond",)
+        evaluate(unet, branches, frames, grid, temporal, controllers, (k, steps), tokens)
+
+    with torch.no_grad(), counter:
+        peaks: Mapping[str, int] = {
+            "encode": counter.peak_of(encode),
+            "decode": counter.peak_of(decode),
+            "source": counter.peak_of(lambda: evaluate(unet, ("source",), frames, grid, temporal, tokens=tokens)),
+            "edit": counter.peak_of(edit),
+        }
+    itemsize = unet.dtype.itemsize
+    return Footprint(
+        **peaks,
+        recorded=recorded_bytes(layers_of(unet).values(), grid, frames, steps, tokens, itemsize),
+        latents=(steps + 1) * frames * unet.config.in_channels * grid[0] * grid[1] * itemsize,
+        clip=frames * 3 * size[0] * size[1] * 4,
+    )

@@ -1,0 +1,300 @@
+"""How long an edit will take and how much memory it needs, in each supplier mode, before it is run."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import psutil
+import torch
+
+from faircut.editor import VideoEditor
+from faircut.footprint import Footprint, LiveBytes, Shadow, evaluate, footprint
+from faircut.latents import vae_factor
+from faircut.methods.base import Method
+from faircut.prompts import Prompt
+from faircut.report import PeakMemory
+from faircut.settings import RunSettings
+from faircut.video import Video
+
+__all__ = ["ModePlan", "Plan", "Probe", "make_plan", "probe"]
+
+Mode = Literal["live", "memory", "disk"]
+MODES: tuple[Mode, ...] = ("live", "memory", "disk")
+
+# Of a live evaluation of the source only the layers up to the last fused one run.
+_SOURCE_SHARE = 0.85
+# What drawing and encoding the results holds, in clips of float32 pictures, side-by-side included.
+_WRITING = 8.5
+# A disk that writes once and reads once, bytes a second.
+_DISK = 300e6
+# Probing with the whole clip is exact, but should not itself take long.
+_PROBE_SECONDS = 4.0
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What was measured of a model on this computer, at the size of the clip.
+
+    Attributes:
+        frames: with how many frames.
+        unet_seconds: of one evaluation for that many frames.
+        encode_seconds: of the VAE's encoder, a frame.
+        decode_seconds: of its decoder, a frame.
+        base_rss_bytes: resident memory with everything loaded, at rest.
+        weights_bytes: allocated on the GPU with everything loaded; 0 without one.
+        overhead: how much more memory an evaluation took than its tensors count.
+    """
+
+    frames: int
+    unet_seconds: float
+    encode_seconds: float
+    decode_seconds: float
+    base_rss_bytes: int
+    weights_bytes: int
+    overhead: float
+
+
+@dataclass(frozen=True)
+class ModePlan:
+    """What an edit needs in one supplier mode.
+
+    Attributes:
+        supplier: the mode.
+        seconds: wall time of the whole run, loading included.
+        ram_bytes: peak resident memory of the process.
+        gpu_bytes: peak memory allocated on the GPU; None without one.
+        disk_bytes: on disk while it runs.
+        fits: whether this computer has as much.
+    """
+
+    supplier: Mode
+    seconds: float
+    ram_bytes: int
+    gpu_bytes: int | None
+    disk_bytes: int
+    fits: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The modes, and what they were computed from.
+
+    Attributes:
+        frames: of the clip.
+        height: in pixels.
+        width: in pixels.
+        steps: N.
+        device: the torch device.
+        modes: one for each supplier.
+        chosen: the supplier that the run's settings lead to.
+        ram_available: bytes that this process may still grow to.
+        gpu_available: likewise on the GPU.
+        footprint: the counted parts.
+        probe: the measured parts.
+    """
+
+    frames: int
+    height: int
+    width: int
+    steps: int
+    device: str
+    modes: tuple[ModePlan, ...]
+    chosen: Mode
+    ram_available: int
+    gpu_available: int | None
+    footprint: Footprint
+    probe: Probe
+
+
+def make_plan(
+    editor: VideoEditor,
+    video: Video,
+    settings: RunSettings,
+    method: Method,
+    prompts: tuple[Prompt, Prompt],
+    load_seconds: float = 0.0,
+) -> Plan:
+    """Predict an edit.
+
+    Args:
+        editor: the loaded model, on its device.
+        video: the clip.
+        settings: of the run.
+        method: the editing method.
+        prompts: source and target.
+        load_seconds: that loading the model took.
+
+    Returns:
+        The plan.
+    """
+    frames, size, steps = len(video), video.size, settings.num_inference_steps
+    shadow = Shadow(editor.unet, editor.vae)
+    guided = settings.guidance_scale != 1.0
+    counted = {
+        live: footprint(shadow, frames, size, steps, settings.temporal, method, prompts, live=live, guided=guided)
+        for live in (True, False)
+    }
+    measured = probe(editor, shadow, frames, size, settings)
+    device = torch.device(editor._execution_device)
+    on_gpu = device.type == "cuda"
+    ram = psutil.virtual_memory().available + psutil.Process().memory_info().rss
+    gpu = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) if on_gpu else None
+    with_source = _source_steps(method, prompts, steps)
+    modes = []
+    for mode in MODES:
+        part = counted[mode == "live"]
+        seconds = load_seconds + _seconds(measured, part, settings, frames, with_source, mode)
+        ram_bytes = _ram(measured, part, settings, frames, size, mode, on_gpu)
+        gpu_bytes = _gpu(measured, part) if on_gpu else None
+        fits = ram_bytes <= ram and (gpu_bytes is None or gpu is None or gpu_bytes <= gpu)
+        modes.append(ModePlan(mode, seconds, ram_bytes, gpu_bytes, part.recorded if mode == "disk" else 0, fits))
+    chosen = editor.choose_supplier(settings.supplier, video.frames, steps, settings.memory_budget)
+    return Plan(
+        frames,
+        size[0],
+        size[1],
+        steps,
+        str(device),
+        tuple(modes),
+        chosen,
+        ram,
+        gpu,
+        counted[chosen == "live"],
+        measured,
+    )
+
+
+def probe(editor: VideoEditor, shadow: Shadow, frames: int, size: tuple[int, int], settings: RunSettings) -> Probe:
+    """Measure a model on this computer: a small evaluation to wake it up, then one at the size of the clip.
+
+    Args:
+        editor: the loaded model.
+        shadow: the same without data.
+        frames: of the clip.
+        size: (height, width) of the clip.
+        settings: of the run.
+    """
+    factor = vae_factor(editor.vae)
+    grid = (-(-size[0] // factor), -(-size[1] // factor))
+    device = torch.device(editor._execution_device)
+
+    def unet(count: int, at: tuple[int, int]) -> Callable[[], None]:
+        return lambda: evaluate(editor.unet, ("source",), count, at, settings.temporal)
+
+    def decode(at: tuple[int, int]) -> Callable[[], Any]:
+        z = torch.zeros(1, editor.vae.config.latent_channels, *at, dtype=editor.vae.dtype, device=device)
+        return lambda: editor.vae.decode(z).sample
+
+    def encode(at: tuple[int, int]) -> Callable[[], Any]:
+        pictures = torch.zeros(1, 3, at[0] * factor, at[1] * factor, dtype=editor.vae.dtype, device=device)
+        return lambda: editor.vae.encode(pictures).latent_dist.mode()
+
+    with torch.no_grad():
+        small = (min(8, grid[0]), min(8, grid[1]))
+        for work in (unet(2, small), encode(small), decode(small)):
+            _timed(work, device)
+        base = psutil.Process().memory_info().rss
+        weights = torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
+        one, _ = _timed(unet(1, grid), device)
+        count = max(1, min(frames, int(_PROBE_SECONDS / max(one, 1e-6))))
+        seconds, grown = _timed(unet(count, grid), device)
+        with LiveBytes(shadow.unet, shadow.vae) as counter:
+            counted = counter.peak_of(lambda: evaluate(shadow.unet, ("source",), count, grid, settings.temporal))
+        encode_seconds, decode_seconds = (_timed(work(grid), device)[0] for work in (encode, decode))
+    # A small evaluation drowns in what allocators keep; there the usual figure serves better.
+    overhead = min(2.0, max(1.0, grown / counted)) if grown > 2**26 else 1.15
+    return Probe(count, seconds, encode_seconds, decode_seconds, base, weights, overhead)
+
+
+def _timed(work: Callable[[], Any], device: torch.device) -> tuple[float, int]:
+    """Run something; return its seconds and by how many bytes memory grew at its peak."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+    process = psutil.Process()
+    rss = peak = process.memory_info().rss
+    done = threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not done.wait(0.002):
+            peak = max(peak, process.memory_info().rss)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    started = time.perf_counter()
+    try:
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        seconds = time.perf_counter() - started
+    finally:
+        done.set()
+        watcher.join()
+    if device.type == "cuda":
+        return seconds, torch.cuda.max_memory_allocated(device) - before
+    return seconds, max(peak, process.memory_info().rss) - rss
+
+
+def _source_steps(method: Method, prompts: tuple[Prompt, Prompt], steps: int) -> int:
+    """Count the steps in which a method looks at the source's attention."""
+    windows = [
+        getattr(method, name, None) for name in ("cross_replace_steps", "self_replace_steps", "latent_blend_steps")
+    ]
+    words = getattr(method, "word_replace_steps", {})
+    spans = [w if isinstance(w, Sequence) else (0.0, float(w)) for w in (*windows, *words.values()) if w is not None]
+    used = {k for start, stop in spans for k in range(int(steps * start), int(-(-steps * stop // 1)))}
+    return len(used) if spans else steps
+
+
+def _seconds(
+    measured: Probe, counted: Footprint, settings: RunSettings, frames: int, with_source: int, mode: Mode
+) -> float:
+    once = measured.unet_seconds * frames / measured.frames
+    steps = settings.num_inference_steps
+    branches = 2 if settings.guidance_scale != 1.0 else 1
+    evaluations = steps * (1.0 + branches) + (steps if settings.reconstruction else 0)
+    if mode == "live":
+        evaluations += with_source * _SOURCE_SHARE
+    decodes = 3 if settings.reconstruction else 1
+    vae = frames * (measured.encode_seconds + decodes * measured.decode_seconds)
+    disk = 2 * counted.recorded / _DISK if mode == "disk" or (mode == "memory" and settings.cache) else 0.0
+    return once * evaluations + vae + disk
+
+
+def _ram(
+    measured: Probe,
+    counted: Footprint,
+    settings: RunSettings,
+    frames: int,
+    size: tuple[int, int],
+    mode: Mode,
+    on_gpu: bool,
+) -> int:
+    """Add up the peak of resident memory: what is always there, and the hungriest stage."""
+    clip, factor = counted.clip, 1 if on_gpu else measured.overhead
+    # Frames as float32 and as bytes, and the trajectory once as a list and once stacked.
+    always = measured.base_rss_bytes + clip * 5 // 4 + 2 * counted.latents
+    recorded = counted.recorded if mode == "memory" else counted.recorded // settings.num_inference_steps
+    if mode == "live":
+        recorded = 0  # One step of it is part of the edit's own peak.
+    enlarged = min(4, max(1, -(-256 // size[0]))) ** 2
+    computing = (0, 0, 0, 0) if on_gpu else (counted.encode, counted.source, counted.edit, counted.decode)
+    stages = (
+        computing[0] * factor,
+        recorded + computing[1] * factor,
+        recorded + computing[2] * factor,
+        recorded + computing[3] * factor + 3 * clip,
+        clip + _WRITING * enlarged * clip,
+    )
+    return int(max(PeakMemory.now().rss_bytes if on_gpu else 0, always + max(stages)))
+
+
+def _gpu(measured: Probe, counted: Footprint) -> int:
+    stages = (counted.encode, counted.source, counted.edit, counted.decode)
+    return int(measured.weights_bytes + counted.latents + max(stages) * measured.overhead)
