@@ -6,7 +6,7 @@
 #   WORK     folder of stills and checkpoints; the same folder again goes on with the training (/tmp/pocket-train)
 #   RESULT   folder for what is to be kept: the weights in parts of 15 MB, report, figures   ($WORK/result)
 #   CONFIG   settings, among them the minutes of every stage                   (benchmarks/pocket_gpu.yaml)
-#   STAGES   which stages to run           ("tokenizer draw vae latents judge clip denoiser export")
+#   STAGES   which stages to run           ("tokenizer draw vae decoder latents judge clip denoiser export")
 #   MINUTES  for the stages named, in place of the configuration's                           (none)
 #   INIT     model folder to start from instead of random weights                            (none)
 #   SCALE    share of the full evaluation; 0 leaves it out                                    (0.5)
@@ -20,7 +20,7 @@ PYTHON=${PYTHON:-python3}
 WORK=${WORK:-/tmp/pocket-train}
 RESULT=${RESULT:-$WORK/result}
 CONFIG=${CONFIG:-benchmarks/pocket_gpu.yaml}
-STAGES=${STAGES:-tokenizer draw vae latents judge clip denoiser export}
+STAGES=${STAGES:-tokenizer draw vae decoder latents judge clip denoiser export}
 MINUTES=${MINUTES:-}
 INIT=${INIT:-}
 SCALE=${SCALE:-0.5}

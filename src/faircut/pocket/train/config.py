@@ -84,6 +84,7 @@ class VaeConfig:
         crop: side of the training crops in pixels.
         kl: weight of the Kullback-Leibler term.
         optim: see OptimConfig.
+        decoder: the same for the stage that trains the decoder alone.
     """
 
     channels: tuple[int, ...] = (16, 32, 64)
@@ -92,6 +93,9 @@ class VaeConfig:
     crop: int = 64
     kl: float = 1e-3
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(batch=16, lr=2e-3, warmup=50, ema=0.998))
+    decoder: OptimConfig = field(
+        default_factory=lambda: OptimConfig(batch=16, lr=1e-3, warmup=20, ema=0.998, decay=0.6)
+    )
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from functools import cached_property
 from multiprocessing import get_context
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from faircut.errors import ConfigError
@@ -86,6 +87,7 @@ def write_array(path: Path, array: np.ndarray) -> None:
 
 def _draw_shard(folder: str, split: str, index: int, size: int, seed: int) -> int:
     """Draw one shard of a split, whatever the others hold."""
+    cv2.setNumThreads(1)  # the shards are what runs in parallel
     rng = np.random.default_rng([seed, _SPLITS.index(split), index])
     images = np.zeros((size, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
     masks = np.zeros((size, _SUBJECTS, MASK_SIZE, MASK_SIZE), np.uint8)

@@ -149,7 +149,7 @@ def export_model(config: TrainConfig, output: Path, folder: Path) -> dict[str, A
     for name, write in (("judge", export_judge), ("clip", export_clip)):
         if (output / "checkpoints" / name / "checkpoint.safetensors").exists():
             stages[name] = write(config, output, temporary / name)
-    for name in ("vae", *stages):
+    for name in ("vae", "decoder", *stages):
         log = output / "checkpoints" / name / "log.jsonl"
         if log.exists():
             last: dict[str, Any] = {}

@@ -16,8 +16,8 @@ from faircut.pocket.train.config import TrainConfig, default_output
 
 __all__ = ["SHARES", "STAGES", "train"]
 
-STAGES = ("draw", "tokenizer", "vae", "latents", "judge", "clip", "denoiser", "export")
-SHARES: dict[str, float] = {"vae": 0.2, "judge": 0.08, "clip": 0.1, "denoiser": 0.62}
+STAGES = ("draw", "tokenizer", "vae", "decoder", "latents", "judge", "clip", "denoiser", "export")
+SHARES: dict[str, float] = {"vae": 0.16, "decoder": 0.04, "judge": 0.08, "clip": 0.1, "denoiser": 0.62}
 """How the minutes of a whole training are shared between the stages that learn."""
 
 
@@ -64,7 +64,8 @@ def train(
         if minutes is not None and "all" in stages:
             limit = minutes * SHARES.get(name, 0.0)
         elif minutes is None and name in SHARES:
-            limit = getattr(config, name).optim.minutes or None
+            block = config.vae.decoder if name == "decoder" else getattr(config, name).optim
+            limit = block.minutes or None
         start = time.monotonic()
         log(f"{name}: start")
         _RUN[name](config, root, limit, init, folder, log)
@@ -120,6 +121,17 @@ def _vae(
     round_half(stage.model).save_pretrained(root / "vae")
 
 
+def _decoder(
+    config: TrainConfig, root: Path, minutes: float | None, init: Path | None, folder: Path, log: Callable[[str], None]
+) -> None:
+    from faircut.pocket.train.export import round_half
+    from faircut.pocket.train.vae import VaeStage
+
+    # The encoder is the finished one: latents that exist stay valid.
+    make = partial(VaeStage, config, root / "data", root, decoder_only=True)
+    round_half(_fit("decoder", make, config, root, minutes, log).model).save_pretrained(root / "vae")
+
+
 def _latents(
     config: TrainConfig, root: Path, minutes: Any, init: Any, folder: Path, log: Callable[[str], None]
 ) -> None:
@@ -172,6 +184,7 @@ _RUN: dict[str, Callable[..., None]] = {
     "draw": _draw,
     "tokenizer": _tokenizer,
     "vae": _vae,
+    "decoder": _decoder,
     "latents": _latents,
     "judge": _judge,
     "clip": _clip,

@@ -66,8 +66,6 @@ def picture_loss(out: Tensor, target: Tensor) -> Tensor:
 class VaeStage:
     """Trains the autoencoder, or its decoder alone on the latents of a fixed encoder."""
 
-    name = "vae"
-
     def __init__(self, config: TrainConfig, data: Path, init: Path | None = None, decoder_only: bool = False):
         """Prepare the stage.
 
@@ -77,7 +75,8 @@ class VaeStage:
             init: a model folder to start from.
             decoder_only: leave the encoder as it is, so that latents made with it stay valid.
         """
-        self.config, self.optim = config, config.vae.optim
+        self.config, self.optim = config, config.vae.decoder if decoder_only else config.vae.optim
+        self.name = "decoder" if decoder_only else "vae"
         torch.manual_seed(config.run.seed)
         self.device = pick_device(config.run)
         vae = build_vae(config.vae)
@@ -115,7 +114,9 @@ class VaeStage:
         if self.decoder_only:
             with torch.no_grad():
                 z = self.model.encode(x).latent_dist.mean
-            return picture_loss(self.model.decode(z).sample.float(), x), {}
+            out = self.model.decode(z).sample.float()
+            error = (out.detach() - x).pow(2).mean() / 4
+            return picture_loss(out, x), {"crop_psnr": -10 * torch.log10(error)}
         posterior = self.model.encode(x).latent_dist
         mean, logvar = posterior.mean.float(), posterior.logvar.float()
         noise = torch.from_numpy(rng.standard_normal(mean.shape, np.float32)).to(self.device)
