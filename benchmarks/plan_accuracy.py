@@ -32,7 +32,7 @@ def make_inputs(folder: Path, sizes: list[int], frames: int) -> Path:
         axis = torch.linspace(-3, 3, size)
         y, x = torch.meshgrid(axis, axis, indexing="ij")
         clip = torch.stack([torch.stack([torch.sin(x + f / 4), torch.cos(y), torch.sin(x * y)]) for f in range(frames)])
-        write_video(folder / f"{size}.mp4", Video.from_frames(clip, 8))
+        write_video(Video.from_frames(clip, 8), folder / f"{size}.mp4")
     return folder / "model"
 
 

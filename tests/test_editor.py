@@ -50,11 +50,11 @@ def test_a_clip_comes_back_with_its_size_its_times_and_changed(editor, clip):
     times = (Fraction(0), Fraction(1, 10), Fraction(1, 4))
     video = Video(frames=clip, times=times, duration=Fraction(1, 2))
     inversion = editor.invert(video, SOURCE, num_inference_steps=4)
-    result = editor.edit(inversion, TARGET, METHOD, source_video=video)
+    result = editor.edit(inversion, TARGET, METHOD)
     assert result.video.frames.shape == clip.shape
     assert result.video.frames.abs().max() <= 1
     assert (result.video.times, result.video.duration) == (times, Fraction(1, 2))
-    plain = editor.edit(inversion, TARGET, None, source_video=video)
+    plain = editor.edit(inversion, TARGET, None)
     assert not torch.allclose(plain.video.frames, result.video.frames)
     json.dumps(result.report)
     assert result.report["method"]["name"] == "fatezero"
@@ -193,7 +193,9 @@ def test_callbacks_see_every_step_and_may_change_the_latents(editor, clip):
 
 def test_an_inversion_survives_its_folder(editor, clip, tmp_path):
     for supplier in ("live", "memory"):
-        inversion = editor.invert(clip, SOURCE, num_inference_steps=3, supplier=supplier)
+        video = Video.from_frames(clip, "30000/1001")
+        inversion = editor.invert(video, SOURCE, num_inference_steps=3, supplier=supplier)
+        assert inversion.times[1] == Fraction(1001, 30000)
         again = Inversion.load(inversion.save(tmp_path / supplier))
         assert torch.equal(again.latents, inversion.latents)
         assert torch.equal(again.frames, inversion.frames)

@@ -104,7 +104,7 @@ def loudness(path):
 @pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.webm", "a.webp", "a.gif", "frames"])
 def test_pictures_and_times_survive(tmp_path, name):
     clip = Video(smooth(height=64, width=96), VARYING, VARYING_END)
-    back = read_video(write_video(tmp_path / name, clip))
+    back = read_video(write_video(clip, tmp_path / name))
     assert back.size == (64, 96)
     assert (back.times, back.duration) == (clip.times, clip.duration)
     assert psnr(back.frames, clip.frames) > (25 if name == "a.gif" else 38)
@@ -116,7 +116,7 @@ def test_pictures_and_times_survive(tmp_path, name):
 def test_flat_colours_survive_and_equal_frames_are_not_joined(tmp_path, name):
     colours = torch.tensor([[200, 40, 90], [200, 40, 90], [20, 180, 220], [250, 250, 5], [0, 0, 0], [255, 255, 255]])
     frames = (colours / 127.5 - 1)[:, :, None, None].expand(-1, -1, 32, 48).contiguous()
-    back = read_video(write_video(tmp_path / name, frames, fps=8))
+    back = read_video(write_video(frames, tmp_path / name, fps=8))
     assert len(back) == 6
     assert back.fps == 8
     assert float((back.frames - frames).abs().max()) * 127.5 <= 3.01
@@ -124,7 +124,7 @@ def test_flat_colours_survive_and_equal_frames_are_not_joined(tmp_path, name):
 
 def test_mp4_is_tagged_and_converted_as_bt709(tmp_path):
     frames = (torch.tensor([200, 40, 90]) / 127.5 - 1)[None, :, None, None].expand(2, 3, 32, 48).contiguous()
-    with av.open(str(write_video(tmp_path / "a.mp4", frames, fps=8))) as container:
+    with av.open(str(write_video(frames, tmp_path / "a.mp4", fps=8))) as container:
         frame = next(container.decode(video=0))
         assert (frame.colorspace, frame.color_primaries, frame.color_trc, frame.color_range) == (1, 1, 1, 1)
         y, u, v = (np.frombuffer(bytes(plane), np.uint8)[0] for plane in frame.planes)
@@ -152,7 +152,7 @@ def test_an_unnamed_matrix_is_bt601_for_small_pictures_and_said(tmp_path):
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.webm", "a.gif", "a.webp", "frames"])
 def test_odd_sizes_survive(tmp_path, name):
-    path = write_video(tmp_path / name, smooth(3, 33, 51), fps=8)
+    path = write_video(smooth(3, 33, 51), tmp_path / name, fps=8)
     assert read_video(path).size == (33, 51)
     if path.suffix in (".mp4", ".mov", ".webm"):
         with av.open(str(path)) as container:
@@ -160,7 +160,7 @@ def test_odd_sizes_survive(tmp_path, name):
 
 
 def test_even_sizes_use_the_pixel_format_that_plays_everywhere(tmp_path):
-    with av.open(str(write_video(tmp_path / "a.mp4", smooth(2), fps=8))) as container:
+    with av.open(str(write_video(smooth(2), tmp_path / "a.mp4", fps=8))) as container:
         assert container.streams.video[0].pix_fmt == "yuv420p"
     data = (tmp_path / "a.mp4").read_bytes()
     assert data.index(b"moov") < data.index(b"mdat")
@@ -202,7 +202,7 @@ def test_rotation_is_applied(tmp_path, clockwise, matrix):
     expected = np.rot90(picture[..., 0] > 0, k=-clockwise // 90)
     assert ((video.frames[0, 0].numpy() > 0) == expected).mean() > 0.99
     # And it is not turned again on the way back.
-    again = read_video(write_video(tmp_path / "b.mp4", video))
+    again = read_video(write_video(video, tmp_path / "b.mp4"))
     assert again.source.rotation == 0
     assert psnr(again.frames, video.frames) > 30
 
@@ -225,7 +225,7 @@ def test_sixteen_bit_pictures_are_scaled_not_clipped(tmp_path):
 
 def test_ntsc_rate_is_exact(tmp_path):
     for name in ("a.mp4", "a.webm"):
-        video = read_video(write_video(tmp_path / name, smooth(), fps=29.97))
+        video = read_video(write_video(smooth(), tmp_path / name, fps=29.97))
         assert video.fps == Fraction(30000, 1001)
         assert video.times[3] == Fraction(3003, 30000)
 
@@ -235,13 +235,13 @@ def test_gif_of_pillow_keeps_its_durations(tmp_path):
     pictures[0].save(tmp_path / "a.gif", save_all=True, append_images=pictures[1:], duration=[50, 200, 100, 70])
     video = read_video(tmp_path / "a.gif")
     assert [float(duration) for duration in video.durations] == [0.05, 0.2, 0.1, 0.07]
-    back = read_video(write_video(tmp_path / "b.webp", video))
+    back = read_video(write_video(video, tmp_path / "b.webp"))
     assert back.durations == video.durations
 
 
 def test_pillow_sees_the_times_of_our_gif_and_webp(tmp_path):
     for name in ("a.gif", "a.webp"):
-        write_video(tmp_path / name, Video(smooth(), VARYING, VARYING_END))
+        write_video(Video(smooth(), VARYING, VARYING_END), tmp_path / name)
         with Image.open(tmp_path / name) as image:
             seen = []
             for index in range(image.n_frames):
@@ -254,13 +254,13 @@ def test_pillow_sees_the_times_of_our_gif_and_webp(tmp_path):
 
 def test_a_gif_refuses_what_it_cannot_show(tmp_path):
     with pytest.raises(VideoError, match="fps=50"):
-        write_video(tmp_path / "a.gif", smooth(), fps=60)
+        write_video(smooth(), tmp_path / "a.gif", fps=60)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_fps_replaces_the_times(tmp_path):
     clip = Video(smooth(), VARYING, VARYING_END)
-    assert read_video(write_video(tmp_path / "a.mp4", clip, fps=12)).fps == 12
+    assert read_video(write_video(clip, tmp_path / "a.mp4", fps=12)).fps == 12
 
 
 # Choosing frames
@@ -280,7 +280,7 @@ def test_fps_replaces_the_times(tmp_path):
     ],
 )
 def test_frames_are_chosen_by_number(tmp_path, name, choice, kept, duration):
-    path = write_video(tmp_path / name, numbered(20), fps=10)
+    path = write_video(numbered(20), tmp_path / name, fps=10)
     video = read_video(path, **choice)
     assert numbers(video) == list(kept)
     assert float(video.duration) == pytest.approx(duration)
@@ -290,7 +290,7 @@ def test_frames_are_chosen_by_number(tmp_path, name, choice, kept, duration):
 
 
 def test_stride_merges_varying_durations(tmp_path):
-    path = write_video(tmp_path / "a.mp4", Video(smooth(), VARYING, VARYING_END))
+    path = write_video(Video(smooth(), VARYING, VARYING_END), tmp_path / "a.mp4")
     video = read_video(path, stride=2)
     assert video.durations == (Fraction(15, 100), Fraction(35, 100), Fraction(5, 100))
     assert read_video(path, start=1, num_frames=2).durations == (Fraction(5, 100), Fraction(25, 100))
@@ -298,7 +298,7 @@ def test_stride_merges_varying_durations(tmp_path):
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.webm", "frames"])
 def test_too_long_is_said_with_what_to_pass(tmp_path, name):
-    path = write_video(tmp_path / name, numbered(20), fps=10)
+    path = write_video(numbered(20), tmp_path / name, fps=10)
     with pytest.raises(VideoError, match=r"20 frames \(2\.0 s.*num_frames=8.*stride=3.*max_frames=20"):
         read_video(path, max_frames=8)
     assert len(read_video(path, max_frames=8, stride=3)) == 7
@@ -321,13 +321,13 @@ def test_too_long_is_said_with_what_to_pass(tmp_path, name):
     ],
 )
 def test_impossible_choices_say_what_is_possible(tmp_path, choice, message):
-    path = write_video(tmp_path / "a.mp4", smooth(), fps=8)
+    path = write_video(smooth(), tmp_path / "a.mp4", fps=8)
     with pytest.raises(VideoError, match=message):
         read_video(path, **choice)
 
 
 def test_size_scales_and_crops(tmp_path):
-    path = write_video(tmp_path / "frames", smooth(2, 40, 80), fps=8)
+    path = write_video(smooth(2, 40, 80), tmp_path / "frames", fps=8)
     assert read_video(path, size=20).size == (20, 40)
     square = read_video(path, size=(20, 20))
     assert square.size == (20, 20)
@@ -342,7 +342,7 @@ def test_size_scales_and_crops(tmp_path):
 def test_truncated_mp4_says_how_much_is_left_and_gives_it(tmp_path):
     noise = torch.rand(20, 3, 32, 48, generator=torch.Generator().manual_seed(0)) * 2 - 1
     for name in ("a.mp4", "a.webm"):
-        path = write_video(tmp_path / name, noise, fps=8)
+        path = write_video(noise, tmp_path / name, fps=8)
         data = path.read_bytes()
         path.write_bytes(data[: len(data) * 6 // 10])
         with pytest.raises(VideoError, match=r"truncated or damaged.*: \d+.* could be read.*num_frames=\d+") as caught:
@@ -356,7 +356,7 @@ def test_truncated_mp4_says_how_much_is_left_and_gives_it(tmp_path):
 
 @pytest.mark.parametrize("name", ["a.gif", "a.webp"])
 def test_truncated_animation(tmp_path, name):
-    path = write_video(tmp_path / name, smooth(8), fps=8)
+    path = write_video(smooth(8), tmp_path / name, fps=8)
     data = path.read_bytes()
     path.write_bytes(data[: len(data) * 6 // 10])
     with pytest.raises(VideoError, match=r"truncated|cannot be read|can be read"):
@@ -364,7 +364,7 @@ def test_truncated_animation(tmp_path, name):
 
 
 def test_a_gif_that_breaks_off_between_two_frames(tmp_path):
-    path = write_video(tmp_path / "a.gif", smooth(8), fps=8)
+    path = write_video(smooth(8), tmp_path / "a.gif", fps=8)
     data = path.read_bytes()
     path.write_bytes(data[: data.rindex(b"\x21\xf9\x04")])
     with pytest.raises(VideoError, match=r"truncated.*: 7 frames could be read"):
@@ -373,7 +373,7 @@ def test_a_gif_that_breaks_off_between_two_frames(tmp_path):
 
 
 def test_a_playlist_is_not_followed(tmp_path):
-    write_video(tmp_path / "private.mp4", smooth(), fps=8)
+    write_video(smooth(), tmp_path / "private.mp4", fps=8)
     (tmp_path / "list.mp4").write_text("ffconcat version 1.0\nfile private.mp4\n")
     with pytest.raises(VideoError, match="not a video"):
         read_video(tmp_path / "list.mp4")
@@ -454,9 +454,9 @@ def test_a_picture_is_a_clip_of_one_frame(tmp_path):
     Image.new("RGB", (48, 32)).save(tmp_path / "a.jpg")
     video = read_video(tmp_path / "a.jpg")
     assert (len(video), video.fps) == (1, 8)
-    assert write_video(tmp_path / "b.png", video).exists()
+    assert write_video(video, tmp_path / "b.png").exists()
     with pytest.raises(VideoError, match=r"has 6.*folder"):
-        write_video(tmp_path / "c.png", smooth(), fps=8)
+        write_video(smooth(), tmp_path / "c.png", fps=8)
 
 
 # Sound
@@ -478,7 +478,7 @@ def test_sound_is_carried_over_and_cut_to_the_kept_frames(tmp_path, source, code
     assert whole.source.audio
     part = read_video(path, start=5, num_frames=5, stride=2)
     for video, seconds, onset in ((whole, 2.0, 1.0), (part, 1.0, 0.5)):
-        out = write_video(tmp_path / target, video.with_frames(-video.frames))
+        out = write_video(video.with_frames(-video.frames), tmp_path / target)
         with av.open(str(out)) as container:
             assert container.streams.audio[0].codec_context.name.removeprefix("lib") == becomes
         heard, begins = loudness(out)
@@ -490,17 +490,17 @@ def test_sound_is_carried_over_and_cut_to_the_kept_frames(tmp_path, source, code
 def test_sound_can_be_left_out_or_taken_from_elsewhere(tmp_path):
     path = write_sine(tmp_path / "a.mp4", "aac")
     video = read_video(path)
-    assert not read_video(write_video(tmp_path / "b.mp4", video, audio_from=False)).source.audio
-    assert read_video(write_video(tmp_path / "c.mp4", smooth(), fps=8, audio_from=path)).source.audio
+    assert not read_video(write_video(video, tmp_path / "b.mp4", audio_from=False)).source.audio
+    assert read_video(write_video(smooth(), tmp_path / "c.mp4", fps=8, audio_from=path)).source.audio
     with pytest.warns(UserWarning, match=r"sound.*left out"):
-        write_video(tmp_path / "d.mp4", video, fps=20)
+        write_video(video, tmp_path / "d.mp4", fps=20)
     with pytest.raises(VideoError, match="cannot hold sound"):
-        write_video(tmp_path / "e.gif", video, audio_from=path)
+        write_video(video, tmp_path / "e.gif", audio_from=path)
     with pytest.raises(VideoError, match="has no sound"):
-        write_video(tmp_path / "e.mp4", video, audio_from=tmp_path / "b.mp4")
+        write_video(video, tmp_path / "e.mp4", audio_from=tmp_path / "b.mp4")
     path.unlink()
     with pytest.raises(VideoError, match="audio_from=False"):
-        write_video(tmp_path / "e.mp4", video)
+        write_video(video, tmp_path / "e.mp4")
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["b.mp4", "c.mp4", "d.mp4"]
 
 
@@ -527,24 +527,24 @@ def test_nothing_half_written_stays(tmp_path, monkeypatch, name, error):
         writer = video_module.write
         monkeypatch.setattr(writer.av, "VideoFrame", type("Failing", (), {"from_ndarray": staticmethod(fail)}))
     with pytest.raises(VideoError if error is OSError else error):
-        write_video(tmp_path / name, smooth(), fps=8)
+        write_video(smooth(), tmp_path / name, fps=8)
     assert calls == 3
     assert list(tmp_path.iterdir()) == []
 
 
 def test_impossible_targets(tmp_path):
     with pytest.raises(VideoError, match=r"\.mpa cannot be written.*\.mp4"):
-        write_video(tmp_path / "a.mpa", smooth(), fps=8)
+        write_video(smooth(), tmp_path / "a.mpa", fps=8)
     with pytest.raises(VideoError, match="pass fps="):
-        write_video(tmp_path / "a.mp4", smooth())
+        write_video(smooth(), tmp_path / "a.mp4")
     with pytest.raises(VideoError, match="not numbers"):
-        write_video(tmp_path / "a.mp4", smooth() * float("nan"), fps=8)
+        write_video(smooth() * float("nan"), tmp_path / "a.mp4", fps=8)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").touch()
     with pytest.raises(VideoError, match=r"other things \(thesis\.tex\)"):
-        write_video(tmp_path / "full", smooth(), fps=8)
-    assert write_video(f"{tmp_path}/with.dot/", smooth(), fps=8) == Path(tmp_path / "with.dot")
-    write_video(tmp_path / "with.dot", smooth(3), fps=8)
+        write_video(smooth(), tmp_path / "full", fps=8)
+    assert write_video(smooth(), f"{tmp_path}/with.dot/", fps=8) == Path(tmp_path / "with.dot")
+    write_video(smooth(3), tmp_path / "with.dot", fps=8)
     assert len(read_video(tmp_path / "with.dot")) == 3
 
 
@@ -552,7 +552,7 @@ def test_impossible_targets(tmp_path):
 
 
 def test_with_frames_keeps_times_and_source(tmp_path):
-    video = read_video(write_video(tmp_path / "a.mp4", Video(smooth(), VARYING, VARYING_END)))
+    video = read_video(write_video(Video(smooth(), VARYING, VARYING_END), tmp_path / "a.mp4"))
     new = video.with_frames(torch.zeros(6, 3, 16, 16, dtype=torch.float64))
     assert (new.times, new.duration, new.source, new.size) == (video.times, video.duration, video.source, (16, 16))
     assert new.frames.dtype == torch.float32

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path, PurePath
 from typing import Any, Literal, TypeVar
 
 from faircut.errors import ConfigError, choices
@@ -56,6 +59,8 @@ def to_dict(value: Any) -> Any:
         return {str(k): to_dict(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [to_dict(v) for v in value]
+    if isinstance(value, (Fraction, PurePath)):
+        return str(value)
     return value
 
 
@@ -123,6 +128,9 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     elif hint is type(None):
         if value is None:
             return None
+    elif hint in (Fraction, Path) and isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            return hint(value)
     elif isinstance(hint, type) and isinstance(value, hint):
         return value
     name = getattr(hint, "__name__", None) if origin is None else None

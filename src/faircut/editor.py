@@ -207,7 +207,8 @@ class VideoEditor(
                 clip, source_prompt, num_inference_steps, temporal, recorded=supplier != "live"
             )
             if (cached / "inversion.json").is_file():
-                return Inversion.load(cached)
+                known = Inversion.load(cached)
+                return known.of_clip(video) if isinstance(video, Video) else known
         store = None
         if supplier == "memory":
             store = memory_store()
@@ -247,6 +248,8 @@ class VideoEditor(
             frames=frames,
             attention=store,
         )
+        if isinstance(video, Video):
+            inversion = inversion.of_clip(video)
         if cached is not None:
             inversion.save(cached)
         return inversion
@@ -336,7 +339,6 @@ class VideoEditor(
         guidance_scale: float = 7.5,
         negative_prompt: str = "",
         output_type: Literal["video", "latent"] = "video",
-        source_video: Video | None = None,
         generator: torch.Generator | None = None,
         callback_on_step_end: StepEnd | None = None,
     ) -> EditResult:
@@ -349,7 +351,6 @@ class VideoEditor(
             guidance_scale: g of classifier-free guidance; 1 switches it off.
             negative_prompt: what the unconditional branch is given.
             output_type: ``"video"`` or ``"latent"``.
-            source_video: the clip that was inverted: its times, size and audio become the result's.
             generator: for methods that draw noise; DDIM itself draws none.
             callback_on_step_end: as in diffusers; what it returns as ``"latents"`` takes their place.
 
@@ -408,7 +409,7 @@ class VideoEditor(
             denoised = time.perf_counter()
             result = None
             if output_type == "video":
-                result = _as_video(self._decode(edited, inversion.size), source_video)
+                result = inversion.as_video(self._decode(edited, inversion.size))
         self.maybe_free_model_hooks()
         report = {
             "source_prompt": inversion.source_prompt,
@@ -550,8 +551,3 @@ class _Run:
         self.control.check_fired()
         eps = to_eps(output, z, self.schedule.a_t[k].to(z.device), self.schedule.prediction_type)
         return list(eps.split(frames))
-
-
-def _as_video(frames: torch.Tensor, source: Video | None) -> Video:
-    """Wrap frames, with the times, the size and the sound of the clip they come from."""
-    return source.with_frames(frames) if source is not None else Video.from_frames(frames)

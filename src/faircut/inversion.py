@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from faircut.attention.source import AttentionStore, DiskStore, MemoryStore
 from faircut.config import SpatialTemporal, from_dict, to_dict
 from faircut.errors import ConfigError, FaircutError
 from faircut.files import atomic_path
+from faircut.video import SourceInfo, Video
 
 __all__ = ["Inversion", "content_key", "fingerprint"]
 
@@ -35,6 +37,9 @@ class Inversion:
         size: (height, width) of the clip in pixels, before padding.
         model: fingerprint of the model it belongs to.
         frames: the clip, uint8 (frame, channel, height, width), or None when latents were inverted.
+        times: when each frame begins, in seconds, or None when there was no video.
+        duration: when the last frame ends, in seconds.
+        source: the file that the clip was read from.
         attention: the source's queries and keys, if they were recorded.
         reconstruction_psnr: dB between the clip as the VAE alone gives it back and as inversion and denoising do; None
             until it is measured.
@@ -47,6 +52,9 @@ class Inversion:
     size: tuple[int, int]
     model: str
     frames: torch.Tensor | None = None
+    times: tuple[Fraction, ...] | None = None
+    duration: Fraction | None = None
+    source: SourceInfo | None = None
     attention: AttentionStore | None = field(default=None, compare=False)
     reconstruction_psnr: float | None = None
 
@@ -59,6 +67,16 @@ class Inversion:
     def stored_bytes(self) -> int:
         """Bytes kept between inversion and edit: the latents, and the attention if it was recorded."""
         return self.latents.nbytes + (self.attention.nbytes if self.attention is not None else 0)
+
+    def of_clip(self, video: Video) -> Inversion:
+        """Return the inversion with the times and the source of a clip, whose frames must be the same."""
+        return replace(self, times=video.times, duration=video.duration, source=video.source)
+
+    def as_video(self, frames: torch.Tensor) -> Video:
+        """Give frames, (frame, 3, height, width) in [-1, 1], the times and the source of the clip that was inverted."""
+        if self.times is None or self.duration is None:
+            return Video.from_frames(frames)
+        return Video(frames, self.times, self.duration, self.source)
 
     def with_reconstruction(self, psnr: float) -> Inversion:
         """Return the inversion with its reconstruction quality noted, in dB."""
@@ -85,6 +103,9 @@ class Inversion:
             "size": list(self.size),
             "model": self.model,
             "reconstruction_psnr": self.reconstruction_psnr,
+            "times": to_dict(self.times),
+            "duration": to_dict(self.duration),
+            "source": to_dict(self.source),
             "attention": self.attention is not None,
         }
         with atomic_path(folder) as path:
@@ -120,6 +141,9 @@ class Inversion:
                 size=tuple(facts["size"]),
                 model=facts["model"],
                 frames=tensors.get("frames"),
+                times=None if facts["times"] is None else tuple(map(Fraction, facts["times"])),
+                duration=None if facts["duration"] is None else Fraction(facts["duration"]),
+                source=None if facts["source"] is None else from_dict(SourceInfo, facts["source"]),
                 attention=DiskStore(folder / "attention") if facts["attention"] else None,
                 reconstruction_psnr=facts["reconstruction_psnr"],
             )

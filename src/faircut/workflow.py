@@ -81,7 +81,6 @@ def run_edit(settings: RunSettings, progress: Progress | None = None) -> RunRepo
                     watched if watching else method,
                     guidance_scale=settings.guidance_scale,
                     negative_prompt=settings.negative_prompt,
-                    source_video=video,
                     generator=torch.Generator().manual_seed(settings.seed),
                     callback_on_step_end=_callback(advance),
                 )
@@ -275,9 +274,9 @@ def _write(
         with workspace(f".{stem}.", final.parent) as staging:
             files = {"video": staging / final.name, "side_by_side": staging / f"{stem}.side_by_side.mp4"}
             with clock.stage("write"):
-                write_video(files["video"], edited)
+                write_video(edited, files["video"])
                 pair = [clip.with_frames(_shown(clip.frames)) for clip in (source, edited)]
-                write_video(files["side_by_side"], side_by_side(pair, (settings.source_prompt, settings.prompt)))
+                write_video(side_by_side(pair, (settings.source_prompt, settings.prompt)), files["side_by_side"])
                 capture = watched.capture
                 if settings.save_masks and capture is not None:
                     files["masks"] = staging / f"{stem}.masks.png"

@@ -29,7 +29,7 @@ def clip(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("clip") / "jeep.mp4"
     yy, xx = torch.meshgrid(torch.linspace(-1, 1, 32), torch.linspace(-1, 1, 48), indexing="ij")
     frames = [torch.stack([torch.sin(3 * xx + f), yy, (xx * yy)]) for f in range(3)]
-    return write_video(path, Video.from_frames(torch.stack(frames), 8))
+    return write_video(Video.from_frames(torch.stack(frames), 8), path)
 
 
 class Run(NamedTuple):

@@ -113,7 +113,7 @@ def _run(name: str, chosen: Demo, folder: Path, model: str, steps: int, frames: 
     drawn = torch.from_numpy(clip.frames).permute(0, 3, 1, 2).float() / 127.5 - 1
     source = folder / f"{name}.source.mp4"
     folder.mkdir(parents=True, exist_ok=True)
-    write_video(source, Video.from_frames(drawn, clip.fps), quality=100)
+    write_video(Video.from_frames(drawn, clip.fps), source, quality=100)
     settings = RunSettings(
         clip=str(source),
         source_prompt=caption,

@@ -32,8 +32,8 @@ _FINEST = 1_000_000  # ticks per second beyond which players' arithmetic gets sh
 
 
 def write_video(
-    path: str | os.PathLike[str],
     video: Video | torch.Tensor,
+    path: str | os.PathLike[str],
     *,
     fps: float | Fraction | str | None = None,
     audio_from: str | os.PathLike[str] | Literal[False] | None = None,
@@ -49,8 +49,8 @@ def write_video(
     errors do not add up. Nothing half-written stays: the file appears when it is finished.
 
     Args:
-        path: where to. An existing file is replaced; so is an existing folder that holds only pictures written here.
         video: a clip, or a float tensor (frame, channel, height, width) in [-1, 1] together with ``fps``.
+        path: where to. An existing file is replaced; so is an existing folder that holds only pictures written here.
         fps: frames per second in place of the clip's own times.
         audio_from: a file whose sound to take from its beginning; None for the sound of the clip's source, cut to the
             frames that were kept, where it has any and the container holds sound (mp4, mov, webm); False for none.
