@@ -239,7 +239,33 @@ def _quiet(stage):
     return stage
 
 
+class TestResidentData:
+    """What a GPU does: all data on the device."""
+
+    def test_pictures_give_the_same_crops(self, folder, config):
+        stage = VaeStage(config, folder / "data")
+        read, _ = stage.loss(0, 0, 1)
+        stage.images = torch.from_numpy(stage.stills.all_images())
+        resident, _ = stage.loss(0, 0, 1)
+        assert torch.equal(read, resident)
+
+    def test_latents_give_a_loss_of_the_same_size(self, folder, config):
+        stage = DenoiserStage(config, folder)
+        read, _ = stage.loss(0, 0, 1)
+        stage.latents = torch.from_numpy(stage.stills.all_latents())
+        resident, _ = stage.loss(0, 0, 1)
+        torch.testing.assert_close(read, resident, atol=0.3, rtol=0.1)  # another generator draws the noise
+
+
 class TestVae:
+    def test_the_decoder_alone_leaves_the_encoder_as_it_is(self, folder, config):
+        stage = VaeStage(config, folder / "data", folder, decoder_only=True)
+        assert stage.name == "decoder"
+        loss, _ = stage.loss(0, 0, 1)
+        loss.backward()
+        assert all(p.grad is None for p in stage.model.encoder.parameters())
+        assert stage.model.post_quant_conv.weight.grad is not None
+
     def test_baking_changes_the_latents_and_not_the_pictures(self):
         torch.manual_seed(0)
         vae = build_vae(config_from_dict(TINY).vae).eval()
