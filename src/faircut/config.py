@@ -77,11 +77,9 @@ def from_dict(cls: type[T], data: Mapping[str, Any], where: str = "") -> T:
     """
     where = where or cls.__name__
     if not isinstance(data, Mapping):
-        raise ConfigError(
-            f"{where} is {data!r}; give a mapping of {', '.join(f.name for f in dataclasses.fields(cls))}"
-        )
+        raise ConfigError(f"{where} is {data!r}; give a mapping of {', '.join(typing.get_type_hints(cls))}")
     hints = typing.get_type_hints(cls)
-    names = [f.name for f in dataclasses.fields(cls) if f.init]
+    names = [f.name for f in dataclasses.fields(typing.cast(Any, cls)) if f.init]
     values = {}
     for key, value in data.items():
         if key not in names:
@@ -105,7 +103,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         if value in args:
             return value
         raise ConfigError(f"{where} is {value!r}: {choices(str(value), map(str, args))}")
-    elif dataclasses.is_dataclass(hint):
+    elif isinstance(hint, type) and dataclasses.is_dataclass(hint):
         if isinstance(value, hint):
             return value
         if isinstance(value, Mapping):

@@ -15,14 +15,15 @@ from diffusers.loaders import FromSingleFileMixin, StableDiffusionLoraLoaderMixi
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline, StableDiffusionMixin
 
 from faircut import latents as vae_io
-from faircut.attention.context import BatchLayout, Layer, Step
+from faircut.attention.context import BatchLayout, Layer, Phase, Step
 from faircut.attention.controller import Controller
 from faircut.attention.processor import AttentionControl, install, layers_of
-from faircut.attention.source import FUSED_SCALE, DiskStore, LiveSource, RecordedSource, Recorder
+from faircut.attention.source import FUSED_SCALE, DiskStore, LiveSource, MemoryStore, RecordedSource, Recorder
 from faircut.checkpoints import POCKET, locate, pocket_folder
 from faircut.config import SpatialTemporal, Supplier, to_dict
 from faircut.controllers.spatial_temporal import SpatialTemporalAttention
 from faircut.errors import ConfigError, ModelError, ReconstructionWarning, VideoError
+from faircut.footprint import free_bytes, what_fits
 from faircut.inversion import Inversion, content_key, fingerprint, memory_store, storage_dtype
 from faircut.memory import budget_for_recording, explain_out_of_memory, recorded_bytes
 from faircut.methods.base import EditTask, Method
@@ -75,7 +76,7 @@ class VideoEditor(
         image_encoder: likewise.
     """
 
-    model_cpu_offload_seq = "text_encoder->unet->vae"
+    model_cpu_offload_seq = "text_encoder->unet->vae"  # type: ignore[assignment]
     _optional_components = ["safety_checker", "feature_extractor", "image_encoder"]  # noqa: RUF012
     _callback_tensor_inputs = ["latents"]  # noqa: RUF012
 
@@ -103,7 +104,7 @@ class VideoEditor(
         )
 
     @classmethod
-    def from_pretrained(cls, model: str | Path = POCKET, **kwargs: Any) -> VideoEditor:
+    def from_pretrained(cls, model: str | Path = POCKET, **kwargs: Any) -> VideoEditor:  # type: ignore[override]
         """Load a checkpoint.
 
         Args:
@@ -209,7 +210,7 @@ class VideoEditor(
             if (cached / "inversion.json").is_file():
                 known = Inversion.load(cached)
                 return known.of_clip(video) if isinstance(video, Video) else known
-        store = None
+        store: MemoryStore | DiskStore | None = None
         if supplier == "memory":
             store = memory_store()
         elif supplier == "disk":
@@ -226,7 +227,8 @@ class VideoEditor(
                 self._controlled([*recorder], temporal, len(z_0)) as control,
                 self.progress_bar(total=len(schedule)) as bar,
             ):
-                run = _Run(self, control, schedule, z_0)
+                run = _Run(self, schedule, z_0)
+                run.control = control
                 embedding = self._embed(prompt)
 
                 def eps(z: torch.Tensor, k: int) -> torch.Tensor:
@@ -302,7 +304,8 @@ class VideoEditor(
             self._controlled([], inversion.temporal, inversion.num_frames) as control,
             self.progress_bar(total=len(schedule)) as bar,
         ):
-            run = _Run(self, control, schedule, latents[0])
+            run = _Run(self, schedule, latents[0])
+            run.control = control
             embedding = self._embed(self.tokenize(inversion.source_prompt))
 
             def step_end(k: int, z: torch.Tensor) -> torch.Tensor:
@@ -372,7 +375,7 @@ class VideoEditor(
         guided = guidance_scale != 1.0
 
         with self._guarded(inversion.num_frames, inversion.size):
-            run = _Run(self, None, schedule, latents[0])
+            run = _Run(self, schedule, latents[0])
             attention = self._source_attention(inversion, run, latents, source)
             task = EditTask(
                 source=source,
@@ -398,7 +401,7 @@ class VideoEditor(
                     if any(controller.uses_source(k) for controller in controllers):
                         attention.advance(k)
                     noise = run("denoise", k, {branch: (z, embedding) for branch, embedding in embeddings.items()})
-                    return classifier_free_guidance(*noise, guidance_scale) if guided else noise[0]
+                    return classifier_free_guidance(noise[0], noise[1], guidance_scale) if guided else noise[0]
 
                 def step_end(k: int, z: torch.Tensor) -> torch.Tensor:
                     z = self._after_step(callback_on_step_end, k, schedule.timesteps[k], control.end(z))
@@ -499,7 +502,12 @@ class VideoEditor(
         try:
             yield
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            explain_out_of_memory(error, frames, size)
+            device = torch.device(self._execution_device)
+
+            def fitting() -> str | None:
+                return what_fits(self.unet, self.vae, frames, size, SpatialTemporal(), free_bytes(device))
+
+            explain_out_of_memory(error, frames, size, fitting)
             raise
 
     def _check_model(self, inversion: Inversion) -> None:
@@ -522,12 +530,12 @@ class _Run:
     """Evaluates the UNet for some branches of a clip, announcing every evaluation to the control."""
 
     editor: VideoEditor
-    control: AttentionControl | None
     schedule: Schedule
     like: torch.Tensor
+    control: AttentionControl = field(init=False)
 
     def __call__(
-        self, phase: str, k: int, branches: dict[str, tuple[torch.Tensor, torch.Tensor]]
+        self, phase: Phase, k: int, branches: dict[str, tuple[torch.Tensor, torch.Tensor]]
     ) -> list[torch.Tensor]:
         """Predict the noise.
 

@@ -86,7 +86,7 @@ def clip_norms(unet: nn.Module, frames: int) -> Iterator[None]:
     Raises:
         AttentionError: the weights are not resident (sequential offloading), so they cannot be shared.
     """
-    places = [
+    places: list[tuple[nn.Module, str]] = [
         (block, name)
         for block in unet.modules()
         if isinstance(block, ResnetBlock2D)

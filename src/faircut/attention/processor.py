@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, cast
 
 import torch
 from diffusers.models.attention_processor import (
-    Attention,
     AttnProcessor,
     AttnProcessor2_0,
     SlicedAttnProcessor,
     XFormersAttnProcessor,
 )
-from torch import nn
 from torch.nn import functional as F
 
 from faircut.attention.context import AttentionContext, Layer, Step
@@ -111,7 +109,7 @@ class StagedAttnProcessor:
 
     def __call__(
         self,
-        attn: Attention,
+        attn: Any,
         hidden_states: torch.Tensor,
         encoder_hidden_states: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
@@ -193,7 +191,7 @@ def _split_heads(x: torch.Tensor, heads: int) -> torch.Tensor:
     return x.unflatten(2, (heads, -1)).transpose(1, 2)
 
 
-def layers_of(unet: nn.Module) -> dict[str, Layer]:
+def layers_of(unet: Any) -> dict[str, Layer]:
     """Describe every attention layer of a diffusers UNet.
 
     Args:
@@ -215,8 +213,8 @@ def layers_of(unet: nn.Module) -> dict[str, Layer]:
                 f"the processor of {name} is a {type(processor).__name__}, which holds weights or state that would be "
                 "lost; unload it first (for an IP-Adapter: editor.unload_ip_adapter())"
             )
-        kind = "cross" if attn.is_cross_attention else "self"
-        place, _, rest = name.partition("_")
+        kind: Literal["self", "cross"] = "cross" if attn.is_cross_attention else "self"
+        place, _, rest = cast(tuple[Literal["down", "mid", "up"], str, str], name.partition("_"))
         block = int(rest.split(".")[1]) if place != "mid" else 0
         depth = {"down": block, "mid": deepest, "up": deepest - block}[place]
         layers[name] = Layer(name, kind, place, attn.to_q.out_features, attn.heads, depth)
@@ -229,7 +227,7 @@ def layers_of(unet: nn.Module) -> dict[str, Layer]:
 
 @contextmanager
 def install(
-    unet: nn.Module,
+    unet: Any,
     controllers: Sequence[Controller],
     *,
     frames: int,

@@ -65,10 +65,10 @@ class MemoryStore:
 
     def put(self, index: int, layer: str, query: torch.Tensor, key: torch.Tensor) -> None:
         """Keep copies, so that no larger tensor stays alive behind a view."""
-        self._kept[index, layer] = tuple(
-            x.detach().to(self.device or x.device, copy=True, memory_format=torch.contiguous_format)
-            for x in (query, key)
-        )
+        self._kept[index, layer] = (self._copy(query), self._copy(key))
+
+    def _copy(self, x: torch.Tensor) -> torch.Tensor:
+        return x.detach().to(self.device or x.device, copy=True, memory_format=torch.contiguous_format)
 
     def get(self, index: int, layer: str) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (query, key).
@@ -196,7 +196,7 @@ class RecordedSource:
         self.store = store
         self.device = device
         self._probs: dict[str, torch.Tensor] = {}
-        self._index: int | None = None
+        self._index = -1
 
     def advance(self, index: int) -> None:
         """Make ready for step ``index``."""

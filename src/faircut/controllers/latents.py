@@ -23,13 +23,11 @@ class LatentBlend(Controller):
     Args:
         region: the source's region.
         tokens: the blend words' tokens in the target prompt.
-        trajectory: the latents of the inversion, the clip first: N + 1 of (frame, channel, height, width).
+        trajectory: (step + 1, frame, channel, height, width), the latents of the inversion, the clip first.
         steps: the denoising steps in which it acts.
     """
 
-    def __init__(
-        self, region: BlendRegion, tokens: Sequence[int], trajectory: Sequence[torch.Tensor], steps: range
-    ) -> None:
+    def __init__(self, region: BlendRegion, tokens: Sequence[int], trajectory: torch.Tensor, steps: range) -> None:
         self.where = Where(kind="cross")
         self.region, self.tokens = region, tokens
         self.trajectory, self.steps = trajectory, steps

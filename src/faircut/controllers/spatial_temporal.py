@@ -49,6 +49,7 @@ class SpatialTemporalAttention(Controller):
         self.where = Where(kind="self", phases=("invert", "denoise"))
         self.least_channels = temporal.least_channels
         self.indices = frame_indices(temporal.frames, frames)
+        self._on_device: dict[torch.device, torch.Tensor] = {}
 
     def applies(self, context: AttentionContext) -> bool:
         """Whether the layer is wide enough; a clip of one frame has nothing to add."""
@@ -61,7 +62,10 @@ class SpatialTemporalAttention(Controller):
     def _gather(self, x: torch.Tensor) -> torch.Tensor:
         """(branch * frame, head, position, dim) -> (branch * frame, head, listed frame * position, dim)."""
         count, listed = self.indices.shape
-        clips = x.unflatten(0, (-1, count))
-        if listed == 1:
-            return clips[:, self.indices[:, 0]].flatten(0, 1)
-        return torch.cat([clips[:, column] for column in self.indices.unbind(1)], dim=3).flatten(0, 1)
+        # Kept, for a copy to a GPU would make every layer wait for it.
+        if x.device not in self._on_device:
+            self._on_device[x.device] = self.indices.flatten().to(x.device)
+        # Projections lie position by position, heads innermost: so gathering copies whole frames at once.
+        clips = x.transpose(1, 2).unflatten(0, (-1, count))
+        gathered = clips.index_select(1, self._on_device[x.device])
+        return gathered.unflatten(1, (count, listed)).flatten(2, 3).flatten(0, 1).transpose(1, 2)

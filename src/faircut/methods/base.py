@@ -25,7 +25,7 @@ class EditTask:
         source: the source prompt.
         target: the target prompt.
         steps: N, the number of denoising steps.
-        trajectory: the latents of the inversion, the clip first: N + 1 of (frame, channel, height, width).
+        trajectory: (step + 1, frame, channel, height, width), the latents of the inversion, the clip first.
         layers: the UNet's attention layers.
         source_attention: supplies the source's attention at every step.
         generator: for methods that draw noise.
@@ -34,7 +34,7 @@ class EditTask:
     source: Prompt
     target: Prompt
     steps: int
-    trajectory: Sequence[torch.Tensor]
+    trajectory: torch.Tensor
     layers: Sequence[Layer]
     source_attention: RecordedSource
     generator: torch.Generator | None = None
@@ -63,9 +63,9 @@ class Method(Protocol):
         """Return what is attached to attention while denoising, in the order in which stages run."""
 
 
-_METHODS: dict[str, type] = {}
+_METHODS: dict[str, type[Method]] = {}
 
-M = TypeVar("M", bound=type)
+M = TypeVar("M", bound="type[Method]")
 
 
 def register(cls: M) -> M:

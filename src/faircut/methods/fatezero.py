@@ -87,7 +87,7 @@ class FateZero:
         """Build latent blending (if asked for), cross-attention fusion and self-attention fusion."""
         attached: list[Controller] = []
         region = self._region(task)
-        if region is not None and self.latent_blend_steps is not None:
+        if region is not None and self.blend_words is not None and self.latent_blend_steps is not None:
             tokens = _tokens(task.target, self.blend_words[1])
             steps = StepWindow.of(self.latent_blend_steps).steps(task.steps)
             attached.append(LatentBlend(region, tokens, task.trajectory, steps))
