@@ -105,9 +105,7 @@ def ours(run: Run, supplier: str, temporal: SpatialTemporal = PAPER) -> dict[str
     always = FateZero(cross_replace_steps=1.0, self_replace_steps=1.0, blend_words=WORDS)
     # One step of each, so that no kernel is chosen on the clock.
     warm = editor.invert(run.z, SOURCE, num_inference_steps=1, temporal=temporal, supplier=supplier)
-    editor.edit(
-        warm, TARGET, FateZero(cross_replace_steps=1.0, self_replace_steps=1.0, blend_words=WORDS), output_type="latent"
-    )
+    editor.edit(warm, TARGET, always, output_type="latent")
     del warm
     hook = editor.unet.register_forward_pre_hook(count)
     try:

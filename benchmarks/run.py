@@ -41,14 +41,14 @@ SHAPE = FateZero(blend_words=WORDS)
 # What is timed: name, how the frames see each other, the method, the supplier, whether a quick run has it.
 EDITS = (
     ("no method, frames apart", PLAIN, None, "live", True),
-    ("no method, middle frame", MIDDLE, None, "live", False),
     ("FateZero, middle frame", MIDDLE, STYLE, "live", True),
     ("FateZero, middle frame", MIDDLE, STYLE, "memory", True),
     ("FateZero + blend mask, middle frame", MIDDLE, SHAPE, "live", False),
     ("FateZero + blend mask, middle frame", MIDDLE, SHAPE, "memory", False),
-    ("FateZero, own + middle frame", PAPER, STYLE, "live", False),
+    ("no method, own + middle frame", PAPER, None, "live", False),
+    ("FateZero, own + middle frame", PAPER, STYLE, "live", True),
+    ("FateZero, own + middle frame", PAPER, STYLE, "memory", False),
     ("FateZero + blend mask, own + middle frame", PAPER, SHAPE, "live", True),
-    ("FateZero + blend mask, own + middle frame", PAPER, SHAPE, "memory", False),
 )  # fmt: skip
 
 
@@ -169,9 +169,9 @@ def time_edit(
     return times
 
 
-def overhead(quick: bool) -> dict[str, Any]:
+def overhead(quick: bool, repeats: int) -> dict[str, Any]:
     """Measure whole edits against the bare evaluations that they need."""
-    frames, side, steps, repeats = (4, 32, 5, 1) if quick else (4, 32, 5, 3)
+    frames, side, steps = 4, 32, 5
     editor = editor_of(QUARTER)
     z = tiny_sd.clip_latents(frames, side)
     bare = Bare(editor, z)
@@ -199,7 +199,7 @@ def overhead(quick: bool) -> dict[str, Any]:
     return {"setting": shape, "seconds_of_a_bare_forward": forward, "rows": rows}
 
 
-def stored_state(quick: bool) -> dict[str, Any]:
+def stored_state(quick: bool, _: int) -> dict[str, Any]:
     """Count what is kept between inversion and edit: for Stable Diffusion 1.5 from shapes, and measured on a tiny model."""
     frames, steps, side, itemsize = 8, 50, 64, 2
     layers = layers_of(unet_of(SD_15, "meta")).values()
@@ -227,11 +227,11 @@ def stored_state(quick: bool) -> dict[str, Any]:
     return {"setting": setting, "sd15": predicted, "tiny": measured}
 
 
-def growth(quick: bool) -> dict[str, Any]:
+def growth(quick: bool, repeats: int) -> dict[str, Any]:
     """Measure time and peak memory of an edit as the clip gets longer and larger."""
     counts = (2, 4, 8) if quick else (4, 8, 16, 32)
     sides = (16, 24, 32) if quick else (16, 24, 32, 48, 64)
-    steps, repeats = 2, 1 if quick else 3
+    steps = 2
     editor = editor_of(TINY)
 
     def edit(z: torch.Tensor) -> None:
@@ -371,6 +371,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures here")
     parser.add_argument("--plot", type=Path, help="draw the growth here")
     parser.add_argument("--quick", action="store_true", help="fewer and smaller: does it run?")
+    parser.add_argument("--repeats", type=int, help="take the median of so many; 3, or 1 in a quick run")
     parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS), help="leave the others out")
     parser.add_argument("--threads", type=int, default=1, help="more than one suffers where the machine is shared")
     options = parser.parse_args()
@@ -383,7 +384,7 @@ def main() -> None:
     }
     for name in options.only:
         _say(f"{name} ...")
-        result[name] = PARTS[name](options.quick)
+        result[name] = PARTS[name](options.quick, options.repeats or (1 if options.quick else 3))
     print("\n".join(table(result)))
     if options.plot is not None and "growth" in result:
         plot(result["growth"], options.plot)
