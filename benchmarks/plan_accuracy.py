@@ -61,7 +61,9 @@ def main() -> None:
         folder = Path(name)
         os.environ["FAIRCUT_CACHE"] = str(folder / "cache")
         tiny = make_inputs(folder, options.sizes, max(options.frames))
-        print("  px frames  mode     predicted  measured   error    GPU predicted  measured   error    seconds  measured")
+        print(
+            "  px frames  mode     predicted  measured   error    GPU predicted  measured   error    seconds  measured"
+        )
         for size in options.sizes:
             for frames in options.frames:
                 shared = [

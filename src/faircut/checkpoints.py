@@ -57,7 +57,8 @@ def load_tokenizer(model: str | Path = POCKET) -> Any:
         if folder is not None:
             return CLIPTokenizer.from_pretrained(folder / "tokenizer")
         return CLIPTokenizer.from_pretrained(str(model), subfolder="tokenizer")
-    except (OSError, ValueError, TypeError) as error:
+    except Exception as error:
+        # Files, formats and every kind of network trouble end here.
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(
             f"cannot load the tokenizer of {str(model)!r}: {first}; give 'pocket', a folder with model_index.json, or a "

@@ -7,12 +7,14 @@ size of the clip.
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
 
+import psutil
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -29,7 +31,7 @@ from faircut.memory import recorded_bytes
 from faircut.methods.base import EditTask, Method
 from faircut.prompts import Prompt
 
-__all__ = ["Footprint", "LiveBytes", "Shadow", "evaluate", "footprint"]
+__all__ = ["Footprint", "LiveBytes", "Shadow", "evaluate", "footprint", "free_bytes", "what_fits"]
 
 # Frames that `faircut.latents` encodes and decodes at a time.
 _CHUNK = 4
@@ -248,3 +250,51 @@ def footprint(
         latents=(steps + 1) * frames * unet.config.in_channels * grid[0] * grid[1] * itemsize,
         clip=frames * 3 * size[0] * size[1] * 4,
     )
+
+
+def free_bytes(device: torch.device) -> int:
+    """Return how much more memory this process can take on a device, what its allocator holds in reserve included."""
+    if device.type == "cuda":
+        reserve = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + reserve
+    free = psutil.virtual_memory().available
+    if sys.platform != "win32":
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if limit != resource.RLIM_INFINITY:
+            free = min(free, max(0, limit - psutil.Process().memory_info().vms))
+    return free
+
+
+def what_fits(
+    unet: Any, vae: Any, frames: int, size: Sequence[int], temporal: SpatialTemporal, free: int
+) -> str | None:
+    """Find the largest clip whose live edit fits into memory, losing as little as possible.
+
+    Args:
+        unet: the UNet.
+        vae: the VAE.
+        frames: of the clip that did not fit.
+        size: its (height, width) in pixels.
+        temporal: how the frames see each other.
+        free: bytes that are free.
+
+    Returns:
+        The choice in words, with its bytes and those that are free; None if nothing fits.
+    """
+    counted = footprint(Shadow(unet, vae), frames, (size[0], size[1]), 1, temporal)
+    halves = [frames]
+    while halves[-1] > 1:
+        halves.append(halves[-1] // 2)
+    options = [(count, share) for share in (1.0, 0.75, 0.5, 0.25) for count in halves]
+    for count, share in sorted(options, key=lambda option: -option[0] * option[1] ** 2):
+        # All of it grows linearly with pixels and, but for the VAE's chunks, with frames.
+        pixels, chunks = share**2, min(_CHUNK, count) / min(_CHUNK, frames)
+        # A third branch for the source's layout, and what allocators keep besides.
+        unet_bytes, vae_bytes = 1.5 * counted.edit * count / frames, max(counted.encode, counted.decode) * chunks
+        needed = pixels * (1.25 * max(unet_bytes, vae_bytes) + 2 * counted.clip * count / frames)
+        if needed <= free:
+            what = f"{count} frames of {round(size[1] * share)} x {round(size[0] * share)} with supplier 'live'"
+            return f"{what}, which needs about {needed / 2**30:.2f} GiB of the {free / 2**30:.2f} GiB that are free"
+    return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import psutil
 import torch
@@ -60,8 +60,16 @@ def budget_for_recording() -> int:
     return psutil.virtual_memory().available // 8
 
 
-def explain_out_of_memory(error: BaseException, frames: int, size: Sequence[int]) -> None:
+def explain_out_of_memory(
+    error: BaseException, frames: int, size: Sequence[int], fitting: Callable[[], str | None] | None = None
+) -> None:
     """Raise our own error if memory ran out; do nothing for any other error.
+
+    Args:
+        error: what was raised.
+        frames: of the clip.
+        size: (height, width) of the clip.
+        fitting: says what would fit, in words, or None if it cannot tell.
 
     Raises:
         OutOfMemoryError: memory ran out.
@@ -72,8 +80,12 @@ def explain_out_of_memory(error: BaseException, frames: int, size: Sequence[int]
     )
     if isinstance(error, OutOfMemoryError) or not ran_out:
         return
-    half = max(1, frames // 2)
+    try:
+        plan = fitting() if fitting is not None else None
+    except Exception:
+        # Whatever goes wrong while explaining must not hide what is explained.
+        plan = None
+    plan = plan or f"{max(1, frames // 2)} frames, or half the size, with supplier 'live'"
     raise OutOfMemoryError(
-        f"out of memory with {frames} frames of {size[1]} x {size[0]}; memory grows with both: try {half} frames, or half "
-        "the size, the live supplier, or a half-precision dtype on a GPU; `faircut plan` says what fits"
+        f"out of memory with {frames} frames of {size[1]} x {size[0]}; try {plan}; `faircut plan` shows every mode"
     ) from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -49,5 +49,9 @@ def check_output(settings: RunSettings) -> None:
     place = output.absolute().parent
     while not place.exists():
         place = place.parent
-    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
-        raise VideoError(f"cannot write to {place}; choose another place with -o")
+    try:
+        # Permissions do not tell of read-only disks and the like; a file without a name does, and is gone at once.
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        raise VideoError(f"cannot write to {place} ({error.strerror or error}); choose another place with -o") from None

@@ -60,7 +60,8 @@ def run_edit(settings: RunSettings, progress: Progress | None = None) -> RunRepo
         FaircutError: something that was given cannot be used; found before time is spent where possible.
     """
     progress = progress or _Silent()
-    clock, caught = Stopwatch(), []
+    clock = Stopwatch()
+    caught: list[str] = []
     method = settings.build_method()
     check_output(settings)
     device, dtype = parse_device(settings.device, settings.dtype)
@@ -101,6 +102,9 @@ def run_edit(settings: RunSettings, progress: Progress | None = None) -> RunRepo
             outputs={},
             seed=settings.seed,
         )
+        # Recorded attention must not lie beside the pictures that are drawn now.
+        del inversion, editor
+        assert result.video is not None
         with progress.stage("Writing"):
             return _write(settings, report, video, result.video, watched, clock, caught)
 
@@ -133,7 +137,8 @@ def load_editor(settings: RunSettings, device: torch.device, dtype: torch.dtype)
         path, scale = _split_scale(text)
         try:
             editor.load_lora_weights(path, adapter_name=f"lora_{index}")
-        except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        except Exception as error:
+            # Files, formats, shapes, a missing peft and every kind of network trouble end here.
             raise ModelError(f"cannot load the LoRA {path}: {' '.join(str(error).split())[:300]}") from error
         names.append(f"lora_{index}")
         scales.append(scale)
@@ -165,7 +170,7 @@ def invert_clip(
     """
     progress = progress or _Silent()
     if settings.inversion is not None:
-        return _load_inversion(video, settings), False
+        return _load_inversion(video, settings, settings.inversion), False
     steps = settings.num_inference_steps
     supplier = editor.choose_supplier(settings.supplier, video.frames, steps, settings.memory_budget)
     recorded = supplier != "live"
@@ -175,8 +180,8 @@ def invert_clip(
         folder = cache_folder() / key
     cached = folder is not None and (folder / "inversion.json").is_file()
     with clock.stage("invert"), progress.stage("Inverting", steps) as advance:
-        if cached:
-            inversion = Inversion.load(folder)
+        if folder is not None and cached:
+            inversion = Inversion.load(folder).of_clip(video)
         else:
             inversion = editor.invert(
                 video,
@@ -190,7 +195,7 @@ def invert_clip(
     if settings.reconstruction and inversion.reconstruction_psnr is None:
         with clock.stage("reconstruct"), progress.stage("Reconstructing", steps) as advance:
             _, inversion = editor.reconstruct(inversion, callback_on_step_end=_callback(advance))
-        if cached:
+        if folder is not None and cached and inversion.reconstruction_psnr is not None:
             note_reconstruction(folder, inversion.reconstruction_psnr)
     if folder is not None:
         with clock.stage("cache"):
@@ -200,8 +205,8 @@ def invert_clip(
     return inversion, cached
 
 
-def _load_inversion(video: Video, settings: RunSettings) -> Inversion:
-    inversion = Inversion.load(settings.inversion)
+def _load_inversion(video: Video, settings: RunSettings, folder: str) -> Inversion:
+    inversion = Inversion.load(folder)
     for what, ours, theirs in (
         ("source prompt", settings.source_prompt, inversion.source_prompt),
         ("frame count", len(video), inversion.num_frames),
@@ -211,10 +216,10 @@ def _load_inversion(video: Video, settings: RunSettings) -> Inversion:
     ):
         if ours != theirs:
             raise ConfigError(
-                f"the inversion in {settings.inversion} has the {what} {theirs!r}, but the run has {ours!r}; give the same, "
+                f"the inversion in {folder} has the {what} {theirs!r}, but the run has {ours!r}; give the same, "
                 "or invert again"
             )
-    return inversion
+    return inversion.of_clip(video)
 
 
 def _callback(advance: Advance) -> Callable[..., None]:

@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> None:
             message = error.format_message()
             if not message:
                 sys.exit(error.exit_code)
-            fail(f"{message}{'' if message.endswith('?') else ' See faircut --help'}", 2)
+            fail(message if message.endswith("?") else f"{message.rstrip('.')}. See faircut --help", 2)
         if type(error).__name__ == "Abort":
             fail("interrupted", INTERRUPTED)
         raise

@@ -40,7 +40,7 @@ class MapCapture(Controller):
     def __init__(self, task: EditTask, blend_words: Sequence[str], threshold: float, count: int = _ROWS) -> None:
         self.source, self.grid, self.threshold = task.source_attention, task.latent_grid, threshold
         self.layers = mask_layers(task.layers, task.latent_grid)
-        self.words = {word.text: word.tokens for word in task.source.words if word.tokens and word.text.isalnum()}
+        self.words = {w.text: task.source.find(w.text) for w in task.source.words if w.tokens and w.text[0].isalnum()}
         self.blend_tokens = [token for word in blend_words for token in task.source.find(word)]
         self.mask_steps = set(np.linspace(0, task.steps - 1, min(count, task.steps)).round().astype(int).tolist())
         self.masks: dict[int, torch.Tensor] = {}
@@ -108,14 +108,15 @@ def draw_heat_maps(frames: torch.Tensor, maps: Mapping[str, torch.Tensor]) -> Im
 
     Args:
         frames: (frame, 3, height, width), RGB in [-1, 1].
-        maps: by word, (frame, height', width'), 0 or more; each word is scaled to its own highest value.
+        maps: by word, (frame, height', width'), 0 or more; each word is scaled from its own lowest to its own highest value.
 
     Returns:
         The picture.
     """
     rows = []
     for word, values in maps.items():
-        heat = (values / values.amax().clamp(min=1e-12))[:, None]
+        least, most = values.aminmax()
+        heat = ((values - least) / (most - least).clamp(min=1e-12))[:, None]
         rows.append((word, [_glow(frame, part) for frame, part in zip(frames, _resize(heat, frames), strict=True)]))
     return _sheet(rows)
 
