@@ -173,6 +173,7 @@ class Stills:
         """
         self.root, self.shard = folder / split, config.shard
         self.shards = _shards(config, split)
+        self._opened: dict[int, list[np.ndarray]] = {}
         missing = [i for i in range(self.shards) if not (self.root / f"images-{i:05d}.npy").exists()]
         if missing:
             raise ConfigError(f"{len(missing)} shards of {split} stills are missing in {folder}: run the stage 'draw'")
@@ -187,9 +188,10 @@ class Stills:
     def _images(self) -> list[np.ndarray]:
         return self._maps("images")
 
-    @cached_property
-    def _latents(self) -> list[np.ndarray]:
-        return self._maps("latents")
+    def _latents(self, downscale: int) -> list[np.ndarray]:
+        if downscale not in self._opened:
+            self._opened[downscale] = self._maps(_latent_name(downscale))
+        return self._opened[downscale]
 
     @cached_property
     def masks(self) -> np.ndarray:
@@ -254,39 +256,46 @@ class Stills:
             ]
         )
 
-    def latents(self, indices: Sequence[int]) -> np.ndarray:
+    def latents(self, indices: Sequence[int], downscale: int = 1) -> np.ndarray:
         """Latents of some stills, as the stage 'latents' left them.
 
         Args:
             indices: which.
+            downscale: of the pictures before they were encoded.
 
         Returns:
-            (stills, channels, 32, 32) float16, each channel about mean 0 and standard deviation 1.
+            (stills, channels, 32 / downscale, 32 / downscale) float16, each channel about mean 0 and standard deviation 1.
         """
-        return self._gather(self._latents, indices)
+        return self._gather(self._latents(downscale), indices)
 
     @cached_property
     def captions(self) -> tuple[np.ndarray, np.ndarray]:
         """Token ids (stills, variants, 32) uint16, and (stills, variants, 2) uint32 bits: the tokens of each noun."""
         return np.concatenate(self._maps("tokens")), np.concatenate(self._maps("nouns"))
 
-    def all_latents(self) -> np.ndarray:
-        """Every latent at once, (stills, channels, 32, 32) float16, for a device with room for them."""
-        return np.concatenate(self._latents)
+    def all_latents(self, downscale: int = 1) -> np.ndarray:
+        """Every latent at once, as in `latents`, for a device with room for them."""
+        return np.concatenate(self._latents(downscale))
 
     def all_images(self) -> np.ndarray:
         """Every picture at once, (stills, 128, 128, 3) uint8, for a device with room for them."""
         return np.concatenate(self._images)
 
-    def missing_latents(self) -> list[int]:
+    def missing_latents(self, downscale: int = 1) -> list[int]:
         """Shards that the stage 'latents' has not encoded yet."""
-        return [i for i in range(self.shards) if not (self.root / f"latents-{i:05d}.npy").exists()]
+        name = _latent_name(downscale)
+        return [i for i in range(self.shards) if not (self.root / f"{name}-{i:05d}.npy").exists()]
 
-    def write_latents(self, shard: int, latents: np.ndarray) -> None:
+    def write_latents(self, shard: int, latents: np.ndarray, downscale: int = 1) -> None:
         """Keep the latents of one shard.
 
         Args:
             shard: its index.
-            latents: (stills of a shard, channels, 32, 32) float16.
+            latents: (stills of a shard, channels, side, side) float16.
+            downscale: of the pictures before they were encoded.
         """
-        write_array(self.root / f"latents-{shard:05d}.npy", latents)
+        write_array(self.root / f"{_latent_name(downscale)}-{shard:05d}.npy", latents)
+
+
+def _latent_name(downscale: int) -> str:
+    return "latents" if downscale == 1 else f"latents{downscale}"

@@ -173,21 +173,26 @@ class RecordingProcessor:
         return attn.to_out[1](attn.to_out[0](out))
 
 
-def localisation_loss(maps: Sequence[Tensor], tokens: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+def localisation_loss(
+    maps: Sequence[Tensor], tokens: Tensor, masks: Tensor, side: int = LatentSize
+) -> tuple[Tensor, Tensor]:
     """How far each subject's word attends outside its subject, and how little inside.
 
     For every layer and subject: ``(1 - share of the word's attention inside the mask)^2 + 0.5 * (1 - mean attention of
     the mask's cells to the word)^2``.
 
     Args:
-        maps: per layer (pictures, queries, tokens) probabilities; only layers of 16x16 and 8x8 queries count.
+        maps: per layer (pictures, queries, tokens) probabilities; only layers at a half and a quarter of the latent grid
+            count: 16x16 and 8x8 queries at full size.
         tokens: (pictures, subjects, tokens) 1 where a token belongs to the subject's noun, else 0.
         masks: (pictures, subjects, 16, 16) share of each cell that the subject covers.
+        side: height and width of the latents.
 
     Returns:
         The loss, and the mean share inside, both scalars.
     """
-    sizes = {MASK_SIZE**2: masks.flatten(2), (MASK_SIZE // 2) ** 2: F.avg_pool2d(masks, 2).flatten(2)}
+    grids = (side // 2, side // 4)
+    sizes = {grid**2: F.avg_pool2d(masks, MASK_SIZE // grid).flatten(2) for grid in grids}
     there = ((tokens.sum(-1) > 0) & (masks.sum((-1, -2)) > 0)).float()
     total = there.sum().clamp_min(1.0)
     losses, shares = [], []
@@ -237,7 +242,9 @@ class DenoiserStage:
         write_captions(output / "data", output / "tokenizer", config.data)
         # A GPU has room for every latent; a CPU reads them where they lie.
         self.latents = (
-            None if self.device.type == "cpu" else torch.from_numpy(self.stills.all_latents()).to(self.device)
+            None
+            if self.device.type == "cpu"
+            else torch.from_numpy(self.stills.all_latents(self.settings.downscale)).to(self.device)
         )
         self.empty = torch.tensor(self.tokenizer("", padding="max_length").input_ids)
         self.scheduler = build_scheduler()
@@ -265,7 +272,7 @@ class DenoiserStage:
         # One timestep in each of n equal ranges: the loss varies less from step to step.
         t = torch.from_numpy(((rng.permutation(n) + rng.random(n)) / n * 1000).astype(np.int64)).to(self.device)
         if self.latents is None:
-            z = torch.from_numpy(self.stills.latents(rows)).float()
+            z = torch.from_numpy(self.stills.latents(rows, self.settings.downscale)).float()
             noise = torch.from_numpy(rng.standard_normal(z.shape, np.float32))
         else:
             z = self.latents[torch.from_numpy(rows).to(self.device)].float()
@@ -282,7 +289,7 @@ class DenoiserStage:
         weight = snr.clamp_max(self.settings.snr_gamma) / snr
         error = (out - noise).pow(2).mean((1, 2, 3))
         denoise = (error * weight).mean()
-        place, share = localisation_loss(self.maps, nouns, masks)
+        place, share = localisation_loss(self.maps, nouns, masks, z.shape[-1])
         self.maps.clear()
         figures = {"denoise": denoise.detach(), "place": place.detach(), "share": share}
         return denoise + self.settings.localise * place, figures
@@ -296,8 +303,11 @@ class DenoiserStage:
             ["", *PREVIEW_PROMPTS], padding="max_length", max_length=self.settings.max_length, truncation=True
         ).input_ids
         context = self.text(torch.tensor(ids, device=self.device)).last_hidden_state
+        side = LatentSize // self.settings.downscale
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.run.precision == "bf16"):
-            z = sample_latents(self.unet, self.scheduler, context[1:], context[:1], steps=20, guidance=5.0, seed=0)
+            z = sample_latents(
+                self.unet, self.scheduler, context[1:], context[:1], steps=20, guidance=5.0, seed=0, side=side
+            )
         self.maps.clear()
         contact_sheet(to_pixels(torch.cat([vae.decode(part).sample for part in z.split(8)])), 8, path)
         return {}
@@ -314,6 +324,7 @@ def sample_latents(
     guidance: float,
     seed: int,
     batch: int = 24,
+    side: int | None = None,
 ) -> Tensor:
     """Generate latents by DDIM with guidance.
 
@@ -326,13 +337,15 @@ def sample_latents(
         guidance: guidance scale.
         seed: of the starting noise; picture i starts from the same noise whatever the batch.
         batch: pictures at a time.
+        side: height and width of the latents; what the UNet was made for by default.
 
     Returns:
-        (pictures, channels, 32, 32) latents.
+        (pictures, channels, side, side) latents.
     """
     scheduler.set_timesteps(steps)
     parts = []
-    shape = (unet.config.in_channels, unet.config.sample_size, unet.config.sample_size)
+    side = side or unet.config.sample_size
+    shape = (unet.config.in_channels, side, side)
     for at in range(0, len(context), batch):
         words = context[at : at + batch]
         noise = [np.random.default_rng([seed, at + i]).standard_normal(shape, np.float32) for i in range(len(words))]

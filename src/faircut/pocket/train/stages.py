@@ -144,7 +144,7 @@ def _latents(
     device = pick_device(config.run)
     vae = AutoencoderKL.from_pretrained(root / "vae").to(device).eval()
     stills = Stills(root / "data", "train", config.data)
-    encode_stills(vae, stills, device, lambda a, b: log(f"latents: {a}/{b}"))
+    encode_stills(vae, stills, device, config.denoiser.downscale, lambda a, b: log(f"latents: {a}/{b}"))
 
 
 def _judge(

@@ -176,22 +176,26 @@ def bake_scale(vae: Any, pictures: Tensor, batch: int = 16) -> None:
 
 
 @torch.no_grad()
-def encode_stills(vae: Any, stills: Stills, device: torch.device, progress: Any = None) -> None:
+def encode_stills(vae: Any, stills: Stills, device: torch.device, downscale: int = 1, progress: Any = None) -> None:
     """Write the latents of every still that has none yet.
 
     Args:
         vae: an AutoencoderKL with its scale baked in.
         stills: of one split.
         device: where to encode.
+        downscale: by which the pictures are made smaller first.
         progress: told how many shards are done and how many there are.
     """
-    todo = stills.missing_latents()
+    todo = stills.missing_latents(downscale)
     for done, shard in enumerate(todo):
         parts = []
         for at in range(0, stills.shard, 64):
             rows = range(shard * stills.shard + at, shard * stills.shard + min(at + 64, stills.shard))
+            x = to_tensor(stills.images(rows), device)
+            if downscale > 1:
+                x = F.avg_pool2d(x, downscale)
             with torch.autocast(device.type, torch.bfloat16):
-                parts.append(vae.encode(to_tensor(stills.images(rows), device)).latent_dist.mean.half().cpu().numpy())
-        stills.write_latents(shard, np.concatenate(parts))
+                parts.append(vae.encode(x).latent_dist.mean.half().cpu().numpy())
+        stills.write_latents(shard, np.concatenate(parts), downscale)
         if progress:
             progress(done + 1, len(todo))
