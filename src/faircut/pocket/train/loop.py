@@ -220,8 +220,7 @@ def _lead(
                 shared["barrier"].wait(_BARRIER_SECONDS)
                 for other in range(1, world):
                     grads.add_(shared["grads"][other])
-                grads.div_(world)
-            norm = state.update(grads)
+            norm = state.update(grads, world)
             state.samples += o.batch
             now = time.monotonic()
             state.seconds = base + now - clock

@@ -19,6 +19,7 @@ from faircut.pocket.train.config import OptimConfig, RunConfig
 __all__ = ["Flat", "Stage", "State", "load_weights"]
 
 _FLOOR = 0.05
+_EMA_EVERY = 2  # the average costs a pass over memory: as good every other step
 
 
 class Stage(Protocol):
@@ -118,18 +119,22 @@ class State:
         fall = min(1.0, (1.0 - used) / o.decay) if o.decay > 0 else 1.0
         return o.lr * warm * max(_FLOOR, fall)
 
-    def update(self, grads: Tensor) -> Tensor:
-        """One step of the optimiser; returns the gradient's norm. Nothing here waits for a device."""
+    def update(self, grads: Tensor, world: int = 1) -> Tensor:
+        """One step of the optimiser with the sum of ``world`` gradients; returns the norm of their mean."""
         o = self.stage.optim
-        norm = torch.linalg.vector_norm(grads)
-        grads.mul_((o.clip / norm.clamp_min(1e-12)).clamp(max=1.0)).nan_to_num_(0.0, 0.0, 0.0)
+        norm = torch.linalg.vector_norm(grads) / world
+        scale = (o.clip / norm.clamp_min(1e-12)).clamp(max=1.0) / world
+        # One pass over the vector, and no wait for the device to know whether the gradient is a number.
+        grads.mul_(torch.where(norm.isfinite(), scale, torch.zeros_like(scale)))
+        if grads.device.type != "cpu" or not norm.isfinite():
+            grads.nan_to_num_(0.0, 0.0, 0.0)
         self.vector.grad = grads
         self.adam.param_groups[0]["lr"] = self.rate()
         self.adam.step()
         self.vector.grad = None
         self.step += 1
-        if self.ema is not None:
-            keep = min(o.ema, (1 + self.step) / (10 + self.step))
+        if self.ema is not None and self.step % _EMA_EVERY == 0:
+            keep = min(o.ema, (1 + self.step) / (10 + self.step)) ** _EMA_EVERY
             self.ema.lerp_(self.flat.params, 1 - keep)
         return norm
 
