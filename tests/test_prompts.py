@@ -71,6 +71,14 @@ def test_refine_aligns_what_is_common(tokenizer):
     assert torch.equal(mapper[7:, 7:], torch.eye(70))
 
 
+@pytest.mark.parametrize(("source", "target"), [("a jeep", "a silver jeep"), ("a silver jeep", "a jeep")])
+def test_padding_keeps_its_place_when_words_are_added_or_dropped(tokenizer, source, target):
+    mapper, aligned = refine_mapper(prompt(source, tokenizer), prompt(target, tokenizer))
+    first = prompt(target, tokenizer).length
+    assert torch.equal(mapper[:, first:], torch.eye(77)[:, first:])
+    assert aligned[first:].all()
+
+
 def test_refine_takes_the_earliest_of_repeated_tokens(tokenizer):
     mapper, aligned = refine_mapper(prompt("a a car", tokenizer), prompt("a car", tokenizer))
     assert aligned[:4].tolist() == [1, 1, 1, 1]
