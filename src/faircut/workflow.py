@@ -178,10 +178,11 @@ def invert_clip(
     if settings.cache:
         key = editor.inversion_key(video.frames, settings.source_prompt, steps, settings.temporal, recorded=recorded)
         folder = cache_folder() / key
-    cached = folder is not None and (folder / "inversion.json").is_file()
+    known = None if folder is None else _found(folder)
+    cached = known is not None
     with clock.stage("invert"), progress.stage("Inverting", steps) as advance:
-        if folder is not None and cached:
-            inversion = Inversion.load(folder).of_clip(video)
+        if known is not None:
+            inversion = known.of_clip(video)
         else:
             inversion = editor.invert(
                 video,
@@ -203,6 +204,16 @@ def invert_clip(
                 inversion.save(folder)
             prune(folder.parent, folder)
     return inversion, cached
+
+
+def _found(folder: Path) -> Inversion | None:
+    """Look an inversion up in the cache; one that is damaged, or of another version, is none."""
+    if not (folder / "inversion.json").is_file():
+        return None
+    try:
+        return Inversion.load(folder)
+    except ConfigError:
+        return None
 
 
 def _load_inversion(video: Video, settings: RunSettings, folder: str) -> Inversion:

@@ -100,6 +100,17 @@ def test_suppliers_agree_and_inversions_are_found_again(edit, tmp_path, monkeypa
         edit("--supplier", "live", "--no-cache")
 
 
+def test_a_damaged_inversion_in_the_cache_is_made_again(edit, tmp_path):
+    assert edit("--no-reconstruction", "-o", "one.mp4").code == 0
+    (facts,) = (tmp_path.parent / f"{tmp_path.name}-cache").rglob("inversion.json")
+    whole = facts.read_text()
+    facts.write_text("{}")
+    result = edit("--no-reconstruction", "-o", "two.mp4", "--json")
+    assert result.code == 0, result.err
+    assert not result.report["inversion_from_cache"]
+    assert facts.read_text() == whole
+
+
 def test_the_cache_forgets_what_was_not_used_for_longest(tmp_path):
     for index, name in enumerate(("old", "used", "new")):
         folder = tmp_path / name
