@@ -60,5 +60,6 @@ class SelfAttentionFusion(Controller):
 
 
 def _put(x: torch.Tensor, part: slice, value: torch.Tensor) -> torch.Tensor:
-    """Return ``x`` with one part of the batch replaced."""
-    return torch.cat([x[: part.start], value.to(x.dtype), x[part.stop :]])
+    """Replace one part of the batch, in place: what a layer projects or returns belongs to this call alone."""
+    x[part] = value
+    return x
