@@ -9,10 +9,11 @@
 #   STAGES   which stages to run           ("tokenizer draw vae decoder latents judge clip denoiser export")
 #   MINUTES  for the stages named, in place of the configuration's                           (none)
 #   INIT     model folder to start from instead of random weights                            (none)
-#   SCALE    share of the full evaluation; 0 leaves it out                                    (0.5)
+#   SCALE    share of the full evaluation; 0 leaves it out                                    (0.3)
 #
-# A stage that has used up its minutes is not trained again: a second command with the same WORK and larger minutes, such
-# as STAGES="denoiser export" MINUTES=12, goes on where the first one stopped. Unpack the weights with
+# A stage that has used up its minutes is not trained again. In two commands with the same WORK there is more for the
+# denoiser: first STAGES="tokenizer draw vae decoder latents judge clip" SCALE=0, about five minutes, then
+# STAGES="denoiser export" MINUTES=8. The same again with MINUTES=16 goes on where it stopped. Unpack the weights with
 #   cat RESULT/weights.tar.part-* | tar -x -C src/faircut/pocket
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -23,7 +24,7 @@ CONFIG=${CONFIG:-benchmarks/pocket_gpu.yaml}
 STAGES=${STAGES:-tokenizer draw vae decoder latents judge clip denoiser export}
 MINUTES=${MINUTES:-}
 INIT=${INIT:-}
-SCALE=${SCALE:-0.5}
+SCALE=${SCALE:-0.3}
 export PYTHONPATH="src${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
 mkdir -p "$WORK" "$RESULT"
 

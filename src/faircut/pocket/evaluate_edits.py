@@ -31,7 +31,7 @@ from faircut.pocket.vocabulary import (
 )
 from faircut.pocket.world import labels, render
 
-__all__ = ["KINDS", "EditCase", "edit_cases", "measure_editing"]
+__all__ = ["KINDS", "EditCase", "edit_cases", "judge_edit", "measure_editing", "method_for", "word_masks"]
 
 KINDS: dict[str, int] = {"colour": 14, "object": 14, "profession": 14, "background": 12, "style": 12}
 """Kinds of edits and how many of each the fixed list holds."""
@@ -277,7 +277,7 @@ def measure_editing(
     from faircut import VideoEditor
     from faircut.pocket.train.pictures import contact_sheet, to_pixels
 
-    editor = VideoEditor.from_pretrained(folder)
+    editor = VideoEditor.from_pretrained(folder, dtype=torch.float32)
     editor.set_progress_bar_config(disable=True)
     clip_model = CLIPModel.from_pretrained(folder / "clip", dtype=torch.float32).eval()
     out = word_masks(editor, scale)
