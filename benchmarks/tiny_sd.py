@@ -4,6 +4,7 @@ Every weight comes from one integer hash of (parameter name, element index), so 
 version of torch, diffusers or numpy rebuilds exactly the same float32 values.
 The model has learnt nothing: it exists to compare implementations number by number.
 """
+
 from __future__ import annotations
 
 import json
@@ -14,18 +15,48 @@ import numpy as np
 import torch
 
 UNET = dict(
-    sample_size=64, in_channels=4, out_channels=4, layers_per_block=2, block_out_channels=(32, 64, 96, 96),
+    sample_size=64,
+    in_channels=4,
+    out_channels=4,
+    layers_per_block=2,
+    block_out_channels=(32, 64, 96, 96),
     down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
     up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
-    cross_attention_dim=32, attention_head_dim=4, norm_num_groups=8,
+    cross_attention_dim=32,
+    attention_head_dim=4,
+    norm_num_groups=8,
 )
-TEXT = dict(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=77)
+TEXT = dict(
+    hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=77
+)
 SCHEDULER = dict(
-    beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False,
-    set_alpha_to_one=False, steps_offset=1, num_train_timesteps=1000,
+    beta_start=0.00085,
+    beta_end=0.012,
+    beta_schedule="scaled_linear",
+    clip_sample=False,
+    set_alpha_to_one=False,
+    steps_offset=1,
+    num_train_timesteps=1000,
 )
-WORDS = ("a", "silver", "jeep", "driving", "down", "curvy", "road", "in", "the", "countryside", "car",
-         "painting", "of", "water", "man", "doctor", "female")
+WORDS = (
+    "a",
+    "silver",
+    "jeep",
+    "driving",
+    "down",
+    "curvy",
+    "road",
+    "in",
+    "the",
+    "countryside",
+    "car",
+    "painting",
+    "of",
+    "water",
+    "man",
+    "doctor",
+    "female",
+)
 
 
 def hashed_normal(name: str, n: int) -> np.ndarray:
@@ -108,7 +139,7 @@ VAE = dict(
 
 
 def components(folder: Path) -> dict[str, object]:
-    """Build the parts of the tiny checkpoint; the tokenizer is written to `folder`. The VAE takes no part in golden cases."""
+    """Build the parts of the tiny checkpoint; the tokenizer is written to `folder`. Golden cases use no VAE."""
     from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 

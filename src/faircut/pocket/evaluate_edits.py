@@ -216,8 +216,8 @@ def word_masks(editor: Any, scale: float) -> dict[str, tuple[float, int]]:
         for kind in ("person", "vehicle", "animal"):
             rng = np.random.default_rng([_SEED, 1])
             n = max(8, int(64 * scale))
-            one = {"people": 1} if kind == "person" else {}
-            scenes = [sample_scene(rng, split="held_out", kind=kind, **one) for _ in range(n)]
+            people = 1 if kind == "person" else None
+            scenes = [sample_scene(rng, split="held_out", kind=kind, people=people) for _ in range(n)]
             values = []
             for at in range(0, n, 8):
                 part = scenes[at : at + 8]
@@ -283,10 +283,10 @@ def measure_editing(
     out = word_masks(editor, scale)
     rng = np.random.default_rng([_SEED, 2])
     clips = [render_clip(sample_scene(rng, split="held_out"), 4) for _ in range(max(2, int(8 * scale)))]
-    quality = []
+    quality: list[float] = []
     for clip in clips:
         inversion = editor.invert(_frames(clip), clip.caption.text, num_inference_steps=50, supplier="live")
-        quality.append(editor.reconstruct(inversion)[1].reconstruction_psnr)
+        quality.append(editor.reconstruct(inversion)[1].reconstruction_psnr or 0.0)
     out["reconstruction_psnr"] = (float(np.mean(quality)), len(quality))
 
     outside, ratios, seconds = [], [], []

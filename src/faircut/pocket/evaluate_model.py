@@ -78,11 +78,12 @@ def load_model(folder: str | Path | None = None, device: str = "cpu", bf16: bool
         raise ConfigError(f"no pocket model in {root}: train and export one")
     float32 = {"torch_dtype": torch.float32}
     to = torch.device(device)
+    text: Any = CLIPTextModel.from_pretrained(root / "text_encoder", dtype=torch.float32)
     return Model(
         folder=root,
         vae=AutoencoderKL.from_pretrained(root / "vae", **float32).to(to).eval(),
         unet=UNet2DConditionModel.from_pretrained(root / "unet", **float32).to(to).eval(),
-        text=CLIPTextModel.from_pretrained(root / "text_encoder", dtype=torch.float32).to(to).eval(),
+        text=text.to(to).eval(),
         tokenizer=CLIPTokenizer.from_pretrained(root / "tokenizer"),
         scheduler=DDIMScheduler.from_pretrained(root / "scheduler"),
         judge=load_judge(root / "judge").to(to),

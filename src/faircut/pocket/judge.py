@@ -6,7 +6,7 @@ It is the measure of edits and generated pictures: for every attribute it names 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -40,7 +40,7 @@ class _Block(nn.Module):
 class Judge(nn.Module):
     """Reads kind, profession, gender, hair, colour, object, background and style of a picture's largest subject."""
 
-    def __init__(self, labels: dict[str, Sequence[str]], channels: Sequence[int] = (24, 48, 96, 160, 224)):
+    def __init__(self, labels: Mapping[str, Sequence[str]], channels: Sequence[int] = (24, 48, 96, 160, 224)):
         """Build it with random weights.
 
         Args:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from faircut.pocket.captions import PLACES, caption
 from faircut.pocket.train.config import ClipConfig, TrainConfig
@@ -87,7 +87,7 @@ def build_clip(config: ClipConfig, tokenizer: Any) -> Any:
         "patch_size": config.patch,
     }
     return CLIPModel(
-        CLIPConfig(text_config=text, vision_config=vision, projection_dim=config.embed, attn_implementation="eager")
+        CLIPConfig(text_config=text, vision_config=vision, projection_dim=config.embed, attn_implementation="eager")  # type: ignore[call-arg]
     )
 
 
@@ -197,11 +197,11 @@ class ClipStage:
             from transformers import CLIPModel
 
             clip.load_state_dict(CLIPModel.from_pretrained(init / "clip").float().state_dict())
-        self.model: nn.Module = clip.to(self.device)
+        self.model: Any = clip.to(self.device)
         self.stills = Stills(output / "data", "train", config.data)
         self.held_out = Stills(output / "data", "held_out", config.data)
 
-    def loss(self, step: int, rank: int, world: int) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, step: int, rank: int, world: int) -> tuple[Tensor, dict[str, Any]]:
         """See Stage."""
         n = self.optim.batch // world
         rng = step_rng(self.config.run.seed, self.name, step, rank)

@@ -224,10 +224,10 @@ class Stills:
         """
         return scene_from_json(self._lines[index])
 
-    def _gather(self, maps: list[np.ndarray], indices: Sequence[int]) -> np.ndarray:
+    def _gather(self, maps: list[np.ndarray], indices: Sequence[int] | np.ndarray) -> np.ndarray:
         return np.stack([maps[i // self.shard][i % self.shard] for i in indices])
 
-    def images(self, indices: Sequence[int]) -> np.ndarray:
+    def images(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """Pictures of some stills.
 
         Args:
@@ -238,7 +238,7 @@ class Stills:
         """
         return self._gather(self._images, indices)
 
-    def crops(self, indices: Sequence[int], corners: np.ndarray, side: int) -> np.ndarray:
+    def crops(self, indices: Sequence[int] | np.ndarray, corners: np.ndarray, side: int) -> np.ndarray:
         """Square pieces of some stills, without reading the rest of them.
 
         Args:
@@ -256,7 +256,7 @@ class Stills:
             ]
         )
 
-    def latents(self, indices: Sequence[int], downscale: int = 1) -> np.ndarray:
+    def latents(self, indices: Sequence[int] | np.ndarray, downscale: int = 1) -> np.ndarray:
         """Latents of some stills, as the stage 'latents' left them.
 
         Args:

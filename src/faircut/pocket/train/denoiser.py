@@ -71,7 +71,7 @@ def build_text_encoder(config: DenoiserConfig, tokenizer: Any) -> Any:
     from transformers import CLIPTextConfig, CLIPTextModel
 
     return CLIPTextModel(
-        CLIPTextConfig(
+        CLIPTextConfig(  # type: ignore[call-arg]
             vocab_size=len(tokenizer),
             hidden_size=config.text_width,
             intermediate_size=4 * config.text_width,
@@ -263,7 +263,7 @@ class DenoiserStage:
         places[..., : short.shape[1]] = bits * keep[..., None]
         return torch.where(keep, long, self.empty), places
 
-    def loss(self, step: int, rank: int, world: int) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, step: int, rank: int, world: int) -> tuple[Tensor, dict[str, Any]]:
         """See Stage."""
         n = self.optim.batch // world
         rng = step_rng(self.config.run.seed, self.name, step, rank)

@@ -116,7 +116,7 @@ def export_denoiser(config: TrainConfig, output: Path, folder: Path) -> dict[str
     unet = build_unet(config.denoiser, config.vae.latent_channels)
     model = torch.nn.ModuleDict({"text": text, "unet": unet})
     about = load_weights(_Shell("denoiser", model), output / "checkpoints" / "denoiser")
-    pipe = StableDiffusionPipeline(
+    pipe: Any = StableDiffusionPipeline(
         vae=AutoencoderKL.from_pretrained(output / "vae").half(),
         text_encoder=text.half(),
         tokenizer=tokenizer,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -93,8 +94,8 @@ class JudgeStage:
         soft = F.interpolate(
             F.interpolate(x, size=(72, 72), mode="bilinear", antialias=True), size=x.shape[-2:], mode="bilinear"
         )
-        mix = rng.uniform(0, 1, n) * (rng.random(n) < 0.5)
-        mix = torch.from_numpy(mix.astype(np.float32)).to(x.device)[:, None, None, None]
+        share = rng.uniform(0, 1, n) * (rng.random(n) < 0.5)
+        mix = torch.from_numpy(share.astype(np.float32)).to(x.device)[:, None, None, None]
         x = x + mix * (soft - x)
         grain = rng.uniform(0, 0.12, n) * (rng.random(n) < 0.5)
         noise = torch.from_numpy(
@@ -161,7 +162,7 @@ class JudgeStage:
                 target[i, HEADS.index("colour")] = _IGNORE
         return x
 
-    def loss(self, step: int, rank: int, world: int) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, step: int, rank: int, world: int) -> tuple[Tensor, dict[str, Any]]:
         """See Stage."""
         rng = step_rng(self.config.run.seed, self.name, step, rank)
         x, target = self.batch(rng, self.optim.batch // world)

@@ -52,9 +52,9 @@ def contact_sheet(images: np.ndarray, columns: int, path: Path) -> None:
     h, w = images.shape[1:3]
     sheet = np.full((rows * columns, h, w, 3), 255, np.uint8)
     sheet[: len(images)] = images
-    sheet = sheet.reshape(rows, columns, h, w, 3).transpose(0, 2, 1, 3, 4).reshape(rows * h, columns * w, 3)
+    tiled = sheet.reshape(rows, columns, h, w, 3).transpose(0, 2, 1, 3, 4).reshape(rows * h, columns * w, 3)
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(sheet).save(path)
+    Image.fromarray(tiled).save(path)
 
 
 def psnr(a: Tensor, b: Tensor) -> Tensor:

@@ -77,7 +77,11 @@ def _draw(config: TrainConfig, root: Path, minutes: Any, init: Any, folder: Path
     from faircut.pocket.train.data import draw_stills
 
     for split in ("held_out", "train"):
-        draw_stills(root / "data", split, config.data, lambda a, b, split=split: log(f"draw: {split} {a}/{b}"))
+
+        def drawn(done: int, count: int, split: str = split) -> None:
+            log(f"draw: {split} {done}/{count}")
+
+        draw_stills(root / "data", split, config.data, drawn)
 
 
 def _tokenizer(
@@ -118,7 +122,8 @@ def _vae(
     stage = _fit("vae", partial(VaeStage, config, root / "data", init), config, root, minutes, log)
     held_out = to_tensor(stage.stills.images(range(min(512, len(stage.stills)))), stage.device)
     bake_scale(stage.model, held_out)
-    round_half(stage.model).save_pretrained(root / "vae")
+    vae: Any = round_half(stage.model)
+    vae.save_pretrained(root / "vae")
 
 
 def _decoder(
@@ -129,7 +134,8 @@ def _decoder(
 
     # The encoder is the finished one: latents that exist stay valid.
     make = partial(VaeStage, config, root / "data", root, decoder_only=True)
-    round_half(_fit("decoder", make, config, root, minutes, log).model).save_pretrained(root / "vae")
+    vae: Any = round_half(_fit("decoder", make, config, root, minutes, log).model)
+    vae.save_pretrained(root / "vae")
 
 
 def _latents(

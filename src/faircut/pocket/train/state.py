@@ -22,7 +22,14 @@ _FLOOR = 0.05
 _EMA_EVERY = 2  # the average costs a pass over memory: as good every other step
 
 
-class Stage(Protocol):
+class Trained(Protocol):
+    """A model with the name of its stage."""
+
+    name: str
+    model: nn.Module
+
+
+class Stage(Trained, Protocol):
     """One thing that is trained.
 
     Attributes:
@@ -31,8 +38,6 @@ class Stage(Protocol):
         optim: how it is optimised.
     """
 
-    name: str
-    model: nn.Module
     optim: OptimConfig
 
     def loss(self, step: int, rank: int, world: int) -> tuple[Tensor, dict[str, Any]]:
@@ -190,7 +195,7 @@ class State:
             self.stage.model.train()
 
 
-def load_weights(stage: Stage, folder: Path) -> dict[str, Any]:
+def load_weights(stage: Trained, folder: Path) -> dict[str, Any]:
     """Put a checkpoint's averaged weights into a stage's model.
 
     Args:

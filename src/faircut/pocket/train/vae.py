@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from faircut.pocket.train.config import TrainConfig, VaeConfig
 from faircut.pocket.train.data import Stills
@@ -91,13 +91,13 @@ class VaeStage:
                 for p in part.parameters():
                     p.data = p.data.half().float()
         self.decoder_only = decoder_only
-        self.model: nn.Module = vae.to(self.device)
+        self.model: Any = vae.to(self.device)
         self.stills = Stills(data, "train", config.data)
         self.held_out = Stills(data, "held_out", config.data)
         # A GPU has room for every picture; a CPU reads them where they lie.
         self.images = None if self.device.type == "cpu" else torch.from_numpy(self.stills.all_images()).to(self.device)
 
-    def loss(self, step: int, rank: int, world: int) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, step: int, rank: int, world: int) -> tuple[Tensor, dict[str, Any]]:
         """See Stage."""
         side, n = self.config.vae.crop, self.optim.batch // world
         rng = step_rng(self.config.run.seed, self.name, step, rank)
