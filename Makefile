@@ -14,7 +14,7 @@ demo: $(VENV)/.installed
 	$(BIN)/faircut demo
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

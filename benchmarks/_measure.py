@@ -5,16 +5,12 @@ from __future__ import annotations
 import os
 import threading
 import time
-import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import psutil
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 
 @dataclass
@@ -39,38 +35,6 @@ def now() -> Seconds:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return Seconds(time.perf_counter(), time.process_time())
-
-
-class LiveBytes(TorchDispatchMode):
-    """Counts the bytes of tensors alive that were made inside the block, and their peak.
-
-    It sees every storage that an operator returns, so parameters and inputs made before do not count, and neither does
-    scratch memory inside an operator. Unlike the memory of the process it does not depend on the allocator.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.current = self.peak = 0
-        self._seen: set[int] = set()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        # An operator may hand back what it was given; that was counted when it was made, or is not ours.
-        given = {x.untyped_storage()._cdata for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)}
-        for x in tree_leaves(result):
-            if isinstance(x, torch.Tensor):
-                storage = x.untyped_storage()
-                key = storage._cdata
-                if key not in self._seen and key not in given:
-                    self._seen.add(key)
-                    self.current += storage.nbytes()
-                    weakref.finalize(storage, self._forget, key, storage.nbytes())
-        self.peak = max(self.peak, self.current)
-        return result
-
-    def _forget(self, key: int, nbytes: int) -> None:
-        self._seen.discard(key)
-        self.current -= nbytes
 
 
 @dataclass

@@ -22,13 +22,14 @@ from typing import Any
 import diffusers
 import tiny_sd
 import torch
-from _measure import LiveBytes, Seconds, now
+from _measure import Seconds, now
 from _models import QUARTER, SD_15, SOURCE, TARGET, TINY, WORDS, editor_of, unet_of
 
 from faircut import VideoEditor
 from faircut.attention.processor import layers_of
 from faircut.attention.source import FUSED_SCALE
 from faircut.config import SpatialTemporal
+from faircut.footprint import LiveBytes
 from faircut.memory import map_bytes, recorded_bytes
 from faircut.methods import FateZero
 

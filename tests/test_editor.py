@@ -238,6 +238,15 @@ def test_the_cache_knows_an_inversion_by_everything_it_depends_on(editor, clip, 
         handle.remove()
 
 
+def test_a_damaged_cache_entry_is_made_again(editor, clip, tmp_path):
+    options = {"num_inference_steps": 2, "cache": tmp_path, "supplier": "live"}
+    first = editor.invert(clip, SOURCE, **options)
+    (entry,) = tmp_path.iterdir()
+    (entry / "inversion.json").write_text("{")
+    assert torch.equal(editor.invert(clip, SOURCE, **options).latents, first.latents)
+    assert torch.equal(Inversion.load(entry).latents, first.latents)
+
+
 def test_lora_changes_the_edit_and_the_fingerprint(clip):
     editor = make_editor()
     inversion = editor.invert(clip, SOURCE, num_inference_steps=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -207,7 +208,8 @@ class VideoEditor(
             cached = Path(cache) / self.inversion_key(
                 clip, source_prompt, num_inference_steps, temporal, recorded=supplier != "live"
             )
-            if (cached / "inversion.json").is_file():
+            # An entry that is damaged, or of another version, is made again.
+            with contextlib.suppress(ConfigError):
                 known = Inversion.load(cached)
                 return known.of_clip(video) if isinstance(video, Video) else known
         store: MemoryStore | DiskStore | None = None

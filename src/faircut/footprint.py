@@ -38,27 +38,28 @@ _CHUNK = 4
 
 
 class LiveBytes(TorchDispatchMode):
-    """Counts the bytes of tensors that are alive, and the most there were.
+    """Counts the bytes of tensors alive that were made inside the block, and the most there were.
 
-    Args:
-        known: modules whose parameters are not counted.
+    It sees every storage that an operator returns. Parameters and inputs made before do not count, and neither does
+    scratch memory inside an operator; unlike the memory of a process the figure does not depend on the allocator.
 
     Attributes:
         now: bytes alive.
         peak: the most there were.
     """
 
-    def __init__(self, *known: torch.nn.Module) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.now = self.peak = 0
-        tensors = [t for module in known for t in (*module.parameters(), *module.buffers())]
-        self._seen = {tensor.untyped_storage()._cdata for tensor in tensors}
+        self._seen: set[int] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation and note the storages of what it returns."""
         result = func(*args, **(kwargs or {}))
+        # An operator may hand back what it was given; that was counted when it was made, or is not ours.
+        given = {x.untyped_storage()._cdata for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)}
         for tensor in tree_leaves(result):
-            if isinstance(tensor, torch.Tensor):
+            if isinstance(tensor, torch.Tensor) and tensor.untyped_storage()._cdata not in given:
                 self._note(tensor.untyped_storage())
         return result
 
@@ -201,7 +202,7 @@ def footprint(
     grid = (-(-size[0] // factor), -(-size[1] // factor))
     chunk = min(_CHUNK, frames)
     tokens = 77 if prompts is None else len(prompts[0].ids)
-    counter = LiveBytes(unet, vae)
+    counter = LiveBytes()
 
     def encode() -> Any:
         pictures = torch.empty(chunk, 3, grid[0] * factor, grid[1] * factor, dtype=vae.dtype, device="meta")

@@ -204,7 +204,7 @@ def probe(editor: VideoEditor, shadow: Shadow, frames: int, size: tuple[int, int
         one, _ = _timed(unet(1, grid), device)
         count = max(1, min(frames, int(_PROBE_SECONDS / max(one, 1e-6))))
         seconds, grown = _timed(unet(count, grid), device)
-        with LiveBytes(shadow.unet, shadow.vae) as counter:
+        with LiveBytes() as counter:
             counted = counter.peak_of(lambda: evaluate(shadow.unet, ("source",), count, grid, settings.temporal))
         encode_seconds, decode_seconds = (_timed(work(grid), device)[0] for work in (encode, decode))
     # A small evaluation drowns in what allocators keep; there the usual figure serves better.

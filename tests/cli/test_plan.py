@@ -49,7 +49,7 @@ def test_live_bytes_counts_what_is_alive():
 
 def test_live_bytes_leaves_weights_out():
     layer = nn.Linear(10, 20, device="meta")
-    counter = LiveBytes(layer)
+    counter = LiveBytes()
     with counter, torch.no_grad():
         peak = counter.peak_of(lambda: layer(meta(5, 10)))
     assert peak == 4 * (5 * 10 + 5 * 20)
@@ -70,7 +70,7 @@ def test_counted_as_measured_on_real_tensors(editor, shadow):
     """The same count, on real tensors of a real evaluation."""
     from faircut.footprint import evaluate
 
-    real = LiveBytes(editor.unet)
+    real = LiveBytes()
     with real, torch.no_grad():
         measured = real.peak_of(lambda: evaluate(editor.unet, ("source",), 3, (16, 24), SpatialTemporal()))
     counted = footprint(shadow, 3, (32, 48), 1, SpatialTemporal()).source
