@@ -157,6 +157,10 @@ def export_model(config: TrainConfig, output: Path, folder: Path) -> dict[str, A
                 last |= json.loads(line)
             stages[name] = {**last, **stages.get(name, {})}
     record = {"config": dataclasses.asdict(config), "stages": stages}
+    for path in temporary.rglob("config.json"):
+        config_file = json.loads(path.read_text(encoding="utf-8"))
+        if config_file.pop("_name_or_path", None) is not None:
+            path.write_text(json.dumps(config_file, indent=2) + "\n", encoding="utf-8")
     # Where it was trained says nothing about what was trained.
     for key in ("device", "processes"):
         record["config"]["run"].pop(key)
