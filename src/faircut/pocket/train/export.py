@@ -159,7 +159,11 @@ def export_model(config: TrainConfig, output: Path, folder: Path) -> dict[str, A
     record = {"config": dataclasses.asdict(config), "stages": stages}
     for path in temporary.rglob("config.json"):
         config_file = json.loads(path.read_text(encoding="utf-8"))
-        if config_file.pop("_name_or_path", None) is not None:
+        config_file.pop("_name_or_path", None)
+        if "dtype" in config_file:
+            # Stored in half precision for size, to be run in single precision unless asked otherwise, as diffusers does.
+            config_file["dtype"] = "float32"
+        if path.parent.name != "judge":
             path.write_text(json.dumps(config_file, indent=2) + "\n", encoding="utf-8")
     # Where it was trained says nothing about what was trained.
     for key in ("device", "processes"):
