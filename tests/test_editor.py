@@ -263,13 +263,15 @@ def test_lora_changes_the_edit_and_the_fingerprint(clip):
 
 
 def test_half_precision_stays_close(clip):
+    # Without a mask: a position at its threshold may fall on either side.
+    method = FateZero(self_replace_steps=0.6, reweight={"car": 2.0})
     editor = calm_editor()
-    exact = edited(editor, editor.invert(clip, SOURCE, num_inference_steps=3, supplier="memory"))
+    exact = edited(editor, editor.invert(clip, SOURCE, num_inference_steps=3, supplier="memory"), method=method)
     editor.to(dtype=torch.bfloat16)
     inversion = editor.invert(clip, SOURCE, num_inference_steps=3, supplier="memory")
     assert inversion.latents.dtype == torch.float16
     assert inversion.attention.nbytes * 2 == recorded_bytes(editor.layers.values(), (16, 17), 3, 3, 77, 4)
-    assert (edited(editor, inversion) - exact).abs().mean() < 0.05 * exact.abs().mean()
+    assert (edited(editor, inversion, method=method) - exact).abs().mean() < 0.02 * exact.abs().mean()
 
 
 def test_a_folder_goes_round(editor, clip, tmp_path):

@@ -33,7 +33,7 @@ class SpatialTemporal:
         clip_norm: group norms of residual blocks take their statistics over the whole clip.
     """
 
-    frames: tuple[int | str, ...] = (0, "middle")
+    frames: tuple[int | str, ...] = ("middle",)
     least_channels: int = 0
     clip_norm: bool = True
 

@@ -179,7 +179,7 @@ class VideoEditor(
                 (frame, latent channel, height, width).
             source_prompt: what is in the clip.
             num_inference_steps: N.
-            temporal: how the frames see each other; by default each sees itself and the middle one.
+            temporal: how the frames see each other; by default each sees the middle one, as in the published configurations.
             supplier: where edits get the source's attention from. ``"live"`` computes it again, ``"memory"`` and ``"disk"``
                 record it now; ``"auto"`` records in memory if it fits ``memory_budget`` and is live otherwise.
             memory_budget: bytes that recorded attention may take in ``"auto"``; by default an eighth of the free memory.

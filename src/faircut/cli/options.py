@@ -59,7 +59,7 @@ MODEL: dict[str, Any] = {
     ),
     "attend": _flag(
         str, "--attend", help="Whose keys and values a frame sees: relative numbers, first, middle, last "
-        "(default 0,middle).", panel=_M, metavar="FRAMES",
+        "(default middle; the paper has 0,middle).", panel=_M, metavar="FRAMES",
     ),
     "least_channels": _flag(int, "--least-channels", help="Narrower layers see their own frame alone.", panel=_M),
     "per_frame_norm": _flag(bool, "--per-frame-norm", help="Normalise frame by frame, not over the clip.", panel=_M),
