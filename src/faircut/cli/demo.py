@@ -33,28 +33,21 @@ class Demo:
 
 
 DEMOS = {
-    "colour": Demo(
-        {"noun": "car", "background": "street", "colour": "red", "mention_colour": True, "style": None},
-        ("red", "blue"),
-        {"blend_words": [["car"], ["car"]], "self_replace_steps": 0.5},
-        seed=3,
-    ),
-    "object": Demo(
-        {"noun": "jeep", "background": "desert", "colour": "green", "mention_colour": True, "style": None},
-        ("jeep", "truck"),
-        {"blend_words": [["jeep"], ["truck"]], "self_replace_steps": 0.4},
-        seed=1,
-    ),
     "profession": Demo(
-        {"noun": "chef", "background": "kitchen", "people": 1, "style": None},
+        {"noun": "chef", "background": "park", "people": 1, "style": None, "mention_gender": False, "mention_hair": False},
         ("chef", "firefighter"),
-        {"blend_words": [["chef"], ["firefighter"]], "self_replace_steps": 0.3},
+        {
+            "blend_words": [["chef"], ["firefighter"]],
+            "cross_replace_steps": 0.4,
+            "self_replace_steps": 0.6,
+            "latent_blend_steps": 0.8,
+        },
         seed=2,
     ),
     "style": Demo(
-        {"noun": "horse", "background": "farm", "colour": "white", "style": None},
+        {"noun": "car", "background": "farm", "colour": "red", "mention_colour": True, "style": None},
         ("", "a watercolour painting of"),
-        {"self_replace_steps": 0.6, "cross_replace_steps": 0.6, "reweight": {"watercolour": 2.0}},
+        {"self_replace_steps": 0.5, "cross_replace_steps": 0.6},
         seed=4,
     ),
 }
@@ -71,8 +64,8 @@ def demo(
     frames: Annotated[int, typer.Option("--frames", help="Frames of the clip.")] = 8,
     json: Annotated[bool, typer.Option("--json", help="Print the reports as JSON and nothing else.")] = False,
 ) -> None:
-    """Draw a clip, edit it, and show both side by side (default: a red car turns blue)."""
-    wanted = list(DEMOS) if names == ["all"] else names or ["colour"]
+    """Draw a clip, edit it, and show both side by side (default: a chef becomes a firefighter)."""
+    wanted = list(DEMOS) if names == ["all"] else names or ["profession"]
     for name in wanted:
         if name not in DEMOS:
             raise ConfigError(f"no demo {name!r}: {choices(name, (*DEMOS, 'all'))}")
