@@ -34,7 +34,14 @@ class Demo:
 
 DEMOS = {
     "profession": Demo(
-        {"noun": "chef", "background": "park", "people": 1, "style": None, "mention_gender": False, "mention_hair": False},
+        {
+            "noun": "chef",
+            "background": "park",
+            "people": 1,
+            "style": None,
+            "mention_gender": False,
+            "mention_hair": False,
+        },
         ("chef", "firefighter"),
         {
             "blend_words": [["chef"], ["firefighter"]],
