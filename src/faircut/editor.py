@@ -25,7 +25,7 @@ from faircut.config import SpatialTemporal, Supplier, to_dict
 from faircut.controllers.spatial_temporal import SpatialTemporalAttention
 from faircut.errors import ConfigError, ModelError, ReconstructionWarning, VideoError
 from faircut.footprint import free_bytes, what_fits
-from faircut.inversion import Inversion, content_key, fingerprint, memory_store, storage_dtype
+from faircut.inversion import Inversion, content_key, fingerprint, storage_dtype
 from faircut.memory import budget_for_recording, explain_out_of_memory, recorded_bytes
 from faircut.methods.base import EditTask, Method
 from faircut.prompts import Prompt, encode
@@ -214,7 +214,7 @@ class VideoEditor(
                 return known.of_clip(video) if isinstance(video, Video) else known
         store: MemoryStore | DiskStore | None = None
         if supplier == "memory":
-            store = memory_store()
+            store = MemoryStore("cpu")
         elif supplier == "disk":
             if attention_folder is None or not Path(attention_folder).is_dir():
                 raise ConfigError(

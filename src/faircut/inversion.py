@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from faircut.attention.source import AttentionStore, DiskStore, MemoryStore
+from faircut.attention.source import AttentionStore, DiskStore
 from faircut.config import SpatialTemporal, from_dict, to_dict
 from faircut.errors import ConfigError, FaircutError
 from faircut.files import atomic_path
@@ -210,8 +210,3 @@ def storage_dtype(compute: torch.dtype) -> torch.dtype:
     Latents stay well within float16's range, where it is eight times finer than bfloat16.
     """
     return torch.float32 if compute == torch.float32 else torch.float16
-
-
-def memory_store() -> MemoryStore:
-    """Return an empty store in main memory."""
-    return MemoryStore("cpu")

@@ -173,7 +173,9 @@ class Recorder(Controller):
         """Keep queries and keys as the layer computed them, before other frames join in."""
         part = context.layout.slice("source")
         key = qkv.key[part]
-        self.store.put(context.step.index, context.layer.name, qkv.query[part], key[:1] if _is_cross(context) else key)
+        self.store.put(
+            context.step.index, context.layer.name, qkv.query[part], key[:1] if context.layer.kind == "cross" else key
+        )
         if context.layer.name == self.last:
             raise SourceComplete
         return context, qkv
@@ -240,7 +242,3 @@ class LiveSource(RecordedSource):
         super().advance(index)
         with contextlib.suppress(SourceComplete):
             self._run(index)
-
-
-def _is_cross(context: AttentionContext) -> bool:
-    return context.layer.kind == "cross"
