@@ -2,7 +2,7 @@
 # The whole training of the pocket model on one GPU: draws the world, trains every stage, exports, measures.
 #
 # Settings, all by environment variables:
-#   PYTHON   interpreter with torch (CUDA), diffusers, transformers, opencv                  (python3)
+#   PYTHON   interpreter with torch (CUDA), diffusers, transformers, opencv, typer           (python3)
 #   WORK     folder of stills and checkpoints; the same folder again goes on with the training (/tmp/pocket-train)
 #   RESULT   folder for what is to be kept: the weights in parts of 15 MB, report, figures   ($WORK/result)
 #   CONFIG   settings, among them the minutes of every stage                   (benchmarks/pocket_gpu.yaml)
@@ -39,10 +39,10 @@ keep() { # what there is, in files small enough to travel
 trap keep EXIT
 
 # shellcheck disable=SC2086 # STAGES is a list of words
-"$PYTHON" -m faircut.pocket.train $(printf -- '--stage %s ' $STAGES) ${MINUTES:+--minutes "$MINUTES"} \
+"$PYTHON" -m faircut pocket train $(printf -- '--stage %s ' $STAGES) ${MINUTES:+--minutes "$MINUTES"} \
   --config "$CONFIG" --output "$WORK" ${INIT:+--init-from "$INIT"}
 keep
 if [ "$SCALE" != 0 ] && [ -d "$WORK"/weights ]; then
-  "$PYTHON" -m faircut.pocket.evaluate --model "$WORK/weights" --device cuda --scale "$SCALE" \
+  "$PYTHON" -m faircut pocket evaluate --model "$WORK/weights" --device cuda --scale "$SCALE" \
     --part vae --part judge --part clip --part generated --json "$RESULT/figures.json" --sheets "$WORK/sheets"
 fi

@@ -17,11 +17,11 @@ from faircut.pocket.train import TrainConfig, load_config, train
 from faircut.pocket.train.clip import ClipStage
 from faircut.pocket.train.config import config_from_dict
 from faircut.pocket.train.data import Stills, draw_stills, scene_from_json, scene_to_json
-from faircut.pocket.train.denoiser import DenoiserStage, localisation_loss
+from faircut.pocket.train.denoiser import ATTRIBUTE_ATTENTION, NOUN_ATTENTION, DenoiserStage, localisation_loss
 from faircut.pocket.train.judge import JudgeStage
 from faircut.pocket.train.loop import fit, step_rng
 from faircut.pocket.train.state import Flat, load_weights
-from faircut.pocket.train.tokenizer import build_tokenizer, noun_tokens
+from faircut.pocket.train.tokenizer import build_tokenizer, span_tokens
 from faircut.pocket.train.vae import VaeStage, bake_scale, build_vae, reconstruct
 from faircut.pocket.vocabulary import LABELS
 
@@ -64,7 +64,7 @@ def folder(tmp_path_factory, config):
     stills = Stills(root / "data", "train", config.data)
     rng = np.random.default_rng(0)
     for shard in range(stills.shards):
-        stills.write_latents(shard, rng.standard_normal((16, 4, 32, 32)).astype(np.float16))
+        stills.write_latents(shard, rng.standard_normal((16, config.vae.latent_channels, 32, 32)).astype(np.float16))
     return root
 
 
@@ -132,7 +132,7 @@ class TestTokenizer:
             written = caption(sample_scene(rng), rng)
             batch = tokenizer(written.text, return_offsets_mapping=True)
             for start, end in written.subjects:
-                found = noun_tokens(batch["offset_mapping"], (start, end))
+                found = span_tokens(batch["offset_mapping"], (start, end))
                 assert tokenizer.decode([batch["input_ids"][i] for i in found]) == written.text[start:end]
 
     def test_pads_to_77_with_the_end(self, tmp_path):
@@ -143,26 +143,29 @@ class TestTokenizer:
 
 
 class TestLocalisation:
-    def test_perfect_attention_costs_nothing(self):
+    def test_enough_attention_inside_costs_nothing(self):
         masks = torch.zeros(1, 2, 16, 16)
         masks[0, 0, 4:8, 4:8] = 1
-        tokens = torch.zeros(1, 2, 77)
-        tokens[0, 0, [3, 4]] = 1  # a noun of two tokens
+        tokens = torch.zeros(1, 2, 2, 77)
+        tokens[0, 0, 0, [3, 4]] = 1  # a noun of two tokens
+        tokens[0, 0, 1, 2] = 1
         maps = torch.zeros(1, 256, 77)
-        maps[0, :, 3] = masks[0, 0].flatten()
-        maps[0, :, 0] = 1 - maps[0, :, 3]
+        maps[0, :, 3] = masks[0, 0].flatten() * NOUN_ATTENTION
+        maps[0, :, 2] = masks[0, 0].flatten() * ATTRIBUTE_ATTENTION
+        maps[0, :, 0] = 1 - maps[0, :, 2] - maps[0, :, 3]
         loss, share = localisation_loss([maps], tokens, masks)
         assert loss.item() == pytest.approx(0)
         assert share.item() == pytest.approx(1)
 
-    def test_even_attention_costs_what_the_formula_says(self):
+    @pytest.mark.parametrize(("kind", "goal"), [(0, NOUN_ATTENTION), (1, ATTRIBUTE_ATTENTION)])
+    def test_even_attention_costs_what_the_formula_says(self, kind, goal):
         masks = torch.zeros(1, 2, 16, 16)
         masks[0, 0, :8] = 1
-        tokens = torch.zeros(1, 2, 77)
-        tokens[0, 0, 5] = 1
+        tokens = torch.zeros(1, 2, 2, 77)
+        tokens[0, 0, kind, 5] = 1
         loss, share = localisation_loss([torch.full((1, 256, 77), 1 / 77)], tokens, masks)
-        assert share.item() == pytest.approx(0.5)
-        assert loss.item() == pytest.approx(0.25 + 0.5 * (1 - 1 / 77) ** 2, rel=1e-4)
+        assert share.item() == pytest.approx(0.5 * (kind == 0))  # the share told is that of the nouns
+        assert loss.item() == pytest.approx(0.25 + 0.5 * (1 - 1 / 77 / goal) ** 2, rel=1e-4)
 
 
 @pytest.mark.parametrize("name", ["vae", "judge", "clip", "denoiser"])
@@ -276,8 +279,8 @@ class TestVae:
         bake_scale(vae, x)
         posterior = vae.encode(x).latent_dist
         torch.testing.assert_close(reconstruct(vae, x), before, atol=1e-4, rtol=1e-4)
-        torch.testing.assert_close(posterior.mean.mean((0, 2, 3)), torch.zeros(4), atol=1e-4, rtol=0)
-        torch.testing.assert_close(posterior.mean.std((0, 2, 3)), torch.ones(4), atol=1e-3, rtol=0)
+        torch.testing.assert_close(posterior.mean.mean((0, 2, 3)), torch.zeros(len(std)), atol=1e-4, rtol=0)
+        torch.testing.assert_close(posterior.mean.std((0, 2, 3)), torch.ones(len(std)), atol=1e-3, rtol=0)
         expected = logvar - 2 * std.log()[None, :, None, None]
         torch.testing.assert_close(posterior.logvar, expected, atol=1e-4, rtol=1e-4)
 

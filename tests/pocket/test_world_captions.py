@@ -55,6 +55,38 @@ def test_spans_cover_the_nouns_in_every_paraphrase():
             assert found.text[start - 1] == " "
             assert start > ends[-1]
             ends.append(end)
+        for spans, subject in zip(found.attributes, scene.subjects, strict=True):
+            said = {found.text[start:end] for start, end in spans}
+            allowed = {subject.colour, HAIR_WORDS.get(subject.hair), GENDER_WORDS.get(subject.gender)}
+            assert said <= allowed
+            assert len(said) >= len(subject.mentions) - 1  # "a woman" says the gender with the noun
+            assert len(said) == len(spans)
+
+
+def test_attributes_point_at_the_words_of_their_own_subject():
+    scene = sample_scene(np.random.default_rng(3), people=2, style=None)
+    left = dataclasses.replace(
+        scene.subjects[0],
+        noun="person",
+        gender="woman",
+        hair="red",
+        colour="red",
+        mentions=frozenset({"hair", "colour"}),
+    )
+    right = dataclasses.replace(
+        scene.subjects[1],
+        noun="doctor",
+        gender="man",
+        hair="black",
+        colour=None,
+        mentions=frozenset({"gender", "hair"}),
+    )
+    found = caption(dataclasses.replace(scene, subjects=(left, right), background="park"))
+    assert found.text.startswith("a redhead person in red and a blackhaired male doctor")
+    assert [[(a, found.text[a:b]) for a, b in spans] for spans in found.attributes] == [
+        [(2, "redhead"), (20, "red")],
+        [(30, "blackhaired"), (42, "male")],
+    ]
 
 
 def test_a_caption_names_what_is_mentioned_and_nothing_else():

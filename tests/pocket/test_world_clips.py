@@ -8,7 +8,6 @@ import pytest
 
 from faircut.errors import ConfigError
 from faircut.pocket.clips import render_clip
-from faircut.pocket.contact_sheet import main
 from faircut.pocket.world import STYLES, render, sample_scene
 
 
@@ -97,13 +96,3 @@ def test_captions_come_with_the_clip():
     )
     assert clip.caption.text.startswith("a male nurse walking")
     assert clip.neutral_caption.text.startswith("a nurse walking")
-
-
-def test_the_contact_sheet_is_written_and_small(tmp_path, capsys):
-    out = tmp_path / "sheet.png"
-    assert main([str(out)]) == 0
-    assert 50_000 < out.stat().st_size < 600_000
-    assert main([]) == 2
-    assert "usage" in capsys.readouterr().err
-    with pytest.raises(ConfigError, match="no folder"):
-        main([str(tmp_path / "nowhere" / "sheet.png")])

@@ -11,6 +11,7 @@ import typer
 from faircut._version import __version__
 from faircut.cli import align, demo, edit, invert, plan
 from faircut.cli.console import INTERRUPTED, fail, guarded
+from faircut.cli.pocket import pocket
 
 __all__ = ["app", "main"]
 
@@ -32,6 +33,7 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 for _command in (edit.edit, invert.invert, align.align, plan.plan, demo.demo):
     app.command()(guarded(_command))
+app.add_typer(pocket, name="pocket")
 
 
 def main(arguments: list[str] | None = None) -> None:

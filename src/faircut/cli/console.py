@@ -89,29 +89,34 @@ class Bars:
 
     Args:
         quiet: show nothing.
+        counted: show how many steps of how many, rather than a percentage.
     """
 
-    def __init__(self, quiet: bool = False) -> None:
+    def __init__(self, quiet: bool = False, counted: bool = True) -> None:
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
             Progress,
             SpinnerColumn,
+            TaskProgressColumn,
             TextColumn,
             TimeElapsedColumn,
             TimeRemainingColumn,
         )
 
+        self.shown = not quiet and sys.stderr.isatty()
+        self._shares: dict[str, Any] = {}
         self._progress = Progress(
             SpinnerColumn(finished_text="[green]\u2713"),
             TextColumn("{task.description:<18}"),
             BarColumn(bar_width=30),
-            MofNCompleteColumn(),
+            MofNCompleteColumn() if counted else TaskProgressColumn(),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(elapsed_when_finished=False),
+            TextColumn("{task.fields[figures]}", style="dim"),
             console=Console(stderr=True),
-            disable=quiet or not sys.stderr.isatty(),
+            disable=not self.shown,
         )
 
     def __enter__(self) -> Bars:
@@ -124,6 +129,21 @@ class Bars:
     @contextmanager
     def stage(self, name: str, total: int | None = None) -> Iterator[Callable[[], None]]:
         """Open a bar of so many steps; None for one that only turns."""
-        task = self._progress.add_task(name, total=total)
+        task = self._progress.add_task(name, total=total, figures="")
         yield lambda: self._progress.advance(task)
         self._progress.update(task, total=total or 1, completed=total or 1)
+
+    def share(self, name: str, done: float | None, figures: str = "") -> None:
+        """Set the bar of a stage, opened when it is first named.
+
+        Args:
+            name: of the stage.
+            done: 0 to 1; None leaves it where it is.
+            figures: what to show behind it; empty leaves what is there.
+        """
+        if name not in self._shares:
+            self._shares[name] = self._progress.add_task(name, total=1.0, figures="")
+        update: dict[str, Any] = {} if done is None else {"completed": done}
+        if figures:
+            update["figures"] = figures
+        self._progress.update(self._shares[name], **update)

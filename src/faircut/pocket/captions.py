@@ -41,18 +41,21 @@ class Caption:
     Attributes:
         text: Lower-case words.
         subjects: For each subject, left to right, the [start, end) characters of its noun in `text`.
+        attributes: For each subject, the [start, end) characters of each word for its gender, hair or colour that is
+            not the noun itself.
     """
 
     text: str
     subjects: tuple[tuple[int, int], ...]
+    attributes: tuple[tuple[tuple[int, int], ...], ...]
 
 
 def _article(words: str) -> str:
     return f"an {words}" if words[0] in "aeiou" else f"a {words}"
 
 
-def _phrase(subject: Subject, gender: bool, hair: bool, noun_form: bool) -> tuple[str, str]:
-    """Noun phrase and noun, such as ("a blonde female doctor", "doctor") or ("a woman in red", "woman")."""
+def _phrase(subject: Subject, gender: bool, hair: bool, noun_form: bool) -> tuple[str, str, list[str]]:
+    """Noun phrase, noun and attributes: ("a blonde female doctor", "doctor", ["blonde", "female"])."""
     words = []
     noun, after = subject.noun, ""
     if subject.kind == "person":
@@ -67,7 +70,8 @@ def _phrase(subject: Subject, gender: bool, hair: bool, noun_form: bool) -> tupl
             after = f" in {subject.colour}"
     elif "colour" in subject.mentions:
         words.append(str(subject.colour))
-    return _article(" ".join([*words, noun])) + after, noun
+    attributes = [*words, str(subject.colour)] if after else words
+    return _article(" ".join([*words, noun])) + after, noun, attributes
 
 
 def _verb(subject: Subject, afloat: bool) -> str:
@@ -110,14 +114,15 @@ def _write(scene: Scene, rng: np.random.Generator | None, gender: bool, hair: bo
     elif either(6) == 5:
         before = "a colour photo of "
 
-    text, spans = before, []
-    for piece, (phrase, noun) in zip(pieces, phrases, strict=False):
+    text, nouns, attributes = before, [], []
+    for piece, (phrase, noun, words) in zip(pieces, phrases, strict=False):
         text += piece
-        # The noun is the last word of the phrase, but for "in red".
-        start = len(text) + phrase.rindex(noun)
-        spans.append((start, start + len(noun)))
+        # Spaces around both, so that "man" is not found in "woman"; the last, because "red" is in "redhead".
+        found = {word: len(text) + f" {phrase} ".rindex(f" {word} ") for word in (noun, *words)}
+        nouns.append((found[noun], found[noun] + len(noun)))
+        attributes.append(tuple((found[word], found[word] + len(word)) for word in words))
         text += phrase
-    return Caption(text + pieces[-1] + after, tuple(spans))
+    return Caption(text + pieces[-1] + after, tuple(nouns), tuple(attributes))
 
 
 def caption(scene: Scene, rng: np.random.Generator | None = None) -> Caption:

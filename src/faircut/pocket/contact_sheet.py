@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from itertools import cycle
-from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image
 
-from ..errors import ConfigError
 from .clips import render_clip
 from .world import (
     ANIMALS,
@@ -90,33 +86,5 @@ def contact_sheet(seed: int = 0) -> np.ndarray:
     tiles += [_tile(masks[i], f"mask, frame {i}") for i in (0, 7)]
     tiles += [_tile(_flow_colours(clip.flow[i]), f"flow, frame {i} to {i + 1}") for i in (0, 3)]
     rows = [np.concatenate(tiles[i : i + _COLUMNS], axis=1) for i in range(0, len(tiles), _COLUMNS)]
-    return np.concatenate(rows)
-
-
-def main(arguments: list[str]) -> int:
-    """Write the contact sheet.
-
-    Args:
-        arguments: The path of the picture.
-
-    Returns:
-        Exit status.
-    """
-    if len(arguments) != 1:
-        print("usage: python -m faircut.pocket.contact_sheet OUT.png", file=sys.stderr)
-        return 2
-    path = Path(arguments[0])
-    if not path.parent.is_dir():
-        raise ConfigError(f"no folder {str(path.parent)!r} to write the contact sheet to")
     # Steps of six in each colour are invisible in flat drawings and keep the file small.
-    sheet = np.clip(np.round(contact_sheet() / 6) * 6, 0, 255).astype(np.uint8)
-    Image.fromarray(sheet).save(path, optimize=True)
-    return 0
-
-
-if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
+    return np.clip(np.round(np.concatenate(rows) / 6.0) * 6, 0, 255).astype(np.uint8)

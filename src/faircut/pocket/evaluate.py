@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from faircut.errors import ConfigError, FaircutError, choices
+from faircut.errors import ConfigError, choices
 from faircut.pocket.captions import GENDER_WORDS, PLACES
-from faircut.pocket.evaluate_model import Figure, Model, generate, held_out_stills, load_model
+from faircut.pocket.evaluate_model import Figure, Model, generate, held_out_stills
 from faircut.pocket.judge import UNCLEAR
 from faircut.pocket.vocabulary import (
     ANIMALS,
@@ -29,7 +26,7 @@ from faircut.pocket.vocabulary import (
 )
 from faircut.pocket.world import labels
 
-__all__ = ["PARTS", "TARGETS", "evaluate", "main", "nested", "table"]
+__all__ = ["AT_MOST", "PARTS", "TARGETS", "evaluate", "nested", "verdicts"]
 
 PARTS = ("vae", "judge", "clip", "generated", "editing")
 TARGETS: dict[str, float] = {
@@ -50,7 +47,7 @@ TARGETS: dict[str, float] = {
     "edit_seconds": 10.0,
 }
 """What each figure should reach: at least this, or at most this for ``bias.mae`` and ``edit_seconds``."""
-_AT_MOST = ("bias.mae", "edit_seconds")
+AT_MOST = ("bias.mae", "edit_seconds")
 
 
 def _share(hits: Iterable[bool]) -> Figure:
@@ -194,7 +191,7 @@ def evaluate(
     steps: int = 50,
     seed: int = 0,
     sheets: Path | None = None,
-    log: Callable[[str], None] = lambda line: None,
+    log: Callable[[str, float], None] = lambda part, done: None,
 ) -> dict[str, Figure]:
     """Measure a pocket model.
 
@@ -205,7 +202,7 @@ def evaluate(
         steps: of DDIM, for generated pictures.
         seed: of scenes and noise.
         sheets: folder for contact sheets of what was generated and edited.
-        log: told the name of each part.
+        log: told the name of each part and how much of it is done, 0 to 1.
 
     Returns:
         Figures by their dotted names.
@@ -217,8 +214,9 @@ def evaluate(
     for part in parts:
         if part not in _MEASURE:
             raise ConfigError(f"unknown part {part!r}: {choices(part, PARTS)}")
-        log(part)
+        log(part, 0.0)
         found |= _MEASURE[part](model, scale, seed, steps, sheets)
+        log(part, 1.0)
     return found
 
 
@@ -241,65 +239,18 @@ def nested(figures: dict[str, Figure]) -> dict[str, Any]:
     return out
 
 
-def table(figures: dict[str, Figure]) -> str:
+def verdicts(figures: dict[str, Figure]) -> list[tuple[str, Figure, float | None, bool]]:
     """Figures beside what they should reach.
 
     Args:
         figures: by dotted name.
 
     Returns:
-        Lines of text.
+        For each its name, itself, its target (None where there is none), and whether it is reached.
     """
-    lines = [f"{'figure':<24}{'value':>9}{'target':>9}{'n':>7}"]
+    rows = []
     for name, figure in figures.items():
         target = TARGETS.get(name)
-        mark = ""
-        if target is not None:
-            reached = figure.value <= target if name in _AT_MOST else figure.value >= target
-            mark = "" if reached else "  short"
-        goal = "" if target is None else f"{target:g}"
-        lines.append(f"{name:<24}{figure.value:>9.3f}{goal:>9}{figure.n:>7}{mark}")
-    return "\n".join(lines)
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Parse the arguments, measure, print.
-
-    Args:
-        argv: the arguments; the process's own by default.
-
-    Returns:
-        0, or 2 after a message about wrong settings.
-    """
-    parser = argparse.ArgumentParser(prog="python -m faircut.pocket.evaluate", description="Measure the pocket model.")
-    parser.add_argument("--model", help="model folder (default: the shipped one)")
-    parser.add_argument("--part", action="append", choices=PARTS, help="what to measure; repeatable (default: all)")
-    parser.add_argument("--scale", type=float, default=1.0, help="share of the full number of scenes and pictures")
-    parser.add_argument("--steps", type=int, default=50, help="DDIM steps of generated pictures")
-    parser.add_argument("--seed", type=int, default=0, help="of scenes and noise")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--bf16", action="store_true", help="run the UNet in bf16 when generating")
-    parser.add_argument("--json", help="file for the figures")
-    parser.add_argument("--sheets", help="folder for contact sheets")
-    args = parser.parse_args(argv)
-    try:
-        figures = evaluate(
-            load_model(args.model, args.device, args.bf16),
-            args.part or PARTS,
-            scale=args.scale,
-            steps=args.steps,
-            seed=args.seed,
-            sheets=Path(args.sheets) if args.sheets else None,
-            log=lambda line: print(f"measuring: {line}", file=sys.stderr, flush=True),
-        )
-    except FaircutError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(table(figures))
-    if args.json:
-        Path(args.json).write_text(json.dumps(nested(figures), indent=1) + "\n", encoding="utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        over = target is None or (figure.value <= target if name in AT_MOST else figure.value >= target)
+        rows.append((name, figure, target, over))
+    return rows

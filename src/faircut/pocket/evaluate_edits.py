@@ -204,7 +204,7 @@ def word_masks(editor: Any, scale: float) -> dict[str, tuple[float, int]]:
         Per kind of subject the mean IoU and the number of stills.
     """
     from faircut.pocket.train.denoiser import RecordingProcessor
-    from faircut.pocket.train.tokenizer import noun_tokens
+    from faircut.pocket.train.tokenizer import span_tokens
 
     maps: list[Tensor] = []
     before = editor.unet.attn_processors
@@ -238,7 +238,7 @@ def word_masks(editor: Any, scale: float) -> dict[str, tuple[float, int]]:
                     editor.unet(alphas[t].sqrt() * z + (1 - alphas[t]).sqrt() * noise, t, context)
                     level = torch.stack([m for m in maps if m.shape[1] == (side // 2) ** 2]).mean(0)
                     for i, c in enumerate(written):
-                        tokens = noun_tokens(batch["offset_mapping"][i], c.subjects[0])
+                        tokens = span_tokens(batch["offset_mapping"][i], c.subjects[0])
                         total[i] += level[i, :, tokens].sum(-1)
                 seen = F.interpolate(total.view(-1, 1, side // 2, side // 2), (side, side), mode="bilinear")[:, 0]
                 mask = seen > 0.3 * seen.amax((1, 2), keepdim=True)

@@ -141,5 +141,6 @@ def generate(model: Model, prompts: Sequence[str], *, steps: int = 50, guidance:
             seed=seed,
             batch=24 if model.device.type == "cpu" else 256,
         )
-    pictures = torch.cat([model.vae.decode(part).sample for part in z.float().split(8)])
+    z = z.float() / model.vae.config.scaling_factor
+    pictures = torch.cat([model.vae.decode(part).sample for part in z.split(8)])
     return ((pictures.clamp(-1, 1) + 1) / 2).cpu()

@@ -244,7 +244,7 @@ class ClipStage:
 
     def preview(self, path: Path) -> dict[str, float]:
         """See Stage."""
-        contact_sheet(to_pixels(to_tensor(self.held_out.images(range(24)))), 8, path)
+        contact_sheet(to_pixels(to_tensor(self.held_out.images(range(min(24, len(self.held_out)))))), 8, path)
         return zero_shot(self.model, self.tokenizer, self.held_out, range(min(512, len(self.held_out))))
 
 

@@ -83,15 +83,19 @@ class VaeConfig:
         latent_channels: channels of a latent.
         crop: side of the training crops in pixels.
         kl: weight of the Kullback-Leibler term.
+        scale: standard deviation of the latents that the UNet sees (the autoencoder's scaling_factor). Below 1 the same
+            noise schedule hides more: at 1, a subject's colour still shows through the noise of the last step, so that the
+            words for it would have nothing to tell.
         optim: see OptimConfig.
         decoder: the same for the stage that trains the decoder alone.
     """
 
     channels: tuple[int, ...] = (16, 32, 64)
     layers: int = 1
-    latent_channels: int = 4
+    latent_channels: int = 8
     crop: int = 64
     kl: float = 1e-3
+    scale: float = 0.5
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(batch=16, lr=2e-3, warmup=50, ema=0.998))
     decoder: OptimConfig = field(
         default_factory=lambda: OptimConfig(batch=16, lr=1e-3, warmup=20, ema=0.998, decay=0.6)
@@ -158,6 +162,7 @@ class DenoiserConfig:
         drop: share of captions replaced by the empty one, for guidance.
         snr_gamma: cap of the signal-to-noise weights (min-SNR).
         localise: weight of the loss that keeps a subject's word inside the subject's mask.
+        rare: how much more often than the others stills of animals, and stills in a style, are picked, as a share.
         downscale: 1 trains at full size, 2 at half of it: four times as many pictures in the same time, as a start.
         optim: see OptimConfig.
     """
@@ -173,6 +178,7 @@ class DenoiserConfig:
     drop: float = 0.1
     snr_gamma: float = 5.0
     localise: float = 0.1
+    rare: float = 0.6
     downscale: int = 1
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(batch=32, lr=1e-3, warmup=200, ema=0.999))
 

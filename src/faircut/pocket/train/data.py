@@ -270,8 +270,9 @@ class Stills:
 
     @cached_property
     def captions(self) -> tuple[np.ndarray, np.ndarray]:
-        """Token ids (stills, variants, 32) uint16, and (stills, variants, 2) uint32 bits: the tokens of each noun."""
-        return np.concatenate(self._maps("tokens")), np.concatenate(self._maps("nouns"))
+        """Token ids (stills, variants, 32) uint16, and (stills, variants, 2 subjects, 2) uint32 bits: the tokens of the
+        subject's noun, and those of its attributes."""
+        return np.concatenate(self._maps("tokens")), np.concatenate(self._maps("words"))
 
     def all_latents(self, downscale: int = 1) -> np.ndarray:
         """Every latent at once, as in `latents`, for a device with room for them."""

@@ -12,11 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from faircut.pocket.train.config import DenoiserConfig, TrainConfig
-from faircut.pocket.train.data import MASK_SIZE, Stills
+from faircut.pocket.train.data import HEADS, MASK_SIZE, Stills
 from faircut.pocket.train.loop import pick_device, step_rng
 from faircut.pocket.train.pictures import contact_sheet, to_pixels
 from faircut.pocket.train.tokenizer import load_tokenizer
 from faircut.pocket.train.wording import write_captions
+from faircut.pocket.vocabulary import LABELS
 
 __all__ = [
     "DenoiserStage",
@@ -30,6 +31,10 @@ __all__ = [
 ]
 
 LatentSize = 32
+NOUN_ATTENTION = 0.4
+"""Share of the attention of a subject's cells that its noun should at least have."""
+ATTRIBUTE_ATTENTION = 0.2
+"""The same for all words for its gender, hair and colour together."""
 PREVIEW_PROMPTS = (
     "a female doctor in a hospital",
     "a male nurse walking in a park",
@@ -88,7 +93,7 @@ def build_text_encoder(config: DenoiserConfig, tokenizer: Any) -> Any:
     )
 
 
-def build_unet(config: DenoiserConfig, latent_channels: int = 4) -> Any:
+def build_unet(config: DenoiserConfig, latent_channels: int) -> Any:
     """A stock UNet of these settings, with random weights.
 
     Args:
@@ -176,36 +181,38 @@ class RecordingProcessor:
 def localisation_loss(
     maps: Sequence[Tensor], tokens: Tensor, masks: Tensor, side: int = LatentSize
 ) -> tuple[Tensor, Tensor]:
-    """How far each subject's word attends outside its subject, and how little inside.
+    """How far each subject's words attend outside their subject, and how little inside.
 
-    For every layer and subject: ``(1 - share of the word's attention inside the mask)^2 + 0.5 * (1 - mean attention of
-    the mask's cells to the word)^2``.
+    For every layer, subject and kind of word: ``(1 - share of the attention inside the mask)^2 + 0.5 * max(0, 1 - mean
+    attention of the mask's cells / goal)^2``, the goal being `NOUN_ATTENTION` or `ATTRIBUTE_ATTENTION`. Nouns that may
+    take all of the attention leave none to "red", which then never learns what it means.
 
     Args:
         maps: per layer (pictures, queries, tokens) probabilities; only layers at a half and a quarter of the latent grid
             count: 16x16 and 8x8 queries at full size.
-        tokens: (pictures, subjects, tokens) 1 where a token belongs to the subject's noun, else 0.
+        tokens: (pictures, subjects, 2, tokens) 1 where a token belongs to the subject's noun, and to its attributes.
         masks: (pictures, subjects, 16, 16) share of each cell that the subject covers.
         side: height and width of the latents.
 
     Returns:
-        The loss, and the mean share inside, both scalars.
+        The loss, and the mean share of the nouns inside, both scalars.
     """
     grids = (side // 2, side // 4)
-    sizes = {grid**2: F.avg_pool2d(masks, MASK_SIZE // grid).flatten(2) for grid in grids}
-    there = ((tokens.sum(-1) > 0) & (masks.sum((-1, -2)) > 0)).float()
-    total = there.sum().clamp_min(1.0)
+    sizes = {grid**2: F.avg_pool2d(masks, MASK_SIZE // grid).flatten(2)[:, :, None] for grid in grids}
+    there = ((tokens.sum(-1) > 0) & (masks.sum((-1, -2)) > 0)[..., None]).float()
+    total = there.sum((0, 1)).clamp_min(1.0)
+    goals = tokens.new_tensor([NOUN_ATTENTION, ATTRIBUTE_ATTENTION])
     losses, shares = [], []
     for probabilities in maps:
         inside = sizes.get(probabilities.shape[1])
         if inside is None:
             continue
-        mass = torch.einsum("bqt,bst->bsq", probabilities.float(), tokens)
+        mass = torch.einsum("bqt,bskt->bskq", probabilities.float(), tokens)
         within = (mass * inside).sum(-1)
         share = within / mass.sum(-1).clamp_min(1e-6)
-        mean = within / inside.sum(-1).clamp_min(1e-6)
-        losses.append((((1 - share) ** 2 + 0.5 * (1 - mean) ** 2) * there).sum() / total)
-        shares.append((share.detach() * there).sum() / total)
+        missing = F.relu(1 - within / inside.sum(-1).clamp_min(1e-6) / goals)
+        losses.append(((((1 - share) ** 2 + 0.5 * missing**2) * there).sum((0, 1)) / total).sum())
+        shares.append(((share.detach() * there).sum((0, 1)) / total)[0])
     return torch.stack(losses).mean(), torch.stack(shares).mean()
 
 
@@ -240,6 +247,9 @@ class DenoiserStage:
         self.model = nn.ModuleDict({"text": self.text, "unet": self.unet}).to(self.device)
         self.stills = Stills(output / "data", "train", config.data)
         write_captions(output / "data", output / "tokenizer", config.data)
+        labels = dict(zip(HEADS, self.stills.labels[:, 0].T, strict=True))
+        rare = (labels["kind"] == LABELS["kind"].index("animal")).astype(float) + (labels["style"] > 0)
+        self.chances = np.cumsum(1 + self.settings.rare * rare)
         # A GPU has room for every latent; a CPU reads them where they lie.
         self.latents = (
             None
@@ -251,24 +261,24 @@ class DenoiserStage:
         self.alphas = self.scheduler.alphas_cumprod.to(self.device)
 
     def _words(self, rows: np.ndarray, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Captions of some stills in random wordings, some dropped: ids (n, length) and nouns (n, 2, length) of 0 or 1."""
-        ids, nouns = self.stills.captions
+        """Captions of some stills in random wordings, some dropped: ids (n, length), words (n, 2, 2, length) of 0 or 1."""
+        ids, words = self.stills.captions
         pick = rng.integers(ids.shape[1], size=len(rows))
         keep = torch.from_numpy(rng.random(len(rows)) >= self.settings.drop)[:, None]
         short = torch.from_numpy(ids[rows, pick].astype(np.int64))
         long = torch.full((len(rows), self.settings.max_length), self.tokenizer.pad_token_id)
         long[:, : short.shape[1]] = short
-        bits = torch.from_numpy(nouns[rows, pick].astype(np.int64))[..., None] >> torch.arange(short.shape[1]) & 1
-        places = torch.zeros(len(rows), 2, self.settings.max_length)
-        places[..., : short.shape[1]] = bits * keep[..., None]
+        bits = torch.from_numpy(words[rows, pick].astype(np.int64))[..., None] >> torch.arange(short.shape[1]) & 1
+        places = torch.zeros(len(rows), *bits.shape[1:3], self.settings.max_length)
+        places[..., : short.shape[1]] = bits * keep[..., None, None]
         return torch.where(keep, long, self.empty), places
 
     def loss(self, step: int, rank: int, world: int) -> tuple[Tensor, dict[str, Any]]:
         """See Stage."""
         n = self.optim.batch // world
         rng = step_rng(self.config.run.seed, self.name, step, rank)
-        rows = rng.integers(len(self.stills), size=n)
-        ids, nouns = self._words(rows, rng)
+        rows = np.searchsorted(self.chances, rng.random(n) * self.chances[-1])
+        ids, words = self._words(rows, rng)
         # One timestep in each of n equal ranges: the loss varies less from step to step.
         t = torch.from_numpy(((rng.permutation(n) + rng.random(n)) / n * 1000).astype(np.int64)).to(self.device)
         if self.latents is None:
@@ -278,8 +288,9 @@ class DenoiserStage:
             z = self.latents[torch.from_numpy(rows).to(self.device)].float()
             source = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
             noise = torch.randn(z.shape, generator=source, device=self.device)
+        z = z * self.config.vae.scale
         masks = torch.from_numpy(self.stills.masks[rows]).to(self.device).float() / 255
-        ids, nouns = ids.to(self.device), nouns.to(self.device)
+        ids, words = ids.to(self.device), words.to(self.device)
         a = self.alphas[t][:, None, None, None]
         noisy = a.sqrt() * z + (1 - a).sqrt() * noise
         self.maps.clear()
@@ -289,7 +300,7 @@ class DenoiserStage:
         weight = snr.clamp_max(self.settings.snr_gamma) / snr
         error = (out - noise).pow(2).mean((1, 2, 3))
         denoise = (error * weight).mean()
-        place, share = localisation_loss(self.maps, nouns, masks, z.shape[-1])
+        place, share = localisation_loss(self.maps, words, masks, z.shape[-1])
         self.maps.clear()
         figures = {"denoise": denoise.detach(), "place": place.detach(), "share": share}
         return denoise + self.settings.localise * place, figures
@@ -309,7 +320,8 @@ class DenoiserStage:
                 self.unet, self.scheduler, context[1:], context[:1], steps=20, guidance=5.0, seed=0, side=side
             )
         self.maps.clear()
-        contact_sheet(to_pixels(torch.cat([vae.decode(part).sample for part in z.split(8)])), 8, path)
+        pictures = [vae.decode(part / vae.config.scaling_factor).sample for part in z.split(8)]
+        contact_sheet(to_pixels(torch.cat(pictures)), 8, path)
         return {}
 
 

@@ -228,6 +228,7 @@ def _lead(
             if state.step % run.log_every == 0:
                 steps, seconds = state.step - marks[0], max(1e-9, state.seconds - marks[1])
                 line = {
+                    "done": round(state.used(), 4),
                     "step": state.step,
                     "samples": state.samples,
                     "seconds": round(state.seconds, 1),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -19,6 +18,8 @@ __all__ = ["SHARES", "STAGES", "train"]
 STAGES = ("draw", "tokenizer", "vae", "decoder", "latents", "judge", "clip", "denoiser", "export")
 SHARES: dict[str, float] = {"vae": 0.16, "decoder": 0.04, "judge": 0.08, "clip": 0.1, "denoiser": 0.62}
 """How the minutes of a whole training are shared between the stages that learn."""
+Log = Callable[[str, dict[str, Any]], None]
+"""Told the name of a stage and figures; among them "done", the share of the stage, unless it cannot be known."""
 
 
 def train(
@@ -29,7 +30,7 @@ def train(
     minutes: float | None = None,
     init_from: str | Path | None = None,
     weights: str | Path | None = None,
-    log: Callable[[str], None] = print,
+    log: Log = lambda stage, line: None,
 ) -> Path:
     """Train the pocket model, or go on training it.
 
@@ -43,7 +44,7 @@ def train(
             all runs of a stage in this folder. None leaves the limits to the configuration.
         init_from: a model folder whose weights are the start, instead of random ones.
         weights: folder for the finished model; ``output/weights`` by default.
-        log: told one line at a time.
+        log: told how each stage goes on; see Log.
 
     Returns:
         The folder of the finished model, whether or not this call reached the export.
@@ -67,53 +68,46 @@ def train(
             block = config.vae.decoder if name == "decoder" else getattr(config, name).optim
             limit = block.minutes or None
         start = time.monotonic()
-        log(f"{name}: start")
-        _RUN[name](config, root, limit, init, folder, log)
-        log(f"{name}: done in {time.monotonic() - start:.0f} s")
+        log(name, {"done": 0.0})
+        _RUN[name](config, root, limit, init, folder, partial(log, name))
+        log(name, {"done": 1.0, "took": round(time.monotonic() - start)})
     return folder
 
 
-def _draw(config: TrainConfig, root: Path, minutes: Any, init: Any, folder: Path, log: Callable[[str], None]) -> None:
+_StageLog = Callable[[dict[str, Any]], None]
+
+
+def _draw(config: TrainConfig, root: Path, minutes: Any, init: Any, folder: Path, log: _StageLog) -> None:
     from faircut.pocket.train.data import draw_stills
 
     for split in ("held_out", "train"):
 
         def drawn(done: int, count: int, split: str = split) -> None:
-            log(f"draw: {split} {done}/{count}")
+            log({"done": done / count, split: done})
 
         draw_stills(root / "data", split, config.data, drawn)
 
 
-def _tokenizer(
-    config: TrainConfig, root: Path, minutes: Any, init: Any, folder: Path, log: Callable[[str], None]
-) -> None:
+def _tokenizer(config: TrainConfig, root: Path, minutes: Any, init: Any, folder: Path, log: _StageLog) -> None:
     from faircut.pocket.captions import words
     from faircut.pocket.train.tokenizer import build_tokenizer
 
     if not (root / "tokenizer" / "tokenizer_config.json").exists():
         tokenizer = build_tokenizer(words(), root / "tokenizer", config.denoiser.max_length)
-        log(f"tokenizer: {len(tokenizer)} tokens")
+        log({"tokens": len(tokenizer)})
 
 
-def _fit(
-    name: str, make: Any, config: TrainConfig, root: Path, minutes: float | None, log: Callable[[str], None]
-) -> Any:
+def _fit(name: str, make: Any, config: TrainConfig, root: Path, minutes: float | None, log: _StageLog) -> Any:
     from faircut.pocket.train.loop import fit
     from faircut.pocket.train.report import write_report
 
-    stage = fit(
-        make,
-        config.run,
-        root / "checkpoints" / name,
-        minutes=minutes,
-        log=lambda line: log(f"{name}: {json.dumps(line)}"),
-    )
+    stage = fit(make, config.run, root / "checkpoints" / name, minutes=minutes, log=log)
     write_report(root)
     return stage
 
 
 def _vae(
-    config: TrainConfig, root: Path, minutes: float | None, init: Path | None, folder: Path, log: Callable[[str], None]
+    config: TrainConfig, root: Path, minutes: float | None, init: Path | None, folder: Path, log: _StageLog
 ) -> None:
     from faircut.pocket.train.export import round_half
     from faircut.pocket.train.pictures import to_tensor
@@ -127,7 +121,7 @@ def _vae(
 
 
 def _decoder(
-    config: TrainConfig, root: Path, minutes: float | None, init: Path | None, folder: Path, log: Callable[[str], None]
+    config: TrainConfig, root: Path, minutes: float | None, init: Path | None, folder: Path, log: _StageLog
 ) -> None:
     from faircut.pocket.train.export import round_half
     from faircut.pocket.train.vae import VaeStage
@@ -138,9 +132,7 @@ def _decoder(
     vae.save_pretrained(root / "vae")
 
 
-def _latents(
-    config: TrainConfig, root: Path, minutes: Any, init: Any, folder: Path, log: Callable[[str], None]
-) -> None:
+def _latents(config: TrainConfig, root: Path, minutes: Any, init: Any, folder: Path, log: _StageLog) -> None:
     from diffusers import AutoencoderKL
 
     from faircut.pocket.train.data import Stills
@@ -150,11 +142,11 @@ def _latents(
     device = pick_device(config.run)
     vae = AutoencoderKL.from_pretrained(root / "vae").to(device).eval()
     stills = Stills(root / "data", "train", config.data)
-    encode_stills(vae, stills, device, config.denoiser.downscale, lambda a, b: log(f"latents: {a}/{b}"))
+    encode_stills(vae, stills, device, config.denoiser.downscale, lambda done, count: log({"done": done / count}))
 
 
 def _judge(
-    config: TrainConfig, root: Path, minutes: float | None, init: Path | None, folder: Path, log: Callable[[str], None]
+    config: TrainConfig, root: Path, minutes: float | None, init: Path | None, folder: Path, log: _StageLog
 ) -> None:
     from faircut.pocket.train.judge import JudgeStage
 
@@ -162,7 +154,7 @@ def _judge(
 
 
 def _clip(
-    config: TrainConfig, root: Path, minutes: float | None, init: Path | None, folder: Path, log: Callable[[str], None]
+    config: TrainConfig, root: Path, minutes: float | None, init: Path | None, folder: Path, log: _StageLog
 ) -> None:
     from faircut.pocket.train.clip import ClipStage
 
@@ -170,20 +162,20 @@ def _clip(
 
 
 def _denoiser(
-    config: TrainConfig, root: Path, minutes: float | None, init: Path | None, folder: Path, log: Callable[[str], None]
+    config: TrainConfig, root: Path, minutes: float | None, init: Path | None, folder: Path, log: _StageLog
 ) -> None:
     from faircut.pocket.train.denoiser import DenoiserStage
 
     _fit("denoiser", partial(DenoiserStage, config, root, init), config, root, minutes, log)
 
 
-def _export(config: TrainConfig, root: Path, minutes: Any, init: Any, folder: Path, log: Callable[[str], None]) -> None:
+def _export(config: TrainConfig, root: Path, minutes: Any, init: Any, folder: Path, log: _StageLog) -> None:
     from faircut.pocket.train.export import export_model
 
     with torch.no_grad():
         export_model(config, root, folder)
     size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
-    log(f"export: {folder}, {size / 1e6:.1f} MB")
+    log({"megabytes": round(size / 1e6, 1)})
 
 
 _RUN: dict[str, Callable[..., None]] = {

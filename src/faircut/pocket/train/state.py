@@ -116,12 +116,15 @@ class State:
         self.step, self.samples, self.seconds = 0, 0, 0.0
         self.path = folder / "checkpoint.safetensors"
 
+    def used(self) -> float:
+        """How much of the stage's steps or time is used up, 0 to 1."""
+        return min(1.0, max(self.step / max(1, self.stage.optim.steps), self.seconds / self.limit))
+
     def rate(self) -> float:
         """The learning rate of the next step: warm-up, constant, then a fall at the end of the steps or the time."""
         o = self.stage.optim
-        used = max(self.step / max(1, o.steps), self.seconds / self.limit)
         warm = min(1.0, (self.step + 1) / max(1, o.warmup))
-        fall = min(1.0, (1.0 - used) / o.decay) if o.decay > 0 else 1.0
+        fall = min(1.0, (1.0 - self.used()) / o.decay) if o.decay > 0 else 1.0
         return o.lr * warm * max(_FLOOR, fall)
 
     def update(self, grads: Tensor, world: int = 1) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 
 from faircut.errors import ModelError
 
-__all__ = ["END", "START", "build_tokenizer", "load_tokenizer", "noun_tokens"]
+__all__ = ["END", "START", "build_tokenizer", "load_tokenizer", "span_tokens"]
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 
@@ -86,7 +86,7 @@ def load_tokenizer(folder: Path) -> Any:
     return CLIPTokenizer.from_pretrained(folder)
 
 
-def noun_tokens(offsets: Sequence[Sequence[int]], span: tuple[int, int]) -> list[int]:
+def span_tokens(offsets: Sequence[Sequence[int]], span: tuple[int, int]) -> list[int]:
     """The tokens of one piece of a text.
 
     Args:

@@ -41,7 +41,7 @@ def build_vae(config: VaeConfig) -> Any:
         latent_channels=config.latent_channels,
         norm_num_groups=8,
         sample_size=IMAGE_SIZE,
-        scaling_factor=1.0,
+        scaling_factor=config.scale,
         force_upcast=False,
         mid_block_add_attention=False,
     )
@@ -130,7 +130,7 @@ class VaeStage:
 
     def preview(self, path: Path) -> dict[str, float]:
         """See Stage."""
-        x = to_tensor(self.held_out.images(range(64)), self.device)
+        x = to_tensor(self.held_out.images(range(min(64, len(self.held_out)))), self.device)
         out = reconstruct(self.model, x)
         contact_sheet(np.concatenate([to_pixels(x[:16]), to_pixels(out[:16])]), 8, path)
         return {"vae_psnr": round(float(psnr(out, x).mean()), 3)}
@@ -155,7 +155,8 @@ def reconstruct(vae: Any, pictures: Tensor, batch: int = 16) -> Tensor:
 def bake_scale(vae: Any, pictures: Tensor, batch: int = 16) -> None:
     """Give every latent channel mean 0 and standard deviation 1, and undo it before decoding, inside the 1x1 convolutions.
 
-    Stock pipelines know only one scaling factor for all channels; with this it is 1 and the decoder sees no difference.
+    Stock pipelines know only one scaling factor for all channels, which is left to say how large they all are for the UNet;
+    the decoder sees no difference.
 
     Args:
         vae: an AutoencoderKL, changed in place.
@@ -172,7 +173,6 @@ def bake_scale(vae: Any, pictures: Tensor, batch: int = 16) -> None:
     quant.weight[:n] /= std[:, None, None, None]
     quant.bias[:n] /= std
     quant.bias[n:] -= 2 * std.log()
-    vae.register_to_config(scaling_factor=1.0)
 
 
 @torch.no_grad()

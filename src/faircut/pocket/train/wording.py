@@ -12,12 +12,12 @@ from faircut.errors import ModelError
 from faircut.pocket.captions import caption
 from faircut.pocket.train.config import DataConfig
 from faircut.pocket.train.data import scene_from_json, write_array
-from faircut.pocket.train.tokenizer import load_tokenizer, noun_tokens
+from faircut.pocket.train.tokenizer import load_tokenizer, span_tokens
 
 __all__ = ["CAPTION_TOKENS", "write_captions"]
 
 CAPTION_TOKENS = 32
-"""Tokens kept of a caption, start and end included; the noun's positions are bits of a 32-bit number."""
+"""Tokens kept of a caption, start and end included; the positions of some words are bits of a 32-bit number."""
 
 
 def _write_shard(root: str, tokenizer_folder: str, index: int, variants: int, seed: int) -> None:
@@ -25,7 +25,7 @@ def _write_shard(root: str, tokenizer_folder: str, index: int, variants: int, se
     rng = np.random.default_rng([seed, 3, index])
     lines = (Path(root) / f"scenes-{index:05d}.jsonl").read_text().splitlines()
     ids = np.zeros((len(lines), variants, CAPTION_TOKENS), np.uint16)
-    nouns = np.zeros((len(lines), variants, 2), np.uint32)
+    words = np.zeros((len(lines), variants, 2, 2), np.uint32)
     for i, line in enumerate(lines):
         scene = scene_from_json(line)
         written = [caption(scene, rng) for _ in range(variants)]
@@ -34,9 +34,11 @@ def _write_shard(root: str, tokenizer_folder: str, index: int, variants: int, se
             if batch["input_ids"][k][CAPTION_TOKENS - 1] != tokenizer.eos_token_id:
                 raise ModelError(f"the caption {c.text!r} has more than {CAPTION_TOKENS} tokens")
             ids[i, k] = batch["input_ids"][k][:CAPTION_TOKENS]
-            for s, span in enumerate(c.subjects):
-                nouns[i, k, s] = sum(1 << t for t in noun_tokens(batch["offset_mapping"][k], span))
-    write_array(Path(root) / f"nouns-{index:05d}.npy", nouns)
+            for s, spans in enumerate(zip(c.subjects, c.attributes, strict=True)):
+                for kind, chosen in enumerate(((spans[0],), spans[1])):
+                    places = {t for span in chosen for t in span_tokens(batch["offset_mapping"][k], span)}
+                    words[i, k, s, kind] = sum(1 << t for t in places)
+    write_array(Path(root) / f"words-{index:05d}.npy", words)
     write_array(Path(root) / f"tokens-{index:05d}.npy", ids)  # last: its presence says that both are there
 
 

@@ -1,0 +1,154 @@
+"""``faircut pocket``: train the model that comes with faircut, measure it, look at its world."""
+
+from __future__ import annotations
+
+import json as _json
+import os
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from faircut.cli.console import INTERRUPTED, Bars, fail, guarded, quiet_libraries, say, table_console
+from faircut.errors import ConfigError
+
+__all__ = ["pocket"]
+
+pocket = typer.Typer(no_args_is_help=True, help="Train and measure the model that comes with faircut.")
+
+
+class _Display:
+    """One bar a stage with its latest figures; plain lines where nobody looks at a terminal."""
+
+    def __init__(self, bars: Bars) -> None:
+        self.bars = bars
+
+    def __call__(self, stage: str, line: dict[str, Any]) -> None:
+        """Show how a stage goes on; see `faircut.pocket.train.stages.Log`."""
+        done = line.get("done")
+        figures = "  ".join(f"{key} {value:.6g}" for key, value in line.items() if key not in ("done", "step", "lr"))
+        if self.bars.shown:
+            self.bars.share(stage, done, figures)
+        elif figures:
+            print(f"{stage}{'' if done is None else f' {100 * done:.1f} %'}: {figures}", flush=True)
+
+
+@pocket.command()
+@guarded
+def train(
+    stage: Annotated[
+        list[str] | None, typer.Option("--stage", help="What to run; repeatable.", show_default="all of them")
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option("--minutes", help="Time limit, counted over all runs in the same folder.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="YAML or JSON file of settings that differ from the defaults.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder of data, checkpoints, report and results.")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option("--weights", help="Folder for the finished model.", show_default="OUTPUT/weights")
+    ] = None,
+    init_from: Annotated[
+        Path | None, typer.Option("--init-from", help="Model folder to start from, in place of random weights.")
+    ] = None,
+) -> None:
+    """Train the pocket model; the same command again goes on where the last one stopped."""
+    # Processes that share the cores must not spin while they wait for each other.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    from faircut.pocket.train.config import load_config
+    from faircut.pocket.train.stages import train as run
+
+    settings = load_config(config)
+    try:
+        with Bars(counted=False) as bars:
+            folder = run(
+                settings,
+                stage or ["all"],
+                output=output,
+                minutes=minutes,
+                init_from=init_from,
+                weights=weights,
+                log=_Display(bars),
+            )
+    except KeyboardInterrupt:
+        fail("stopped; the same command goes on from the last checkpoint", INTERRUPTED)
+    if (folder / "model_index.json").exists():
+        say(str(folder), "bold green")
+
+
+def _show_part(bars: Bars, name: str, done: float) -> None:
+    if bars.shown:
+        bars.share(name, done)
+    elif done == 0:
+        print(f"measuring: {name}", file=sys.stderr, flush=True)
+
+
+@pocket.command()
+@guarded
+def evaluate(
+    model: Annotated[
+        Path | None, typer.Option("--model", help="Folder of a pocket model.", show_default="the shipped one")
+    ] = None,
+    part: Annotated[
+        list[str] | None,
+        typer.Option("--part", help="vae, judge, clip, generated or editing; repeatable.", show_default="all"),
+    ] = None,
+    scale: Annotated[float, typer.Option("--scale", help="Share of the full number of scenes.")] = 1.0,
+    steps: Annotated[int, typer.Option("--steps", help="DDIM steps of generated pictures.")] = 50,
+    seed: Annotated[int, typer.Option("--seed", help="Of scenes and noise.")] = 0,
+    device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
+    bf16: Annotated[bool, typer.Option("--bf16", help="Generate in bf16: quicker, slightly other pictures.")] = False,
+    json: Annotated[Path | None, typer.Option("--json", help="File for the figures.")] = None,
+    sheets: Annotated[Path | None, typer.Option("--sheets", help="Folder for sheets of what was made.")] = None,
+) -> None:
+    """Measure a pocket model on held-out scenes, every figure beside its target."""
+    from faircut.files import atomic_path
+    from faircut.pocket.evaluate import PARTS, nested, verdicts
+    from faircut.pocket.evaluate import evaluate as measure
+    from faircut.pocket.evaluate_model import load_model
+
+    if not 0 < scale <= 1:
+        raise ConfigError(f"--scale must be above 0 and at most 1, not {scale:g}")
+    quiet_libraries()
+    with Bars(counted=False) as bars:
+        figures = measure(
+            load_model(model, device, bf16),
+            tuple(part or PARTS),
+            scale=scale,
+            steps=steps,
+            seed=seed,
+            sheets=sheets,
+            log=partial(_show_part, bars),
+        )
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("figure", "value", "target", "n", ""):
+        table.add_column(column, justify="left" if column in ("figure", "") else "right")
+    for name, figure, target, reached in verdicts(figures):
+        goal, note = "" if target is None else f"{target:g}", "" if reached else "short"
+        table.add_row(name, f"{figure.value:.3f}", goal, str(figure.n), note, style="" if reached else "yellow")
+    table_console().print(table)
+    if json is not None:
+        with atomic_path(json) as path:
+            path.write_text(_json.dumps(nested(figures), indent=1) + "\n", encoding="utf-8")
+
+
+@pocket.command()
+@guarded
+def sheet(
+    output: Annotated[Path, typer.Argument(metavar="PNG", help="The picture to write.", show_default=False)],
+) -> None:
+    """Draw a contact sheet of the world that the pocket model has learnt."""
+    from PIL import Image
+
+    from faircut.files import atomic_path
+    from faircut.pocket.contact_sheet import contact_sheet
+
+    with atomic_path(output) as path:
+        Image.fromarray(contact_sheet()).save(path, format="png", optimize=True)
