@@ -8,6 +8,8 @@ import signal
 import numpy as np
 import pytest
 import torch
+from diffusers.models.attention_processor import Attention
+from safetensors.torch import load_file
 
 from faircut.errors import ConfigError, ModelError
 from faircut.pocket.captions import caption, words
@@ -17,7 +19,13 @@ from faircut.pocket.train import TrainConfig, load_config, train
 from faircut.pocket.train.clip import ClipStage
 from faircut.pocket.train.config import config_from_dict
 from faircut.pocket.train.data import Stills, draw_stills, scene_from_json, scene_to_json
-from faircut.pocket.train.denoiser import ATTRIBUTE_ATTENTION, NOUN_ATTENTION, DenoiserStage, localisation_loss
+from faircut.pocket.train.denoiser import (
+    ATTRIBUTE_ATTENTION,
+    NOUN_ATTENTION,
+    DenoiserStage,
+    RecordingProcessor,
+    localisation_loss,
+)
 from faircut.pocket.train.judge import JudgeStage
 from faircut.pocket.train.loop import fit, step_rng
 from faircut.pocket.train.state import Flat, load_weights
@@ -166,6 +174,42 @@ class TestLocalisation:
         loss, share = localisation_loss([torch.full((1, 256, 77), 1 / 77)], tokens, masks)
         assert share.item() == pytest.approx(0.5 * (kind == 0))  # the share told is that of the nouns
         assert loss.item() == pytest.approx(0.25 + 0.5 * (1 - 1 / 77 / goal) ** 2, rel=1e-4)
+
+
+def test_the_text_encoder_learns_at_its_own_rate(folder, config, tmp_path):
+    config = _steps(config, "denoiser", 1)
+    before = DenoiserStage(config, folder).model.state_dict()
+    stage = fit(lambda: DenoiserStage(config, folder), dataclasses.replace(config.run, processes=1), tmp_path)
+    # Adam's first step is the rate, whatever the gradient.
+    params = load_file(tmp_path / "checkpoint.safetensors")["params"]
+    flat = Flat(stage.model)
+    moved = {"text": 0.0, "unet": 0.0}
+    for name, part in zip(flat.names, flat.slices, strict=True):
+        change = (params[part] - before[name].flatten()).abs().max().item()
+        moved[name.split(".")[0]] = max(moved[name.split(".")[0]], change)
+    assert moved["unet"] == pytest.approx(config.denoiser.optim.lr, rel=0.01)
+    assert moved["text"] == pytest.approx(moved["unet"] * config.denoiser.text_rate, rel=0.01)
+
+
+def test_stretches_of_one_rate_are_joined():
+    model = torch.nn.ModuleDict({"a": torch.nn.Linear(2, 3), "b": torch.nn.Linear(1, 1), "c": torch.nn.Linear(1, 2)})
+    assert Flat(model).groups({"b.": 0.5}) == [(slice(0, 9), 1.0), (slice(9, 11), 0.5), (slice(11, 15), 1.0)]
+    assert Flat(model).groups({}) == [(slice(0, 15), 1.0)]
+
+
+def test_localising_does_not_reach_the_text_by_the_shortest_way():
+    torch.manual_seed(0)
+    maps = []
+    layer = Attention(query_dim=8, cross_attention_dim=6, heads=2, dim_head=4, processor=RecordingProcessor(maps, True))
+    queries, text = torch.randn(1, 4, 8, requires_grad=True), torch.randn(1, 5, 6, requires_grad=True)
+    out = layer(queries, encoder_hidden_states=text)
+    (told,) = maps
+    torch.testing.assert_close(told.sum(-1), torch.ones(1, 4))
+    wanted, key, read = torch.autograd.grad(told[..., 0].sum(), (queries, layer.to_k.weight, text), allow_unused=True)
+    assert wanted.abs().max() > 0
+    assert key.abs().max() > 0
+    assert read is None
+    assert torch.autograd.grad(out.sum(), text)[0].abs().max() > 0
 
 
 @pytest.mark.parametrize("name", ["vae", "judge", "clip", "denoiser"])

@@ -179,6 +179,7 @@ class ClipStage:
     """Trains the CLIP."""
 
     name = "clip"
+    rates: dict[str, float] = {}  # noqa: RUF012
 
     def __init__(self, config: TrainConfig, output: Path, init: Path | None = None):
         """Prepare the stage.

@@ -158,6 +158,8 @@ class DenoiserConfig:
         text_width: width of the text encoder, which is the cross-attention's too.
         text_layers: layers of the text encoder.
         text_heads: attention heads of the text encoder.
+        text_rate: learning rate of the text encoder, as a share of the UNet's. At the full rate the noise of the gradients
+            washes its random weights out in some hundred steps, and all words become one.
         max_length: tokens of a prompt, padding included.
         drop: share of captions replaced by the empty one, for guidance.
         snr_gamma: cap of the signal-to-noise weights (min-SNR).
@@ -174,6 +176,7 @@ class DenoiserConfig:
     text_width: int = 128
     text_layers: int = 3
     text_heads: int = 4
+    text_rate: float = 0.1
     max_length: int = 77
     drop: float = 0.1
     snr_gamma: float = 5.0

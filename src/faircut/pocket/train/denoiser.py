@@ -75,7 +75,7 @@ def build_text_encoder(config: DenoiserConfig, tokenizer: Any) -> Any:
     """
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    return CLIPTextModel(
+    model: Any = CLIPTextModel(
         CLIPTextConfig(  # type: ignore[call-arg]
             vocab_size=len(tokenizer),
             hidden_size=config.text_width,
@@ -91,6 +91,10 @@ def build_text_encoder(config: DenoiserConfig, tokenizer: Any) -> Any:
             attn_implementation="eager",
         )
     )
+    with torch.no_grad():
+        # Large beside what the first layers add at random, so that a word is told from its like from the start.
+        model.get_input_embeddings().weight *= 10
+    return model
 
 
 def build_unet(config: DenoiserConfig, latent_channels: int) -> Any:
@@ -172,10 +176,19 @@ class RecordingProcessor:
         else:
             probabilities = torch.softmax((q * attn.scale) @ k.transpose(-1, -2), dim=-1)
             if encoder_hidden_states is not None:
-                self.maps.append(probabilities.mean(1))
+                self.maps.append(self._map(attn, q, encoder_hidden_states))
             out = probabilities.to(v.dtype) @ v
         out = out.transpose(1, 2).reshape(b, n, -1)
         return attn.to_out[1](attn.to_out[0](out))
+
+    def _map(self, attn: Any, q: Tensor, context: Tensor) -> Tensor:
+        """The probabilities again, for a loss that shall not reach the text encoder by the shortest way.
+
+        It would be easiest lowered there, by giving all colours one state that says "a colour", and "red" would be lost.
+        """
+        k = attn.to_k(context.detach())
+        k = k.view(k.shape[0], k.shape[1], attn.heads, -1).transpose(1, 2)
+        return torch.softmax((q * attn.scale) @ k.transpose(-1, -2), dim=-1).mean(1)
 
 
 def localisation_loss(
@@ -242,6 +255,7 @@ class DenoiserStage:
 
             self.unet.load_state_dict(UNet2DConditionModel.from_pretrained(init / "unet").float().state_dict())
             self.text.load_state_dict(CLIPTextModel.from_pretrained(init / "text_encoder").float().state_dict())
+        self.rates = {"text.": self.settings.text_rate}
         self.maps: list[Tensor] = []
         self.unet.set_attn_processor(RecordingProcessor(self.maps, plain=self.device.type == "cpu"))
         self.model = nn.ModuleDict({"text": self.text, "unet": self.unet}).to(self.device)

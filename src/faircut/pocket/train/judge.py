@@ -30,6 +30,7 @@ class JudgeStage:
     """Trains the judge."""
 
     name = "judge"
+    rates: dict[str, float] = {}  # noqa: RUF012
 
     def __init__(self, config: TrainConfig, data: Path, init: Path | None = None):
         """Prepare the stage.

@@ -36,9 +36,11 @@ class Stage(Trained, Protocol):
         name: of its folder and log.
         model: holds every trained parameter.
         optim: how it is optimised.
+        rates: learning rates of parts of the model, by the start of their parameters' names, as a share of the stage's.
     """
 
     optim: OptimConfig
+    rates: dict[str, float]
 
     def loss(self, step: int, rank: int, world: int) -> tuple[Tensor, dict[str, Any]]:
         """The loss of one process's share of a step's batch, and figures for the log.
@@ -75,6 +77,7 @@ class Flat:
             model: its parameters become views.
             params: the vector to live in, when another process has already filled it.
         """
+        self.names = [name for name, p in model.named_parameters() if p.requires_grad]
         self.tensors = [p for p in model.parameters() if p.requires_grad]
         size = sum(p.numel() for p in self.tensors)
         fill = params is None
@@ -89,6 +92,23 @@ class Flat:
             self.slices.append(slice(at, at + p.numel()))
             p.data = part.view_as(p)
             at += p.numel()
+
+    def groups(self, rates: dict[str, float]) -> list[tuple[slice, float]]:
+        """Stretches of the vector that learn at one rate.
+
+        Args:
+            rates: shares of the learning rate by the start of parameters' names; 1 for all others.
+
+        Returns:
+            Stretches, in order, with their shares.
+        """
+        found: list[tuple[slice, float]] = []
+        for name, part in zip(self.names, self.slices, strict=True):
+            rate = next((r for start, r in rates.items() if name.startswith(start)), 1.0)
+            if found and found[-1][1] == rate:
+                part = slice(found.pop()[0].start, part.stop)
+            found.append((part, rate))
+        return found
 
     def attach(self, grads: Tensor) -> None:
         """Let the gradients accumulate in one vector.
@@ -107,10 +127,15 @@ class State:
         self.stage, self.flat, self.folder, self.run = stage, flat, folder, run
         self.limit = math.inf if minutes is None else minutes * 60
         o = stage.optim
-        self.vector = nn.Parameter(flat.params, requires_grad=True)
+        self.groups = flat.groups(stage.rates)
+        self.vectors = [nn.Parameter(flat.params[part], requires_grad=True) for part, _ in self.groups]
         fused = flat.params.device.type in ("cpu", "cuda")
         self.adam = torch.optim.AdamW(
-            [self.vector], lr=o.lr, betas=(0.9, o.beta2), weight_decay=o.weight_decay, fused=fused
+            [{"params": [v]} for v in self.vectors],
+            lr=o.lr,
+            betas=(0.9, o.beta2),
+            weight_decay=o.weight_decay,
+            fused=fused,
         )
         self.ema = flat.params.clone() if o.ema > 0 else None
         self.step, self.samples, self.seconds = 0, 0, 0.0
@@ -136,10 +161,11 @@ class State:
         grads.mul_(torch.where(norm.isfinite(), scale, torch.zeros_like(scale)))
         if grads.device.type != "cpu" or not norm.isfinite():
             grads.nan_to_num_(0.0, 0.0, 0.0)
-        self.vector.grad = grads
-        self.adam.param_groups[0]["lr"] = self.rate()
+        for vector, group, (part, share) in zip(self.vectors, self.adam.param_groups, self.groups, strict=True):
+            vector.grad = grads[part]
+            group["lr"] = self.rate() * share
         self.adam.step()
-        self.vector.grad = None
+        self.adam.zero_grad()
         self.step += 1
         if self.ema is not None and self.step % _EMA_EVERY == 0:
             keep = min(o.ema, (1 + self.step) / (10 + self.step)) ** _EMA_EVERY
@@ -151,8 +177,9 @@ class State:
         tensors = {"params": self.flat.params}
         if self.ema is not None:
             tensors["ema"] = self.ema
-        for key, value in self.adam.state.get(self.vector, {}).items():
-            tensors[f"adam.{key}"] = value.reshape(1) if value.ndim == 0 else value
+        for i, vector in enumerate(self.vectors):
+            for key, value in self.adam.state.get(vector, {}).items():
+                tensors[f"adam.{i}.{key}"] = value.reshape(1) if value.ndim == 0 else value
         about = {"step": self.step, "samples": self.samples, "seconds": self.seconds}
         temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         save_file(
@@ -174,13 +201,13 @@ class State:
         self.flat.params.copy_(tensors["params"])
         if self.ema is not None:
             self.ema.copy_(tensors.get("ema", tensors["params"]))
-        state = {k[5:]: v for k, v in tensors.items() if k.startswith("adam.")}
-        if state:
-            state["step"] = state["step"].reshape(())
-            self.adam.state[self.vector] = {
-                k: v.to(self.flat.params.device) if k != "step" or v.device != self.flat.params.device else v
-                for k, v in state.items()
-            }
+        device = self.flat.params.device
+        for i, vector in enumerate(self.vectors):
+            start = f"adam.{i}."
+            state = {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
+            if state:
+                step = state.pop("step").reshape(())
+                self.adam.state[vector] = {"step": step.to(device), **{k: v.to(device) for k, v in state.items()}}
         self.step, self.samples, self.seconds = about["step"], about["samples"], about["seconds"]
         return True
 

@@ -66,6 +66,8 @@ def picture_loss(out: Tensor, target: Tensor) -> Tensor:
 class VaeStage:
     """Trains the autoencoder, or its decoder alone on the latents of a fixed encoder."""
 
+    rates: dict[str, float] = {}  # noqa: RUF012
+
     def __init__(self, config: TrainConfig, data: Path, init: Path | None = None, decoder_only: bool = False):
         """Prepare the stage.
 
