@@ -137,12 +137,14 @@ class JudgeConfig:
         channels: channels of its stages, each at half the resolution of the one before.
         smoothing: label smoothing.
         broken: share of the training pictures that are damaged on purpose.
+        generated: number of pictures that the denoiser gets wrong on purpose, for the judge to call unclear.
         optim: see OptimConfig.
     """
 
     channels: tuple[int, ...] = (24, 48, 96, 160, 224)
     smoothing: float = 0.05
     broken: float = 0.2
+    generated: int = 1024
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(batch=64, lr=2e-3, warmup=100, ema=0.998))
 
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from faircut.pocket.judge import Judge, crop_to_boxes, load_judge
+from faircut.pocket.train.broken import read_broken
 from faircut.pocket.train.config import TrainConfig
 from faircut.pocket.train.data import HEADS, Stills
 from faircut.pocket.train.loop import pick_device, step_rng
@@ -50,6 +51,7 @@ class JudgeStage:
         self.model: nn.Module = judge.to(self.device)
         self.stills = Stills(data, "train", config.data)
         self.held_out = Stills(data, "held_out", config.data)
+        self.generated = read_broken(data)
         self.unclear = torch.tensor([len(LABELS[h]) for h in HEADS])
 
     def batch(self, rng: np.random.Generator, n: int) -> tuple[Tensor, Tensor]:
@@ -110,7 +112,7 @@ class JudgeStage:
         x = x.clone()
         size = x.shape[-1]
         for i in np.flatnonzero(rng.random(len(x)) < self.config.judge.broken):
-            way = int(rng.integers(7))
+            way = int(rng.integers(9 if len(self.generated) else 7))
             left, top, right, bottom = (int(v) for v in box[i])
             if way == 0:  # a few blocks of colour are left
                 side = int(rng.integers(3, 9))
@@ -152,6 +154,11 @@ class JudgeStage:
                     x[i, :, top:end, left:right] = edge[:, :, None]
                 target[i, _SUBJECT] = _IGNORE
                 target[i, _HEAD_ONLY] = self.unclear[_HEAD_ONLY]
+            elif way > 6:  # what a denoiser makes of nearly nothing
+                found = self.generated[int(rng.integers(len(self.generated)))][None]
+                x[i] = to_tensor(found, x.device)[0]
+                target[i] = self.unclear
+                target[i, _PLACE] = _IGNORE
             else:  # the subject is a smear in a whole place
                 area = x[i : i + 1, :, top:bottom, left:right]
                 if area.numel() == 0:
