@@ -160,11 +160,20 @@ def test_folder_output_and_rotation_of_names(edit, tmp_path):
 
 
 def test_demo_says_where_everything_is(cli, tiny_folder, tmp_path):
-    result = cli("demo", "--model", tiny_folder, "--steps", 1, "--frames", 1)
+    result = cli("demo", "colour", "style", "--model", tiny_folder, "--steps", 1, "--frames", 2)
     assert result.code == 0, result.err
-    paths = [line.strip() for line in result.out.splitlines()[1:]]
-    assert len(paths) == 4
+    paths = [line.strip() for line in result.out.splitlines() if line.endswith((".mp4", ".png"))]
+    assert paths == ["demo/colour.side_by_side.mp4", "demo/style.side_by_side.mp4", "demo/demo.png"]
     assert all((tmp_path / path).is_file() for path in paths), paths
+    assert result.out.count("the judge sees it in ") == 2
+    assert result.out.count("background ") == 1  # a style changes the whole picture
+
+
+def test_demo_as_json_has_the_figures(cli, tiny_folder):
+    (entry,) = cli("demo", "profession", "--model", tiny_folder, "--steps", 1, "--frames", 1, "--json").report
+    assert entry["settings"]["prompt"].startswith("a firefighter ")
+    assert entry["figures"]["tem_con_ratio"] == 1.0
+    assert 0 <= entry["figures"]["shown"] <= 1
 
 
 @pytest.mark.parametrize("stage", ["inverting", "writing"])

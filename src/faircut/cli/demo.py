@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import json as _json
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,41 +21,26 @@ class Demo:
 
     Attributes:
         scene: what is drawn, as `pocket.world.sample_scene` takes it.
-        words: (words of the clip's caption, words of the prompt), exchanged to make the prompt; an empty first one puts
-            the second in front.
-        options: of FateZero.
+        subject: what becomes of its subject.
+        whole: what becomes of the scene.
         seed: of the scene.
     """
 
     scene: dict[str, Any]
-    words: tuple[str, str]
-    options: dict[str, Any] = field(default_factory=dict)
+    subject: dict[str, Any] = field(default_factory=dict)
+    whole: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
 
 
+_PLAIN = {"people": 1, "style": None, "mention_gender": False, "mention_hair": False}
+_THING = {"style": None, "mention_colour": True}
 DEMOS = {
-    "profession": Demo(
-        {
-            "noun": "chef",
-            "background": "park",
-            "people": 1,
-            "style": None,
-            "mention_gender": False,
-            "mention_hair": False,
-        },
-        ("chef", "firefighter"),
-        {
-            "blend_words": [["chef"], ["firefighter"]],
-            "cross_replace_steps": 0.4,
-            "self_replace_steps": 0.6,
-            "latent_blend_steps": 0.8,
-        },
-        seed=2,
-    ),
+    "colour": Demo({"noun": "car", "background": "street", "colour": "red", **_THING}, {"colour": "blue"}, seed=4),
+    "object": Demo({"noun": "bus", "background": "desert", "colour": "yellow", **_THING}, {"noun": "truck"}, seed=1),
+    "profession": Demo({"noun": "chef", "background": "park", **_PLAIN}, {"noun": "firefighter"}, seed=2),
     "style": Demo(
-        {"noun": "car", "background": "farm", "colour": "red", "mention_colour": True, "style": None},
-        ("", "a watercolour painting of"),
-        {"self_replace_steps": 0.5, "cross_replace_steps": 0.6},
+        {"noun": "car", "background": "farm", "colour": "red", **_THING},
+        whole={"style": "watercolour painting"},
         seed=4,
     ),
 }
@@ -71,8 +57,8 @@ def demo(
     frames: Annotated[int, typer.Option("--frames", help="Frames of the clip.")] = 8,
     json: Annotated[bool, typer.Option("--json", help="Print the reports as JSON and nothing else.")] = False,
 ) -> None:
-    """Draw a clip, edit it, and show both side by side (default: a chef becomes a firefighter)."""
-    wanted = list(DEMOS) if names == ["all"] else names or ["profession"]
+    """Draw clips, edit them, measure the edits, and show them beside their sources."""
+    wanted = list(DEMOS) if not names or names == ["all"] else names
     for name in wanted:
         if name not in DEMOS:
             raise ConfigError(f"no demo {name!r}: {choices(name, (*DEMOS, 'all'))}")
@@ -80,51 +66,78 @@ def demo(
 
     load_tokenizer(model)
     quiet_libraries()
+    from faircut.files import atomic_path
+    from faircut.report.pictures import stack
+
     with Bars(quiet=json) as bars:
-        reports = [_run(name, DEMOS[name], output, model, steps, frames, bars) for name in wanted]
+        done = [_run(name, DEMOS[name], output, model, steps, frames, bars) for name in wanted]
+    picture = output / "demo.png"
+    with atomic_path(picture) as path:
+        stack([pair for _, _, pair in done]).save(path)
     if json:
-        print("[" + ",\n".join(report.to_json() for report in reports) + "]")
+        entries = [{**_json.loads(report.to_json()), "figures": asdict(figures)} for report, figures, _ in done]
+        print(_json.dumps(entries, indent=2))
         return
-    for report in reports:
+    for report, figures, _ in done:
         settings = report.settings
-        say(f"{settings['source_prompt']!r} \u2192 {settings['prompt']!r} in {sum(report.seconds.values()):.0f} s")
+        seconds = sum(report.seconds.values())
+        say(f"{settings['source_prompt']!r} \u2192 {settings['prompt']!r} in {seconds:.0f} s")
+        say(f"  {_sentence(figures, report.reconstruction_psnr)}")
         say(f"  {report.outputs['side_by_side']}", "bold green")
-        say(f"  {report.outputs['side_by_side'].removesuffix('.mp4')}.png")
-        say(f"  {report.outputs['video']}")
-        say(f"  {report.outputs['report']}")
+    say(str(picture), "bold green")
+
+
+def _sentence(figures: Any, reconstruction: float | None) -> str:
+    """Say in one line what an edit measures."""
+    parts = [
+        f"the judge sees it in {figures.shown:.0%} of the frames, and the rest {'kept' if figures.kept else 'not kept'}"
+    ]
+    if figures.background_psnr is not None:
+        parts.append(f"background {figures.background_psnr:.1f} dB")
+    parts.append(f"Tem-Con {figures.tem_con_ratio:.3f} of the source's")
+    if reconstruction is not None:
+        parts.append(f"reconstruction {reconstruction:.1f} dB")
+    return "; ".join(parts)
 
 
 def _run(name: str, chosen: Demo, folder: Path, model: str, steps: int, frames: int, bars: Bars) -> Any:
-    """Draw one clip, edit it, and put the middle frames of both into one picture."""
+    """Draw one clip, edit it, measure the edit, and put some frames of both into one picture."""
+    from dataclasses import replace
+
     import numpy as np
     import torch
+    from transformers import CLIPModel
 
-    from faircut.files import atomic_path
+    from faircut.checkpoints import pocket_folder
+    from faircut.config import to_dict
     from faircut.pocket.clips import render_clip
+    from faircut.pocket.evaluate_edits import make_case, measure_edit, method_for, with_subject
+    from faircut.pocket.judge import load_judge
     from faircut.pocket.world import sample_scene
     from faircut.report.pictures import draw_pairs
     from faircut.settings import RunSettings
     from faircut.video import Video, read_video, write_video
     from faircut.workflow import run_edit
 
-    clip = render_clip(sample_scene(np.random.default_rng(chosen.seed), **chosen.scene), frames)
-    caption, (old, new) = clip.caption.text, chosen.words
-    prompt = caption.replace(old, new, 1) if old else f"{new} {caption}"
+    scene = sample_scene(np.random.default_rng(chosen.seed), **chosen.scene)
+    case = make_case(name, scene, replace(with_subject(scene, **chosen.subject), **chosen.whole))
+    clip = render_clip(scene, frames)
     drawn = torch.from_numpy(clip.frames).permute(0, 3, 1, 2).float() / 127.5 - 1
     source = folder / f"{name}.source.mp4"
     folder.mkdir(parents=True, exist_ok=True)
     write_video(Video.from_frames(drawn, clip.fps), source, quality=100)
     settings = RunSettings(
         clip=str(source),
-        source_prompt=caption,
-        prompt=prompt,
+        source_prompt=case.source_prompt,
+        prompt=case.prompt,
         output=str(folder / f"{name}.mp4"),
         model=model,
-        method={"name": "fatezero", **chosen.options},
+        method={"name": "fatezero", **to_dict(method_for(case))},
         num_inference_steps=steps,
     )
     report = run_edit(settings, bars)
-    edited = read_video(report.outputs["video"])
-    with atomic_path(folder / f"{name}.side_by_side.png") as path:
-        draw_pairs(drawn, edited.frames, (caption, prompt)).save(path)
-    return report
+    edited = read_video(report.outputs["video"]).frames
+    clip_model = CLIPModel.from_pretrained(pocket_folder() / "clip", dtype=torch.float32).eval()
+    with torch.no_grad():
+        figures = measure_edit(case, (edited + 1) / 2, load_judge(), clip_model)
+    return report, figures, draw_pairs(drawn, edited, (case.source_prompt, case.prompt))

@@ -31,7 +31,19 @@ from faircut.pocket.vocabulary import (
 )
 from faircut.pocket.world import labels, render
 
-__all__ = ["KINDS", "EditCase", "edit_cases", "judge_edit", "measure_editing", "method_for", "word_masks"]
+__all__ = [
+    "KINDS",
+    "EditCase",
+    "EditFigures",
+    "edit_cases",
+    "judge_edit",
+    "make_case",
+    "measure_edit",
+    "measure_editing",
+    "method_for",
+    "with_subject",
+    "word_masks",
+]
 
 KINDS: dict[str, int] = {"colour": 14, "object": 14, "profession": 14, "background": 12, "style": 12}
 """Kinds of edits and how many of each the fixed list holds."""
@@ -63,8 +75,53 @@ class EditCase:
     blend_words: tuple[str, str] | None
 
 
-def _one(scene: Scene, **changes: Any) -> Scene:
-    """The scene with its only subject changed."""
+@dataclasses.dataclass(frozen=True)
+class EditFigures:
+    """What one edit of a drawn clip measures.
+
+    Args:
+        shown: share of the frames in which the judge reads the target's attribute.
+        reached: whether that is the majority.
+        kept: whether the majority of frames shows every other attribute as it was.
+        background_psnr: dB between edit and source where neither the old nor the new subject is; None for edits of the
+            whole picture.
+        tem_con_ratio: likeness of neighbouring frames (CLIP), as a share of the source clip's.
+    """
+
+    shown: float
+    reached: bool
+    kept: bool
+    background_psnr: float | None
+    tem_con_ratio: float
+
+
+def make_case(kind: str, source: Scene, target: Scene) -> EditCase:
+    """An edit of one drawn scene to another.
+
+    Args:
+        kind: one of KINDS.
+        source: the scene that is drawn.
+        target: the same but for one attribute.
+
+    Returns:
+        The case, with the canonical captions as prompts.
+    """
+    a, b = caption(source), caption(target)
+    nouns = tuple(c.text[slice(*c.subjects[0])] for c in (a, b))
+    blend = (nouns[0], nouns[1]) if kind in LOCAL else None
+    return EditCase(kind, source, target, a.text, b.text, blend)
+
+
+def with_subject(scene: Scene, **changes: Any) -> Scene:
+    """A scene with its only subject changed.
+
+    Args:
+        scene: the scene.
+        changes: fields of its subject.
+
+    Returns:
+        The other scene.
+    """
     return dataclasses.replace(scene, subjects=(dataclasses.replace(scene.subjects[0], **changes),))
 
 
@@ -82,29 +139,26 @@ def edit_cases() -> list[EditCase]:
         return sample_scene(rng, split="held_out", style=None, **forced)
 
     def add(kind: str, source: Scene, target: Scene) -> None:
-        a, b = caption(source), caption(target)
-        nouns = tuple(c.text[slice(*c.subjects[0])] for c in (a, b))
-        blend = (nouns[0], nouns[1]) if kind in LOCAL else None
-        cases.append(EditCase(kind, source, target, a.text, b.text, blend))
+        cases.append(make_case(kind, source, target))
 
     for i in range(KINDS["colour"]):
         noun, before, after = things[i % len(things)], COLOURS[i % len(COLOURS)], COLOURS[(3 * i + 2) % len(COLOURS)]
         after = COLOURS[(3 * i + 3) % len(COLOURS)] if after == before else after
         source = scene(noun=noun, background=_OUTDOORS[i % len(_OUTDOORS)], colour=before, mention_colour=True)
-        add("colour", source, _one(source, colour=after))
+        add("colour", source, with_subject(source, colour=after))
     for i in range(KINDS["object"]):
         group = (VEHICLES[:4], ANIMALS)[i % 2]  # cars to trucks: trains and boats leave their element
         noun, other = group[(i // 2) % len(group)], group[(i // 2 + 1 + i // 8) % len(group)]
         place = _OUTDOORS[(i + 1) % len(_OUTDOORS)]
         source = scene(noun=noun, background=place, colour=COLOURS[(i + 2) % len(COLOURS)], mention_colour=True)
-        add("object", source, _one(source, noun=other))
+        add("object", source, with_subject(source, noun=other))
     for i in range(KINDS["profession"]):
         noun, other = PROFESSIONS[i % 12], PROFESSIONS[(i + 5) % 12]
         gender = ("woman", "man")[i % 2]
         source = scene(
             noun=noun, people=1, background=BACKGROUNDS[i % 10], gender=gender, mention_gender=True, mention_hair=False
         )
-        add("profession", source, _one(source, noun=other))
+        add("profession", source, with_subject(source, noun=other))
     for i in range(KINDS["background"]):
         before, after = BACKGROUNDS[i % 10], BACKGROUNDS[(i + 3) % 10]
         if i % 2:
@@ -183,6 +237,32 @@ def judge_edit(judge: Judge, frames: Tensor, case: EditCase) -> tuple[bool, bool
     return reached, kept
 
 
+def measure_edit(case: EditCase, edited: Tensor, judge: Judge, clip_model: Any) -> EditFigures:
+    """Measure an edit of a drawn clip against what the world knows about it.
+
+    Args:
+        case: what was asked for.
+        edited: (frames, 3, height, width) in [0, 1].
+        judge: reads the attributes.
+        clip_model: a CLIPModel.
+
+    Returns:
+        The figures.
+    """
+    clip = render_clip(case.source, len(edited))
+    source = (_frames(clip) + 1) / 2
+    reached, kept = judge_edit(judge, edited, case)
+    wanted = LABELS[case.kind][labels(case.target)[case.kind]]
+    shown = judge.read(edited)[case.kind].count(wanted) / len(edited)
+    outside = None
+    if case.kind in LOCAL:
+        # Where either the old or the new subject is: what an edit may change.
+        region = clip.masks.any(1) | render_clip(case.target, len(edited)).masks.any(1)
+        outside = _outside_psnr(edited, source, torch.from_numpy(region)[:, None])
+    ratio = _tem_con(clip_model, edited) / _tem_con(clip_model, source)
+    return EditFigures(shown, reached, kept, outside, ratio)
+
+
 def _outside_psnr(edited: Tensor, source: Tensor, region: Tensor) -> float:
     """PSNR over the pixels outside a region; pictures in [0, 1], region (frames, 1, height, width) bool."""
     error = (edited - source).pow(2).mean(1, keepdim=True)[~region]
@@ -251,7 +331,9 @@ def word_masks(editor: Any, scale: float) -> dict[str, tuple[float, int]]:
 
 
 def _tem_con(clip: Any, frames: Tensor) -> float:
-    """Mean cosine of neighbouring frames' CLIP embeddings; frames in [0, 1]."""
+    """Mean cosine of neighbouring frames' CLIP embeddings, 1 for a single frame; frames in [0, 1]."""
+    if len(frames) < 2:
+        return 1.0
     from faircut.pocket.train.clip import embed_images
 
     e = embed_images(clip, frames * 2 - 1)
@@ -302,15 +384,12 @@ def measure_editing(
                 result = editor.edit(inversion, case.prompt, method_for(case), guidance_scale=_GUIDANCE)
                 seconds.append(time.perf_counter() - start)
                 assert result.video is not None
-                edited, source = (result.video.frames + 1) / 2, (frames + 1) / 2
-                reached, kept = judge_edit(judge, edited, case)
-                hits.append(reached and kept)
-                ratios.append(_tem_con(clip_model, edited) / _tem_con(clip_model, source))
-                if kind in LOCAL:
-                    # Where either the old or the new subject is: what an edit may change.
-                    region = clip.masks.any(1) | render_clip(case.target, _FRAMES).masks.any(1)
-                    outside.append(_outside_psnr(edited, source, torch.from_numpy(region)[:, None]))
-                rows += [*frames[::3], *(edited[::3] * 2 - 1)]
+                figures = measure_edit(case, (result.video.frames + 1) / 2, judge, clip_model)
+                hits.append(figures.reached and figures.kept)
+                ratios.append(figures.tem_con_ratio)
+                if figures.background_psnr is not None:
+                    outside.append(figures.background_psnr)
+                rows += [*frames[::3], *result.video.frames[::3]]
             out[f"edit_success.{kind}"] = (float(np.mean(hits)), len(hits))
             if sheets is not None:
                 contact_sheet(to_pixels(torch.stack(rows)), 12, sheets / f"edit-{kind}.png")

@@ -18,7 +18,7 @@ from faircut.controllers.regions import mask_layers
 from faircut.methods.base import EditTask
 from faircut.prompts import phrases
 
-__all__ = ["MapCapture", "Watched", "draw_heat_maps", "draw_masks", "draw_pairs", "enlarge_small"]
+__all__ = ["MapCapture", "Watched", "draw_heat_maps", "draw_masks", "draw_pairs", "enlarge_small", "stack"]
 
 _SMALLEST = 256  # Pictures lower than this are enlarged to be looked at.
 _COLUMNS, _ROWS = 8, 8
@@ -182,6 +182,23 @@ def _sheet(rows: Sequence[tuple[str, Sequence[torch.Tensor]]], most: int = 160) 
             pixels = ((pictures[index].clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 0).numpy()
             picture = Image.fromarray(np.ascontiguousarray(pixels)).resize(cell, Image.Resampling.BICUBIC)
             sheet.paste(picture, (c * cell[0], top + _STRIP))
+    return sheet
+
+
+def stack(pictures: Sequence[Image.Image]) -> Image.Image:
+    """Put pictures under each other.
+
+    Args:
+        pictures: at least one.
+
+    Returns:
+        The picture, as wide as the widest.
+    """
+    sheet = Image.new("RGB", (max(p.width for p in pictures), sum(p.height for p in pictures)), "white")
+    top = 0
+    for picture in pictures:
+        sheet.paste(picture, (0, top))
+        top += picture.height
     return sheet
 
 
