@@ -18,7 +18,7 @@ from diffusers.pipelines.pipeline_utils import DiffusionPipeline, StableDiffusio
 from faircut import latents as vae_io
 from faircut.attention.context import BatchLayout, Layer, Phase, Step
 from faircut.attention.controller import Controller
-from faircut.attention.processor import AttentionControl, install, layers_of
+from faircut.attention.processor import AttentionControl, install, layers_of, project_text
 from faircut.attention.source import FUSED_SCALE, DiskStore, LiveSource, MemoryStore, RecordedSource, Recorder
 from faircut.checkpoints import POCKET, locate, pocket_folder
 from faircut.config import SpatialTemporal, Supplier, to_dict
@@ -386,6 +386,8 @@ class VideoEditor(
                 trajectory=latents,
                 layers=tuple(self.layers.values()),
                 source_attention=attention,
+                text=_Text(self),
+                temporal=inversion.temporal,
                 generator=generator,
             )
             controllers = list(method.controllers(task)) if method is not None else []
@@ -525,6 +527,22 @@ class VideoEditor(
         if callback is None:
             return z
         return (callback(self, index, timestep, {"latents": z}) or {}).get("latents", z)
+
+
+@dataclass(frozen=True)
+class _Text:
+    """See `faircut.methods.base.TextAccess`."""
+
+    editor: VideoEditor
+
+    def tokenize(self, text: str) -> Prompt:
+        return self.editor.tokenize(text)
+
+    def embed(self, prompt: Prompt) -> torch.Tensor:
+        return self.editor._embed(prompt)
+
+    def project(self, layer: Layer, embedding: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return project_text(self.editor.unet, layer, embedding)
 
 
 @dataclass

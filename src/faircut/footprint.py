@@ -20,9 +20,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from faircut.attention.context import BatchLayout, Step
+from faircut.attention.context import BatchLayout, Layer, Step
 from faircut.attention.controller import Controller
-from faircut.attention.processor import install, layers_of
+from faircut.attention.processor import install, layers_of, project_text
 from faircut.attention.source import FUSED_SCALE, MemoryStore, RecordedSource, Recorder, SourceComplete
 from faircut.config import SpatialTemporal
 from faircut.controllers.spatial_temporal import SpatialTemporalAttention
@@ -172,6 +172,32 @@ def evaluate(
         control.end(noise[:frames])
 
 
+@dataclass(frozen=True)
+class ShadowText:
+    """Embeddings of the right shape, for methods with prompts of their own; see `faircut.methods.base.TextAccess`.
+
+    Attributes:
+        unet: without data.
+        tokenizer: makes a Prompt of a text.
+    """
+
+    unet: Any
+    tokenizer: Callable[[str], Prompt] | None
+
+    def tokenize(self, text: str) -> Prompt:
+        """Tokenise a prompt."""
+        assert self.tokenizer is not None
+        return self.tokenizer(text)
+
+    def embed(self, prompt: Prompt) -> torch.Tensor:
+        """Return zeros, with data: what is counted from them decides how many keys there are."""
+        return torch.zeros(1, len(prompt.ids), self.unet.config.cross_attention_dim, dtype=self.unet.dtype)
+
+    def project(self, layer: Layer, embedding: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return keys and values without data."""
+        return project_text(self.unet, layer, embedding.to(self.unet.device))
+
+
 def footprint(
     shadow: Shadow,
     frames: int,
@@ -181,6 +207,7 @@ def footprint(
     method: Method | None = None,
     prompts: tuple[Prompt, Prompt] | None = None,
     *,
+    tokenize: Callable[[str], Prompt] | None = None,
     live: bool = True,
     guided: bool = True,
 ) -> Footprint:
@@ -194,6 +221,7 @@ def footprint(
         temporal: how the frames see each other.
         method: the editing method; None is DDIM alone.
         prompts: source and target; needed with a method.
+        tokenize: makes a Prompt of a text; needed with methods that have prompts of their own.
         live: whether the source's attention is computed again in every step.
         guided: whether there is classifier-free guidance.
     """
@@ -220,7 +248,8 @@ def footprint(
             source = RecordedSource(store, torch.device("meta"))
             trajectory = torch.empty(steps + 1, frames, unet.config.in_channels, *grid, device="meta")
             layers = tuple(layers_of(unet).values())
-            task = EditTask(prompts[0], prompts[1], steps, trajectory, layers, source)
+            text = ShadowText(unet, tokenize)
+            task = EditTask(prompts[0], prompts[1], steps, trajectory, layers, source, text, temporal)
             controllers = list(method.controllers(task))
             counter.now -= trajectory.nbytes  # It is counted among the latents.
             counter.peak = counter.now

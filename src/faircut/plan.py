@@ -137,7 +137,18 @@ def make_plan(
     shadow = Shadow(editor.unet, editor.vae)
     guided = settings.guidance_scale != 1.0
     counted = {
-        live: footprint(shadow, frames, size, steps, settings.temporal, method, prompts, live=live, guided=guided)
+        live: footprint(
+            shadow,
+            frames,
+            size,
+            steps,
+            settings.temporal,
+            method,
+            prompts,
+            tokenize=editor.tokenize,
+            live=live,
+            guided=guided,
+        )
         for live in (True, False)
     }
     measured = probe(editor, shadow, frames, size, settings)

@@ -21,7 +21,8 @@ FLOORS = [
     {"video", "prompts", "latents", "sampling", "checkpoints", "cache"},
     {"attention", "metrics"},
     {"controllers", "memory", "inversion"},
-    {"methods", "fairness"},
+    {"fairness"},
+    {"methods"},
     {"footprint"},
     {"editor"},
     {"settings", "report", "tune", "pocket"},
@@ -33,7 +34,7 @@ FLOORS = [
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 # Methods are known by name only where they are chosen.
-PARTICULAR = {"methods.fatezero"}
+PARTICULAR = {"methods.fatezero", "methods.fame"}
 
 
 def imports(path: Path) -> set[str]:

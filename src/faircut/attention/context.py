@@ -123,3 +123,7 @@ class AttentionContext:
     def with_branch(self, branch: str) -> AttentionContext:
         """Return the context of the same call with one more branch at the end of the batch."""
         return replace(self, layout=self.layout.with_branch(branch))
+
+    def without_last_branch(self) -> AttentionContext:
+        """Return the context of the same call without the branch at the end of the batch."""
+        return replace(self, layout=replace(self.layout, branches=self.layout.branches[:-1]))

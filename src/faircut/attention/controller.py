@@ -21,11 +21,19 @@ class QKV(NamedTuple):
         query: (batch, head, query, dim).
         key: (batch, head, key, dim).
         value: (batch, head, key, dim).
+        bias: (batch, 1, 1, key), added to the scores after all controllers have seen them: the logarithm of each key's
+            weight, -inf for none. None is no bias.
     """
 
     query: torch.Tensor
     key: torch.Tensor
     value: torch.Tensor
+    bias: torch.Tensor | None = None
+
+    def part(self, entries: slice) -> QKV:
+        """Return some entries of the batch."""
+        bias = None if self.bias is None else self.bias[entries]
+        return QKV(self.query[entries], self.key[entries], self.value[entries], bias)
 
 
 @dataclass(frozen=True)

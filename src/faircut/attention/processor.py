@@ -21,7 +21,7 @@ from faircut.attention.controller import QKV, Controller
 from faircut.attention.norm import clip_norms
 from faircut.errors import AttentionError
 
-__all__ = ["AttentionControl", "StagedAttnProcessor", "install", "layers_of"]
+__all__ = ["AttentionControl", "StagedAttnProcessor", "install", "layers_of", "project_text"]
 
 # What may be replaced without losing anything: processors that hold no weights and no state of their own.
 _STATELESS = (AttnProcessor, AttnProcessor2_0, SlicedAttnProcessor, XFormersAttnProcessor)
@@ -117,7 +117,6 @@ class StagedAttnProcessor:
     ) -> torch.Tensor:
         """Run the layer; arguments and result as diffusers' processors have them, (batch, position, channel)."""
         context = self.control.context(self.layer, *hidden_states.shape[:2])
-        active = [c for c in self.control.controllers if c.applies(context)]
 
         residual = hidden_states
         if attn.group_norm is not None:
@@ -132,8 +131,12 @@ class StagedAttnProcessor:
             attention_mask = attn.prepare_attention_mask(attention_mask, text.shape[1], hidden_states.shape[0])
             attention_mask = attention_mask.unflatten(0, (hidden_states.shape[0], attn.heads))
 
-        for controller in active:
-            context, qkv = controller.on_qkv(context, qkv)
+        active = []
+        for controller in self.control.controllers:
+            # One after the other, for a controller may act on a branch that an earlier one has added.
+            if controller.applies(context):
+                context, qkv = controller.on_qkv(context, qkv)
+                active.append(controller)
         output = self._attend(context, qkv, attention_mask, active)
         for controller in reversed(active):
             context, output = controller.on_output(context, output)
@@ -151,16 +154,16 @@ class StagedAttnProcessor:
         watchers = [c for c in active if c.overrides("on_scores") or c.overrides("on_probs")]
         watched = {branch: [c for c in watchers if c.acts_on(branch)] for branch in context.layout.branches}
         if not any(watched.values()):
-            return F.scaled_dot_product_attention(*qkv, attn_mask=mask)
+            return _attend_fused(qkv, mask)
         outputs = []
         for branch, controllers in watched.items():
             part = context.layout.slice(branch)
-            branch_qkv = QKV(*(x[part] for x in qkv))
+            branch_qkv = qkv.part(part)
             branch_mask = None if mask is None else mask[part]
             if controllers:
                 outputs.append(self._attend_explicitly(context, branch_qkv, branch_mask, controllers))
             else:
-                outputs.append(F.scaled_dot_product_attention(*branch_qkv, attn_mask=branch_mask))
+                outputs.append(_attend_fused(branch_qkv, branch_mask))
         return torch.cat(outputs)
 
     def _attend_explicitly(
@@ -179,11 +182,21 @@ class StagedAttnProcessor:
                 scores = scores + (mask if mask.shape[2] == 1 else mask[:, :, block])
             for controller in controllers:
                 scores = controller.on_scores(context, scores, block)
+            if qkv.bias is not None:
+                scores = scores + qkv.bias
             probs = scores.softmax(dim=-1)
             for controller in controllers:
                 probs = controller.on_probs(context, probs, block)
             blocks.append(probs.to(qkv.value.dtype) @ qkv.value)
         return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=2)
+
+
+def _attend_fused(qkv: QKV, mask: torch.Tensor | None) -> torch.Tensor:
+    """Attend without a map."""
+    query, key, value, bias = qkv
+    if bias is not None:
+        mask = bias.to(query.dtype) if mask is None else mask + bias.to(query.dtype)
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
 
 
 def _split_heads(x: torch.Tensor, heads: int) -> torch.Tensor:
@@ -223,6 +236,23 @@ def layers_of(unet: Any) -> dict[str, Layer]:
     # attn_processors lists down, up, mid; the UNet runs down, mid, up.
     order = {"down": 0, "mid": 1, "up": 2}
     return dict(sorted(layers.items(), key=lambda item: order[item[1].place]))
+
+
+def project_text(unet: Any, layer: Layer, embedding: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return what a cross-attention layer makes of a text.
+
+    Args:
+        unet: a ``UNet2DConditionModel``.
+        layer: the layer.
+        embedding: (batch, token, channel), as the text encoder gives it.
+
+    Returns:
+        (key, value), (batch, head, token, dim) each.
+    """
+    attn = unet.get_submodule(layer.name.removesuffix(".processor"))
+    text = attn.norm_encoder_hidden_states(embedding) if attn.norm_cross else embedding
+    key, value = (_split_heads(x, attn.heads) for x in (attn.to_k(text), attn.to_v(text)))
+    return (key if attn.norm_k is None else attn.norm_k(key)), value
 
 
 @contextmanager

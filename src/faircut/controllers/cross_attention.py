@@ -47,11 +47,21 @@ class CrossAttentionFusion(Controller):
         alignment: which target token comes from which source token.
         weights: (step, token), w.
         factors: (token,), Reweight's factor of each target token; rows are not renormalised.
+        branches: the branches whose attention it is.
+        renormalise: bring every fused row to a sum of 1, where tokens without a partner join in.
     """
 
     def __init__(
-        self, source: RecordedSource, alignment: Alignment, weights: torch.Tensor, factors: torch.Tensor | None = None
+        self,
+        source: RecordedSource,
+        alignment: Alignment,
+        weights: torch.Tensor,
+        factors: torch.Tensor | None = None,
+        *,
+        branches: tuple[str, ...] = ("cond",),
+        renormalise: bool = False,
     ) -> None:
+        self.branches, self.renormalise = branches, renormalise
         self.where = Where(kind="cross", max_scale=FUSED_SCALE)
         self.source = source
         self.weights = weights.to(source.device)
@@ -71,5 +81,10 @@ class CrossAttentionFusion(Controller):
     def on_probs(self, context: AttentionContext, probs: torch.Tensor, queries: slice) -> torch.Tensor:
         """Fuse the source's probabilities into the edit's."""
         mapped = self.source.probs(context.layer)[:, :, queries] @ self.mapper
-        fused = torch.lerp(probs, mapped, self.aligned) * self.factors
-        return torch.lerp(probs, fused, self.weights[context.step.index])
+        # Behind its own keys there may be some without weight, which another branch of the batch needs.
+        own, rest = probs[..., : mapped.shape[-1]], probs[..., mapped.shape[-1] :]
+        fused = torch.lerp(own, mapped, self.aligned)
+        if self.renormalise:
+            fused = fused / fused.sum(-1, keepdim=True).clamp_min(1e-12)
+        fused = torch.lerp(own, fused * self.factors, self.weights[context.step.index])
+        return fused if rest.shape[-1] == 0 else torch.cat([fused, rest], dim=-1)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 import torch
+from torch.nn import functional as F
 
 from faircut.attention.context import Layer
 from faircut.attention.masks import blend_mask, mask_scale, token_map
 from faircut.attention.source import RecordedSource
 
-__all__ = ["BlendRegion", "mask_layers"]
+__all__ = ["BlendRegion", "FixedRegion", "Region", "mask_layers"]
 
 
 def mask_layers(layers: Iterable[Layer], latent_grid: tuple[int, int]) -> list[Layer]:
@@ -18,6 +20,45 @@ def mask_layers(layers: Iterable[Layer], latent_grid: tuple[int, int]) -> list[L
     cross = [layer for layer in layers if layer.kind == "cross"]
     chosen = mask_scale(latent_grid, {layer.scale for layer in cross})
     return [layer for layer in cross if layer.scale == chosen]
+
+
+class Region(Protocol):
+    """Which positions of each frame belong to something."""
+
+    def uses_source(self, index: int) -> bool:
+        """Whether denoising step ``index`` needs the attention of the source for it."""
+
+    def mask(self, grid: tuple[int, int]) -> torch.Tensor:
+        """Return the region on a grid, (frame, height, width), bool."""
+
+    def soft_mask(self, grid: tuple[int, int]) -> torch.Tensor:
+        """Return how much of each cell belongs to it, (frame, height, width), float32, 0 to 1."""
+
+
+class FixedRegion:
+    """A region that is known: drawn by the user, found by a segmenter, or the truth of a drawn world.
+
+    Args:
+        masks: (frame, height, width), bool or 0 to 1, at any size.
+    """
+
+    def __init__(self, masks: torch.Tensor) -> None:
+        self.masks = masks.float()
+        self._cells: dict[tuple[int, int], torch.Tensor] = {}
+
+    def uses_source(self, index: int) -> bool:
+        """Never."""
+        return False
+
+    def mask(self, grid: tuple[int, int]) -> torch.Tensor:
+        """Return the cells of which at least half belong to it."""
+        return self.soft_mask(grid) >= 0.5
+
+    def soft_mask(self, grid: tuple[int, int]) -> torch.Tensor:
+        """Return the share of each cell that belongs to it."""
+        if grid not in self._cells:
+            self._cells[grid] = F.adaptive_avg_pool2d(self.masks[:, None], grid)[:, 0]
+        return self._cells[grid]
 
 
 class BlendRegion:
@@ -29,6 +70,7 @@ class BlendRegion:
         grid: (height, width) of that grid.
         tokens: the blend words' tokens in the source prompt.
         threshold: share of a frame's maximum above which a position belongs to the region.
+        steps: the steps in which it is read anew; afterwards it stays as it was. None is all of them.
     """
 
     def __init__(
@@ -38,9 +80,14 @@ class BlendRegion:
         grid: tuple[int, int],
         tokens: Sequence[int],
         threshold: float,
+        steps: range | None = None,
     ) -> None:
         self.source, self.layers, self.grid = source, layers, grid
-        self.tokens, self.threshold = tokens, threshold
+        self.tokens, self.threshold, self.steps = tokens, threshold, steps
+
+    def uses_source(self, index: int) -> bool:
+        """Whether it is read anew; the source's attention stays at the last step that somebody asked for."""
+        return self.steps is None or index in self.steps
 
     def maps(self) -> torch.Tensor:
         """Return the blend words' attention in the current step, (frame, height, width)."""
@@ -49,3 +96,7 @@ class BlendRegion:
     def mask(self, grid: tuple[int, int]) -> torch.Tensor:
         """Return the region in the current step on a grid, (frame, height, width), bool."""
         return blend_mask(self.maps(), grid, self.threshold)
+
+    def soft_mask(self, grid: tuple[int, int]) -> torch.Tensor:
+        """Return the same as 0 and 1."""
+        return self.mask(grid).float()

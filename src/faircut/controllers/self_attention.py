@@ -45,9 +45,9 @@ class SelfAttentionFusion(Controller):
         query, key = self.source.query_key(context.layer)
         edit = context.layout.slice("cond")
         if self.region is None:
-            return context, QKV(_put(qkv.query, edit, query), _put(qkv.key, edit, key), qkv.value)
-        pairs = zip(qkv, (query, key, qkv.value[edit]), strict=True)
-        return context.with_branch(_BRANCH), QKV(*(torch.cat([x, extra]) for x, extra in pairs))
+            return context, qkv._replace(query=_put(qkv.query, edit, query), key=_put(qkv.key, edit, key))
+        pairs = ((qkv.query, query), (qkv.key, key), (qkv.value, qkv.value[edit]))
+        return context.with_branch(_BRANCH), QKV(*(torch.cat(pair) for pair in pairs))
 
     def on_output(self, context: AttentionContext, output: torch.Tensor) -> tuple[AttentionContext, torch.Tensor]:
         """Choose, per query, between the edit's attention and the source's."""
@@ -56,7 +56,7 @@ class SelfAttentionFusion(Controller):
         edit, kept = context.layout.slice("cond"), output[context.layout.slice(_BRANCH)]
         mask = self.region.mask(context.grid).flatten(1)[:, None, :, None]
         output = _put(output[: context.step.layout.batch_size], edit, torch.where(mask, output[edit], kept))
-        return AttentionContext(context.layer, context.step, context.step.layout), output
+        return context.without_last_branch(), output
 
 
 def _put(x: torch.Tensor, part: slice, value: torch.Tensor) -> torch.Tensor:

@@ -11,10 +11,24 @@ import torch
 from faircut.attention.context import Layer
 from faircut.attention.controller import Controller
 from faircut.attention.source import RecordedSource
+from faircut.config import SpatialTemporal
 from faircut.errors import ConfigError, choices
 from faircut.prompts import Prompt
 
-__all__ = ["EditTask", "Method", "get_method", "method_names", "register"]
+__all__ = ["EditTask", "Method", "TextAccess", "get_method", "method_names", "register"]
+
+
+class TextAccess(Protocol):
+    """What a method may ask of the model about text."""
+
+    def tokenize(self, text: str) -> Prompt:
+        """Tokenise a prompt."""
+
+    def embed(self, prompt: Prompt) -> torch.Tensor:
+        """Encode a prompt, (1, token, channel)."""
+
+    def project(self, layer: Layer, embedding: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the (key, value) of a cross-attention layer for an embedding, (1, head, token, dim) each."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +42,8 @@ class EditTask:
         trajectory: (step + 1, frame, channel, height, width), the latents of the inversion, the clip first.
         layers: the UNet's attention layers.
         source_attention: supplies the source's attention at every step.
+        text: the model's way with text, for methods with prompts of their own.
+        temporal: how the frames see each other.
         generator: for methods that draw noise.
     """
 
@@ -37,6 +53,8 @@ class EditTask:
     trajectory: torch.Tensor
     layers: Sequence[Layer]
     source_attention: RecordedSource
+    text: TextAccess
+    temporal: SpatialTemporal
     generator: torch.Generator | None = None
 
     @property

@@ -1,0 +1,74 @@
+"""Region-bound conditioning: a person's region attends to that person's embedding, everything else to the prompt's."""
+
+from __future__ import annotations
+
+import torch
+
+from faircut.attention.context import AttentionContext
+from faircut.attention.controller import QKV, Controller, Where
+from faircut.controllers.regions import Region
+
+__all__ = ["RegionConditioning"]
+
+
+class RegionConditioning(Controller):
+    """Adds a branch to cross-attention in which the edit's queries meet a person's keys, and takes it inside the region.
+
+    What happens in the branch (fusion with the source, modulation) is for controllers that name it. (FAME, our section 4.)
+
+    Args:
+        name: of the branch.
+        region: where the branch's output is taken; soft masks mix.
+        keys: per layer name (key, value), (1, head, key, dim) each.
+        log_weights: (key,), added to the branch's logits.
+    """
+
+    where = Where(kind="cross")
+
+    def __init__(
+        self,
+        name: str,
+        region: Region,
+        keys: dict[str, tuple[torch.Tensor, torch.Tensor]],
+        log_weights: torch.Tensor,
+    ) -> None:
+        self.name, self.region, self.keys = name, region, keys
+        self.log_weights = log_weights
+
+    def uses_source(self, index: int) -> bool:
+        """Whether the region comes from the source's attention."""
+        return self.region.uses_source(index)
+
+    def on_qkv(self, context: AttentionContext, qkv: QKV) -> tuple[AttentionContext, QKV]:
+        """Add the branch."""
+        frames = context.layout.frames
+        query = qkv.query[context.layout.slice("cond")]
+        key, value = (x.expand(frames, -1, -1, -1).to(query) for x in self.keys[context.layer.name])
+        bias = self.log_weights.to(query.device)[None, None, None].expand(frames, 1, 1, -1)
+        plain = key.shape == qkv.key[:frames].shape and qkv.bias is None and not bool(bias.any())
+        own = QKV(query, key, value, None if plain else bias)
+        length = max(key.shape[2], qkv.key.shape[2])
+        theirs, own = (_pad(x, length, biased=not plain) for x in (qkv, own))
+        query, key, value = (torch.cat(pair) for pair in zip(theirs[:3], own[:3], strict=True))
+        joined = None if theirs.bias is None or own.bias is None else torch.cat([theirs.bias, own.bias])
+        return context.with_branch(self.name), QKV(query, key, value, joined)
+
+    def on_output(self, context: AttentionContext, output: torch.Tensor) -> tuple[AttentionContext, torch.Tensor]:
+        """Take the branch inside the region, and leave the batch as it was."""
+        edit, own = context.layout.slice("cond"), output[context.layout.slice(self.name)]
+        share = self.region.soft_mask(context.grid).flatten(1)[:, None, :, None].to(output)
+        output = output[: -context.layout.frames].clone()
+        output[edit] = torch.lerp(output[edit], own, share)
+        return context.without_last_branch(), output
+
+
+def _pad(qkv: QKV, length: int, *, biased: bool) -> QKV:
+    """Add keys without weight up to a number of keys, and a bias where there shall be one."""
+    if not biased:
+        return qkv
+    query, key, value, bias = qkv
+    batch, heads, keys, dim = key.shape
+    bias = torch.zeros(batch, 1, 1, keys, device=key.device) if bias is None else bias
+    empty = torch.full((batch, 1, 1, length - keys), float("-inf"), device=bias.device)
+    filler = key.new_zeros(batch, heads, length - keys, dim)
+    return QKV(query, torch.cat([key, filler], 2), torch.cat([value, filler], 2), torch.cat([bias, empty], 3))

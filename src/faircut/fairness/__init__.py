@@ -1,0 +1,16 @@
+"""Fairness: attributes and their values, the debiasing of prompts, and which value is asked for."""
+
+from faircut.fairness.attributes import ATTRIBUTES, GENDER, HAIR, Attribute, Value, get_attribute
+from faircut.fairness.targets import Policy, allocate, choose_value
+
+__all__ = [
+    "ATTRIBUTES",
+    "GENDER",
+    "HAIR",
+    "Attribute",
+    "Policy",
+    "Value",
+    "allocate",
+    "choose_value",
+    "get_attribute",
+]

@@ -1,0 +1,250 @@
+"""FAME: fairness-aware attention-modulated video editing (Wu et al., 2025, arXiv 2510.22960), as we read its abstract.
+
+The paper's equations are not available to us: docs/fairness.md has ours, and says which are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal
+
+import torch
+
+from faircut.attention.controller import Controller, StepWindow, Where
+from faircut.controllers.cross_attention import CrossAttentionFusion, fusion_weights
+from faircut.controllers.fairness import RegionConditioning
+from faircut.controllers.layout import CrossModulation, TemporalModulation
+from faircut.controllers.regions import BlendRegion, FixedRegion, Region, mask_layers
+from faircut.errors import ConfigError, VideoError
+from faircut.fairness.attributes import get_attribute
+from faircut.fairness.embedding import FairEmbedding, debias, fair_embedding, sensitivity
+from faircut.methods.base import EditTask, register
+from faircut.methods.fatezero import FateZero
+from faircut.prompts import Prompt, align, token_weights
+
+__all__ = ["Fame", "Person", "modulated_layers"]
+
+# When FateZero's latent blending acts where nothing else is said; regions are read from the source's attention as long.
+_LATENT_BLEND = 0.8
+
+
+@dataclass(frozen=True)
+class Person:
+    """One person of a clip, and what becomes of him or her.
+
+    Attributes:
+        source: the words for the person in the source prompt, such as ``"person"``.
+        phrase: the words for the person in the prompt, such as ``"doctor"``.
+        value: what the person shall be seen as, such as ``"female"``; None injects nothing.
+        prompt: a prompt of the person's own; by default the edit's.
+        masks: (frame, height, width), where the person is; by default where the source's attention to `source` is.
+    """
+
+    source: str
+    phrase: str
+    value: str | None = None
+    prompt: str | None = None
+    masks: Any = field(default=None, compare=False, repr=False)
+
+
+@register
+@dataclass(frozen=True)
+class Fame:
+    """Edits professions without falling back on stereotypes: FateZero, with each person's region told its own value.
+
+    Attributes:
+        people: the people who are edited, each with a value.
+        base: the FateZero that it sits on; blends latents, and takes its blend words from `people` where it has none.
+        attribute: what the values are of: ``"gender"`` or ``"hair"``.
+        alpha: strength of the debiasing, 0 (none) to 2; 1 is the plain word, bound to the region.
+        region_bound: whether a region attends to its person's embedding alone; if not, one embedding is everybody's.
+        temporal_modulation: lambda_s at pure noise, 0 to 1; 0 switches it off.
+        temporal_decay: tau in frames; None is half the clip, infinity no decay.
+        cross_modulation: lambda_c at pure noise, 0 to 1; 0 switches it off.
+        eta: how far words count by their sensitivity to the debiasing word, 0 (VideoGrain's) to 1.
+    """
+
+    name: ClassVar[str] = "fame"
+
+    people: tuple[Person, ...]
+    base: FateZero = field(default_factory=lambda: FateZero(cross_replace_steps=0.4, self_replace_steps=0.6))
+    attribute: str = "gender"
+    alpha: float = 1.0
+    region_bound: bool = True
+    temporal_modulation: float = 0.3
+    temporal_decay: float | None = None
+    cross_modulation: float = 1.0
+    eta: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not self.people:
+            raise ConfigError("fame needs people; give at least one Person(source, phrase, value)")
+        attribute = get_attribute(self.attribute)
+        for person in self.people:
+            if person.value is not None:
+                attribute.value(person.value)
+        if not 0.0 <= self.alpha <= 3.0:
+            raise ConfigError(f"alpha is {self.alpha}; give 0 to 3, such as 1 (from about 2 on pictures break)")
+        for name in ("temporal_modulation", "cross_modulation", "eta"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ConfigError(f"{name} is {getattr(self, name)}; give 0 to 1")
+        if self.temporal_decay is not None and not self.temporal_decay > 0:
+            raise ConfigError(
+                f"temporal_decay is {self.temporal_decay}; give frames above 0, or None for half the clip"
+            )
+
+    @property
+    def fatezero(self) -> FateZero:
+        """The FateZero beneath: it edits the people's regions, and puts the source's latents back outside them."""
+        if self.base.blend_words is not None:
+            return self.base
+        words = tuple(p.source for p in self.people), tuple(p.phrase for p in self.people)
+        return replace(self.base, blend_words=words, latent_blend_steps=_LATENT_BLEND)
+
+    def check(self, source: Prompt, target: Prompt) -> None:
+        """Check the words of the FateZero beneath and of each person.
+
+        Raises:
+            PromptError: a word is missing, or the prompts cannot be aligned.
+            ConfigError: a prompt already says another value than the one asked for.
+        """
+        self.fatezero.check(source, target)
+        attribute = get_attribute(self.attribute)
+        for person in self.people:
+            source.find(person.source)
+            text = target.text if person.prompt is None else person.prompt
+            if person.prompt is None:
+                target.find(person.phrase)
+            said = attribute.said_in(text) if person.value is not None and len(self.people) == 1 else None
+            if said is not None:
+                raise ConfigError(
+                    f"the prompt {text!r} already says {said!r}, so there is no {self.attribute} to decide; leave the word "
+                    "out, or the value"
+                )
+
+    def controllers(self, task: EditTask) -> Sequence[Controller]:
+        """Build FateZero's controllers, and the modulations and the region-bound conditioning of each person."""
+        attached = list(self.fatezero.controllers(task))
+        regions = [self._region(task, person) for person in self.people]
+        cross = modulated_layers(task.latent_grid, "cross")
+        if self.cross_modulation > 0:
+            # Outside every region: the people's words are turned away.
+            described = self._described(task.target)
+            ones = torch.ones(len(described))
+            attached.append(CrossModulation(regions, self.cross_modulation, described, ones, ("cond",), cross))
+        for number, (person, region) in enumerate(zip(self.people, regions, strict=True)):
+            attached += self._of_person(task, number, person, region, regions)
+        if self.temporal_modulation > 0:
+            count = task.trajectory.shape[1]
+            tau = count / 2 if self.temporal_decay is None else self.temporal_decay
+            where = modulated_layers(task.latent_grid, "self")
+            attached += [
+                TemporalModulation(region, self.temporal_modulation, tau, task.temporal, count, where)
+                for region in regions
+            ]
+        return attached
+
+    def _of_person(
+        self, task: EditTask, number: int, person: Person, region: Region, regions: Sequence[Region]
+    ) -> list[Controller]:
+        """Bind a region to its person's embedding, which is fused with the source's and modulated as the prompt's is."""
+        prompt = task.target if person.prompt is None else task.text.tokenize(person.prompt)
+        alpha = self.alpha if person.value is not None else 0.0
+        if alpha == 0 and prompt.text == task.target.text:
+            return []
+        plain = task.text.embed(prompt)
+        weights = torch.ones(len(prompt.ids))
+        if person.value is None:
+            every = torch.arange(len(prompt.ids), device=plain.device)
+            fair = FairEmbedding(plain, torch.zeros(len(prompt.ids), device=plain.device), every)
+        else:
+            word = get_attribute(self.attribute).value(person.value).word
+            pair = debias(prompt, person.phrase, word, task.text.tokenize)
+            twin = task.text.embed(pair.twin)
+            fair = fair_embedding(pair, plain, twin, alpha)
+            weights = (1 - self.eta) + self.eta * sensitivity(pair, plain, twin).cpu()
+        columns = fair.source.cpu()
+        own = columns >= 0
+        described = torch.where(own, self._described(prompt)[columns.clamp_min(0)], number)
+        weights = torch.where(own, weights[columns.clamp_min(0)], 1.0)
+        branch = f"person-{number}"
+        everywhere = FixedRegion(torch.ones(task.trajectory.shape[1], 1, 1, device=task.source_attention.device))
+        layers = [layer for layer in task.layers if layer.kind == "cross"]
+        conditioning = RegionConditioning(
+            branch,
+            region if self.region_bound else everywhere,
+            {layer.name: task.text.project(layer, fair.embedding) for layer in layers},
+            fair.log_weights,
+        )
+        attached: list[Controller] = [conditioning]
+        if self.cross_modulation > 0:
+            where = modulated_layers(task.latent_grid, "cross")
+            attached.append(CrossModulation(regions, self.cross_modulation, described, weights, (branch,), where))
+        return [*attached, self._fusion(task, prompt, fair, branch)]
+
+    def _fusion(self, task: EditTask, prompt: Prompt, fair: FairEmbedding, branch: str) -> CrossAttentionFusion:
+        """Fuse the source's attention into a person's as FateZero does into the edit's; debiasing words keep their own."""
+        base, own, chosen = self.fatezero, fair.source.cpu() >= 0, fair.source.cpu().clamp_min(0)
+        alignment = align(task.source, prompt, base.alignment)
+        alignment = replace(
+            alignment,
+            # A padding that is on its way out takes as little from the source as it has weight.
+            mapper=torch.where(own, alignment.mapper[:, chosen] * fair.log_weights.cpu().exp(), 0.0),
+            aligned=torch.where(own, alignment.aligned[chosen], 0.0),
+        )
+        there = {word.text.lower() for word in prompt.words}
+        windows = {w: StepWindow.of(v) for w, v in base.word_replace_steps.items() if w.lower() in there}
+        factors = token_weights(prompt, {w: f for w, f in base.reweight.items() if w.lower() in there})
+        weights = fusion_weights(prompt, task.steps, StepWindow.of(base.cross_replace_steps), windows)
+        return CrossAttentionFusion(
+            task.source_attention,
+            alignment,
+            torch.where(own, weights[:, chosen], 1.0) * weights.amax(1, keepdim=True),
+            torch.where(own, factors[chosen], 1.0),
+            branches=(branch,),
+            renormalise=True,
+        )
+
+    def _described(self, prompt: Prompt) -> torch.Tensor:
+        """Say which person each token of a prompt describes, (token,), int64; -1 is nobody."""
+        described = torch.full((len(prompt.ids),), -1, dtype=torch.int64)
+        lower = prompt.text.lower()
+        for number, person in enumerate(self.people):
+            if person.phrase.lower() in lower:
+                described[list(prompt.find(person.phrase))] = number
+        return described
+
+    def _region(self, task: EditTask, person: Person) -> Region:
+        """Return where a person is."""
+        frames, device = task.trajectory.shape[1], task.source_attention.device
+        if person.masks is not None:
+            masks = torch.as_tensor(person.masks)
+            if masks.ndim != 3 or len(masks) != frames:
+                raise VideoError(
+                    f"masks of shape {tuple(masks.shape)} for {person.source!r}; give (frame, height, width) with the "
+                    f"clip's {frames} frames"
+                )
+            return FixedRegion(masks.to(device))
+        layers = mask_layers(task.layers, task.latent_grid)
+        return BlendRegion(
+            task.source_attention,
+            layers,
+            layers[0].grid(task.latent_grid),
+            task.source.find(person.source),
+            self.fatezero.blend_threshold,
+            StepWindow.of(_LATENT_BLEND).steps(task.steps),
+        )
+
+
+def modulated_layers(latent_grid: tuple[int, int], kind: Literal["self", "cross"]) -> Where:
+    """Choose the layers to modulate: at most half the latent grid, but never only grids of 8 cells and fewer.
+
+    Args:
+        latent_grid: (height, width) of the latents.
+        kind: of attention.
+
+    Returns:
+        Where that is.
+    """
+    return Where(kind=kind, max_scale=0.5 if max(latent_grid) > 16 else 1.0)
