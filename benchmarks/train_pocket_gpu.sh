@@ -6,14 +6,14 @@
 #   WORK     folder of stills and checkpoints; the same folder again goes on with the training (/tmp/pocket-train)
 #   RESULT   folder for what is to be kept: the weights in parts of 15 MB, report, figures   ($WORK/result)
 #   CONFIG   settings, among them the minutes of every stage                   (benchmarks/pocket_gpu.yaml)
-#   STAGES   which stages to run           ("tokenizer draw vae decoder latents denoiser broken judge clip export")
+#   STAGES   which stages to run           ("tokenizer draw vae decoder latents denoiser painted judge clip export")
 #   MINUTES  for the stages named, in place of the configuration's                           (none)
 #   INIT     model folder to start from instead of random weights                            (none)
 #   SCALE    share of the full evaluation; 0 leaves it out                                    (0.3)
 #
 # A stage that has used up its minutes is not trained again. In two commands with the same WORK there is more for the
 # denoiser: first STAGES="tokenizer draw vae decoder latents" SCALE=0, about three minutes, then
-# STAGES="denoiser broken judge clip export". Then STAGES="denoiser export" MINUTES=16 goes on where it stopped. Unpack with
+# STAGES="denoiser painted judge clip export". Then STAGES="denoiser export" MINUTES=16 goes on where it stopped. Unpack with
 #   cat RESULT/weights.tar.part-* | tar -x -C src/faircut/pocket
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -21,7 +21,7 @@ PYTHON=${PYTHON:-python3}
 WORK=${WORK:-/tmp/pocket-train}
 RESULT=${RESULT:-$WORK/result}
 CONFIG=${CONFIG:-benchmarks/pocket_gpu.yaml}
-STAGES=${STAGES:-tokenizer draw vae decoder latents denoiser broken judge clip export}
+STAGES=${STAGES:-tokenizer draw vae decoder latents denoiser painted judge clip export}
 MINUTES=${MINUTES:-}
 INIT=${INIT:-}
 SCALE=${SCALE:-0.3}

@@ -12,7 +12,7 @@ TINY = {
     "run": {"processes": 1, "log_every": 1, "precision": "fp32"},
     "data": {"stills": 16, "held_out": 16, "shard": 16, "workers": 1},
     "vae": {"channels": [8, 16, 16], "crop": 32, "optim": STEPS, "decoder": STEPS},
-    "judge": {"channels": [8, 8, 16, 16, 16], "optim": {**STEPS, "batch": 16}},
+    "judge": {"channels": [8, 8, 16, 16, 16], "painted": 16, "optim": {**STEPS, "batch": 16}},
     "clip": {"width": 32, "layers": 1, "text_layers": 1, "embed": 32, "optim": {**STEPS, "batch": 16}},
     "denoiser": {"channels": [8, 16, 16, 16], "text_width": 32, "text_layers": 1, "optim": STEPS},
 }
@@ -32,6 +32,7 @@ def test_one_command_trains_everything_and_goes_on_where_it_stopped(cli, config,
     assert [line for line in first.out.splitlines() if "took" in line and line.startswith("denoiser 100.0 %")]
     assert "loss" in first.out
     assert first.out.splitlines()[-1] == "out/weights"
+    assert "pictures 80" in first.out  # 64 readable, 16 not
     again = cli("pocket", "train", "--config", config, "-o", "out", "--stage", "denoiser")
     assert "loss" not in again.out  # its two steps are done
     STEPS_MORE = {**TINY, "denoiser": {**TINY["denoiser"], "optim": {**STEPS, "steps": 3}}}

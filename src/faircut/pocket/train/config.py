@@ -137,14 +137,16 @@ class JudgeConfig:
         channels: channels of its stages, each at half the resolution of the one before.
         smoothing: label smoothing.
         broken: share of the training pictures that are damaged on purpose.
-        generated: number of pictures that the denoiser gets wrong on purpose, for the judge to call unclear.
+        painted: number of stills that the denoiser paints beyond reading, and a quarter of those that it paints readable.
+        hand: share of the training pictures that the denoiser has painted.
         optim: see OptimConfig.
     """
 
     channels: tuple[int, ...] = (24, 48, 96, 160, 224)
     smoothing: float = 0.05
     broken: float = 0.2
-    generated: int = 1024
+    painted: int = 1024
+    hand: float = 0.3
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(batch=64, lr=2e-3, warmup=100, ema=0.998))
 
 

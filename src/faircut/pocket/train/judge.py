@@ -1,4 +1,4 @@
-"""Training of the judge: true pictures, slightly worn pictures, and broken ones that it must call unclear."""
+"""Training of the judge: true pictures, worn and painted ones, and broken ones that it must call unclear."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from faircut.pocket.judge import Judge, crop_to_boxes, load_judge
-from faircut.pocket.train.broken import read_broken
 from faircut.pocket.train.config import TrainConfig
 from faircut.pocket.train.data import HEADS, Stills
 from faircut.pocket.train.loop import pick_device, step_rng
+from faircut.pocket.train.painted import read_painted
 from faircut.pocket.train.pictures import contact_sheet, to_pixels, to_tensor
 from faircut.pocket.vocabulary import LABELS
 
@@ -51,7 +51,9 @@ class JudgeStage:
         self.model: nn.Module = judge.to(self.device)
         self.stills = Stills(data, "train", config.data)
         self.held_out = Stills(data, "held_out", config.data)
-        self.generated = read_broken(data)
+        self.painted = read_painted(data)
+        self.readable = np.flatnonzero(self.painted.rows >= 0)
+        self.broken = np.flatnonzero(self.painted.rows < 0)
         self.unclear = torch.tensor([len(LABELS[h]) for h in HEADS])
 
     def batch(self, rng: np.random.Generator, n: int) -> tuple[Tensor, Tensor]:
@@ -65,7 +67,12 @@ class JudgeStage:
             (n, 3, 128, 128) pictures in [-1, 1], and (n, heads) classes; -100 where anything may be said.
         """
         rows = rng.integers(len(self.stills), size=n)
-        x = to_tensor(self.stills.images(rows), self.device)
+        images = self.stills.images(rows)
+        if len(self.readable):
+            for i in np.flatnonzero(rng.random(n) < self.config.judge.hand):
+                k = self.readable[int(rng.integers(len(self.readable)))]
+                rows[i], images[i] = self.painted.rows[k], self.painted.pictures[k]
+        x = to_tensor(images, self.device)
         boxes = self.stills.boxes[rows].astype(np.float32)
         classes = self.stills.labels[rows]
         two = boxes[:, 1, 2] > boxes[:, 1, 0]
@@ -112,7 +119,7 @@ class JudgeStage:
         x = x.clone()
         size = x.shape[-1]
         for i in np.flatnonzero(rng.random(len(x)) < self.config.judge.broken):
-            way = int(rng.integers(9 if len(self.generated) else 7))
+            way = int(rng.integers(9 if len(self.broken) else 7))
             left, top, right, bottom = (int(v) for v in box[i])
             if way == 0:  # a few blocks of colour are left
                 side = int(rng.integers(3, 9))
@@ -155,8 +162,8 @@ class JudgeStage:
                 target[i, _SUBJECT] = _IGNORE
                 target[i, _HEAD_ONLY] = self.unclear[_HEAD_ONLY]
             elif way > 6:  # what a denoiser makes of nearly nothing
-                found = self.generated[int(rng.integers(len(self.generated)))][None]
-                x[i] = to_tensor(found, x.device)[0]
+                k = self.broken[int(rng.integers(len(self.broken)))]
+                x[i] = to_tensor(self.painted.pictures[k : k + 1], x.device)[0]
                 target[i] = self.unclear
                 target[i, _PLACE] = _IGNORE
             else:  # the subject is a smear in a whole place

@@ -15,7 +15,7 @@ from faircut.pocket.train.config import TrainConfig, default_output
 
 __all__ = ["SHARES", "STAGES", "train"]
 
-STAGES = ("draw", "tokenizer", "vae", "decoder", "latents", "denoiser", "broken", "judge", "clip", "export")
+STAGES = ("draw", "tokenizer", "vae", "decoder", "latents", "denoiser", "painted", "judge", "clip", "export")
 SHARES: dict[str, float] = {"vae": 0.16, "decoder": 0.04, "judge": 0.08, "clip": 0.1, "denoiser": 0.62}
 """How the minutes of a whole training are shared between the stages that learn."""
 Log = Callable[[str, dict[str, Any]], None]
@@ -145,10 +145,10 @@ def _latents(config: TrainConfig, root: Path, minutes: Any, init: Any, folder: P
     encode_stills(vae, stills, device, config.denoiser.downscale, lambda done, count: log({"done": done / count}))
 
 
-def _broken(config: TrainConfig, root: Path, minutes: Any, init: Any, folder: Path, log: _StageLog) -> None:
-    from faircut.pocket.train.broken import make_broken
+def _painted(config: TrainConfig, root: Path, minutes: Any, init: Any, folder: Path, log: _StageLog) -> None:
+    from faircut.pocket.train.painted import paint_stills
 
-    log({"pictures": len(make_broken(config, root))})
+    log({"pictures": len(paint_stills(config, root).rows)})
 
 
 def _judge(
@@ -191,7 +191,7 @@ _RUN: dict[str, Callable[..., None]] = {
     "decoder": _decoder,
     "latents": _latents,
     "denoiser": _denoiser,
-    "broken": _broken,
+    "painted": _painted,
     "judge": _judge,
     "clip": _clip,
     "export": _export,
