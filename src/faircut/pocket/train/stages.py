@@ -16,7 +16,7 @@ from faircut.pocket.train.config import TrainConfig, default_output
 __all__ = ["SHARES", "STAGES", "train"]
 
 STAGES = ("draw", "tokenizer", "vae", "decoder", "latents", "denoiser", "painted", "judge", "clip", "export")
-SHARES: dict[str, float] = {"vae": 0.16, "decoder": 0.04, "judge": 0.08, "clip": 0.1, "denoiser": 0.62}
+SHARES: dict[str, float] = {"vae": 0.08, "decoder": 0.02, "judge": 0.06, "clip": 0.16, "denoiser": 0.68}
 """How the minutes of a whole training are shared between the stages that learn."""
 Log = Callable[[str, dict[str, Any]], None]
 """Told the name of a stage and figures; among them "done", the share of the stage, unless it cannot be known."""
