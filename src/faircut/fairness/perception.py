@@ -1,0 +1,92 @@
+"""What is seen in a clip: readings frame by frame, a majority, its margin, and abstention."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from faircut.fairness.attributes import Attribute
+
+__all__ = ["MARGIN", "Perceived", "Reader", "boxes_of", "perceive"]
+
+MARGIN = 0.1
+"""Below this lead of the first value over the second, as a share of the frames, a reading abstains."""
+
+
+class Reader(Protocol):
+    """Reads an attribute from pictures: a trained judge, or a CLIP."""
+
+    def __call__(self, frames: torch.Tensor, boxes: torch.Tensor | None, attribute: Attribute) -> list[str | None]:
+        """Read each frame.
+
+        Args:
+            frames: (frame, 3, height, width), RGB in [0, 1].
+            boxes: (frame, 4), left, top, right and bottom of the person in pixels; None for the whole picture.
+            attribute: what to read.
+
+        Returns:
+            A value's name for each frame; None where it cannot be told.
+        """
+
+
+@dataclass(frozen=True)
+class Perceived:
+    """What is seen in a clip.
+
+    Attributes:
+        value: the majority's; None where the reading abstains.
+        stability: share of the frames that show the most frequent value; 0 if no frame shows any.
+        margin: lead of the most frequent value over the next, as a share of the frames.
+        frames: what each frame shows.
+    """
+
+    value: str | None
+    stability: float
+    margin: float
+    frames: tuple[str | None, ...]
+
+
+def perceive(readings: Sequence[str | None]) -> Perceived:
+    """Take the majority of the frames' readings.
+
+    A frame that shows nothing clear votes against every value: a clip whose most frequent value is not that of more than
+    half of its frames, or leads by less than `MARGIN`, is unclear.
+
+    Args:
+        readings: of each frame, None where it cannot be told.
+
+    Returns:
+        What is seen.
+    """
+    counts = Counter(r for r in readings if r is not None).most_common(2)
+    if not counts:
+        return Perceived(None, 0.0, 0.0, tuple(readings))
+    n = len(readings)
+    first, second = counts[0][1], counts[1][1] if len(counts) > 1 else 0
+    margin = (first - second) / n
+    clear = 2 * first > n and margin >= MARGIN
+    return Perceived(counts[0][0] if clear else None, first / n, margin, tuple(readings))
+
+
+def boxes_of(masks: torch.Tensor) -> torch.Tensor:
+    """Return the boxes around masks.
+
+    Args:
+        masks: (frame, height, width), bool.
+
+    Returns:
+        (frame, 4), float32: left, top, right, bottom in pixels; the whole picture where a mask is empty.
+    """
+    height, width = masks.shape[-2:]
+    boxes = []
+    for mask in masks:
+        ys, xs = torch.nonzero(mask, as_tuple=True)
+        if len(ys) == 0:
+            boxes.append([0, 0, width, height])
+        else:
+            boxes.append([int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1])
+    return torch.tensor(boxes, dtype=torch.float32)
