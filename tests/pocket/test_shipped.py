@@ -12,7 +12,7 @@ from faircut import VideoEditor
 from faircut.checkpoints import pocket_folder
 from faircut.pocket.clips import render_clip
 from faircut.pocket.evaluate import evaluate
-from faircut.pocket.evaluate_edits import edit_cases, judge_edit, method_for
+from faircut.pocket.evaluate_edits import GUIDANCE, edit_cases, judge_edit, method_for
 from faircut.pocket.evaluate_model import generate, load_model
 from faircut.report.pictures import Watched
 
@@ -39,7 +39,7 @@ def blue_car(editor):
     frames = torch.from_numpy(clip.frames).permute(0, 3, 1, 2).float() / 127.5 - 1
     inversion = editor.invert(frames, case.source_prompt, num_inference_steps=10)
     watched = Watched(method_for(case))
-    result = editor.edit(inversion, case.prompt, watched)
+    result = editor.edit(inversion, case.prompt, watched, guidance_scale=GUIDANCE)
     return case, clip, frames, (result.video.frames + 1) / 2, watched.capture.masks
 
 

@@ -111,7 +111,7 @@ def _run(name: str, chosen: Demo, folder: Path, model: str, steps: int, frames: 
     from faircut.checkpoints import pocket_folder
     from faircut.config import to_dict
     from faircut.pocket.clips import render_clip
-    from faircut.pocket.evaluate_edits import make_case, measure_edit, method_for, with_subject
+    from faircut.pocket.evaluate_edits import GUIDANCE, make_case, measure_edit, method_for, with_subject
     from faircut.pocket.judge import load_judge
     from faircut.pocket.world import sample_scene
     from faircut.report.pictures import draw_pairs
@@ -134,6 +134,7 @@ def _run(name: str, chosen: Demo, folder: Path, model: str, steps: int, frames: 
         model=model,
         method={"name": "fatezero", **to_dict(method_for(case))},
         num_inference_steps=steps,
+        guidance_scale=GUIDANCE,
     )
     report = run_edit(settings, bars)
     edited = read_video(report.outputs["video"]).frames
