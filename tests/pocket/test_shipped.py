@@ -39,7 +39,7 @@ def blue_car(editor):
     frames = torch.from_numpy(clip.frames).permute(0, 3, 1, 2).float() / 127.5 - 1
     inversion = editor.invert(frames, case.source_prompt, num_inference_steps=10)
     watched = Watched(method_for(case))
-    result = editor.edit(inversion, case.prompt, watched, guidance_scale=GUIDANCE)
+    result = editor.edit(inversion, case.prompt, watched, guidance_scale=GUIDANCE[case.kind])
     return case, clip, frames, (result.video.frames + 1) / 2, watched.capture.masks
 
 

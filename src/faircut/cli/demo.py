@@ -36,7 +36,7 @@ _PLAIN = {"people": 1, "style": None, "mention_gender": False, "mention_hair": F
 _THING = {"style": None, "mention_colour": True}
 DEMOS = {
     "colour": Demo({"noun": "car", "background": "street", "colour": "red", **_THING}, {"colour": "blue"}, seed=4),
-    "object": Demo({"noun": "bus", "background": "desert", "colour": "yellow", **_THING}, {"noun": "truck"}, seed=1),
+    "object": Demo({"noun": "cat", "background": "snow", "colour": "black", **_THING}, {"noun": "rabbit"}, seed=1),
     "profession": Demo({"noun": "chef", "background": "park", **_PLAIN}, {"noun": "firefighter"}, seed=2),
     "style": Demo(
         {"noun": "car", "background": "farm", "colour": "red", **_THING},
@@ -134,7 +134,7 @@ def _run(name: str, chosen: Demo, folder: Path, model: str, steps: int, frames: 
         model=model,
         method={"name": "fatezero", **to_dict(method_for(case))},
         num_inference_steps=steps,
-        guidance_scale=GUIDANCE,
+        guidance_scale=GUIDANCE[name],
     )
     report = run_edit(settings, bars)
     edited = read_video(report.outputs["video"]).frames

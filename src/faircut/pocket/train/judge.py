@@ -163,7 +163,7 @@ class JudgeStage:
                 target[i, _HEAD_ONLY] = self.unclear[_HEAD_ONLY]
             elif way > 6:  # what a denoiser makes of nearly nothing
                 k = self.broken[int(rng.integers(len(self.broken)))]
-                x[i] = to_tensor(self.painted.pictures[k : k + 1], x.device)[0]
+                x[i] = to_tensor(np.array(self.painted.pictures[k : k + 1]), x.device)[0]
                 target[i] = self.unclear
                 target[i, _PLACE] = _IGNORE
             else:  # the subject is a smear in a whole place
