@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 .PHONY: demo test lint clean help
 
 help:
-	@echo "make demo   set up, edit a drawn clip, say where the result is"
+	@echo "make demo   set up, edit drawn clips, say where the results are"
 	@echo "make test   set up, run the tests"
 	@echo "make lint   set up, check style and types"
 
