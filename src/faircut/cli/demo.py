@@ -67,13 +67,13 @@ def demo(
     load_tokenizer(model)
     quiet_libraries()
     from faircut.files import atomic_path
-    from faircut.report.pictures import stack
+    from faircut.report.pictures import tile
 
     with Bars(quiet=json) as bars:
         done = [_run(name, DEMOS[name], output, model, steps, frames, bars) for name in wanted]
     picture = output / "demo.png"
     with atomic_path(picture) as path:
-        stack([pair for _, _, pair in done]).save(path)
+        tile([pair for _, _, pair in done]).save(path)
     if json:
         entries = [{**_json.loads(report.to_json()), "figures": asdict(figures)} for report, figures, _ in done]
         print(_json.dumps(entries, indent=2))

@@ -18,7 +18,7 @@ from faircut.controllers.regions import mask_layers
 from faircut.methods.base import EditTask
 from faircut.prompts import phrases
 
-__all__ = ["MapCapture", "Watched", "draw_heat_maps", "draw_masks", "draw_pairs", "enlarge_small", "stack"]
+__all__ = ["MapCapture", "Watched", "draw_heat_maps", "draw_masks", "draw_pairs", "enlarge_small", "tile"]
 
 _SMALLEST = 256  # Pictures lower than this are enlarged to be looked at.
 _COLUMNS, _ROWS = 8, 8
@@ -185,20 +185,23 @@ def _sheet(rows: Sequence[tuple[str, Sequence[torch.Tensor]]], most: int = 160) 
     return sheet
 
 
-def stack(pictures: Sequence[Image.Image]) -> Image.Image:
-    """Put pictures under each other.
+def tile(pictures: Sequence[Image.Image], columns: int = 2, gap: int = 12) -> Image.Image:
+    """Put pictures of one size beside and under each other.
 
     Args:
         pictures: at least one.
+        columns: how many beside each other, at most.
+        gap: between them, in pixels.
 
     Returns:
-        The picture, as wide as the widest.
+        The picture.
     """
-    sheet = Image.new("RGB", (max(p.width for p in pictures), sum(p.height for p in pictures)), "white")
-    top = 0
-    for picture in pictures:
-        sheet.paste(picture, (0, top))
-        top += picture.height
+    columns = min(columns, len(pictures))
+    width, height = max(p.width for p in pictures) + gap, max(p.height for p in pictures) + gap
+    rows = -(-len(pictures) // columns)
+    sheet = Image.new("RGB", (width * columns - gap, height * rows - gap), "white")
+    for i, picture in enumerate(pictures):
+        sheet.paste(picture, (i % columns * width, i // columns * height))
     return sheet
 
 
