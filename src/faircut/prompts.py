@@ -21,10 +21,16 @@ __all__ = [
     "encode",
     "refine_mapper",
     "replace_mapper",
+    "split_words",
     "token_weights",
 ]
 
 _WORD = re.compile(r"\w+(?:['\u2019-]\w+)*|[^\w\s]")
+
+
+def split_words(text: str) -> list[re.Match[str]]:
+    """Find the words and punctuation marks of a text, in order."""
+    return list(_WORD.finditer(text))
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,7 @@ class Prompt:
         limit = tokenizer.model_max_length
         encoded = tokenizer(text, return_offsets_mapping=True, add_special_tokens=True)
         ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
-        words = [(m.group(), m.start(), m.end()) for m in _WORD.finditer(text)]
+        words = [(m.group(), m.start(), m.end()) for m in split_words(text)]
         owned: list[list[int]] = [[] for _ in words]
         for position, (start, stop) in enumerate(offsets):
             for tokens, (_, word_start, word_stop) in zip(owned, words, strict=True):
@@ -104,13 +110,22 @@ class Prompt:
         Raises:
             PromptError: it does not occur; the message names close words.
         """
-        wanted = [m.group().lower() for m in _WORD.finditer(phrase)]
+        tokens = self._tokens(phrase)
+        if not tokens:
+            raise PromptError(f"{phrase!r} is not in the prompt {self.text!r}: {choices(phrase, set(self._lower))}")
+        return tokens
+
+    def holds(self, phrase: str) -> bool:
+        """Whether a word or phrase occurs, as `find` looks for it."""
+        return bool(self._tokens(phrase))
+
+    def _tokens(self, phrase: str) -> tuple[int, ...]:
+        """Return the tokens of every occurrence of a phrase; none if there is none."""
+        wanted = [m.group().lower() for m in split_words(phrase)]
         tokens: list[int] = []
         for i in range(len(self._lower) - len(wanted) + 1):
             if wanted and list(self._lower[i : i + len(wanted)]) == wanted:
                 tokens += [token for word in self.words[i : i + len(wanted)] for token in word.tokens]
-        if not tokens:
-            raise PromptError(f"{phrase!r} is not in the prompt {self.text!r}: {choices(phrase, set(self._lower))}")
         return tuple(dict.fromkeys(tokens))
 
 

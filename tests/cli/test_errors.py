@@ -232,7 +232,7 @@ def test_unknown_command(refused):
 
 
 def test_unknown_demo(refused):
-    assert "did you mean 'profession'" in refused("demo", "profesion")
+    assert "did you mean 'colour'" in refused("demo", "color")
 
 
 def test_an_unexpected_exception_is_a_defect_and_shows_itself(cli, clip, tiny_folder, broken_editor):

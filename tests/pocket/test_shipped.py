@@ -14,6 +14,7 @@ from faircut.pocket.clips import render_clip
 from faircut.pocket.evaluate import evaluate
 from faircut.pocket.evaluate_edits import GUIDANCE, edit_cases, judge_edit, method_for
 from faircut.pocket.evaluate_model import generate, load_model
+from faircut.pocket.train.pictures import to_tensor
 from faircut.report.pictures import Watched
 
 FRAMES = 3
@@ -36,7 +37,7 @@ def blue_car(editor):
     """A car whose colour is edited: the case, the source clip, the edited frames in [0, 1], the masks by step."""
     case = next(c for c in edit_cases() if c.kind == "colour" and c.source.subjects[0].noun == "car")
     clip = render_clip(case.source, FRAMES)
-    frames = torch.from_numpy(clip.frames).permute(0, 3, 1, 2).float() / 127.5 - 1
+    frames = to_tensor(clip.frames)
     inversion = editor.invert(frames, case.source_prompt, num_inference_steps=10)
     watched = Watched(method_for(case))
     result = editor.edit(inversion, case.prompt, watched, guidance_scale=GUIDANCE[case.kind])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json as _json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -70,7 +72,8 @@ def demo(
     from faircut.report.pictures import tile
 
     with Bars(quiet=json) as bars:
-        done = [_run(name, DEMOS[name], output, model, steps, frames, bars) for name in wanted]
+        measure = _measure()
+        done = [_run(name, DEMOS[name], output, model, steps, frames, bars, measure) for name in wanted]
     picture = output / "demo.png"
     with atomic_path(picture) as path:
         tile([pair for _, _, pair in done]).save(path)
@@ -100,19 +103,38 @@ def _sentence(figures: Any, reconstruction: float | None) -> str:
     return "; ".join(parts)
 
 
-def _run(name: str, chosen: Demo, folder: Path, model: str, steps: int, frames: int, bars: Bars) -> Any:
-    """Draw one clip, edit it, measure the edit, and put some frames of both into one picture."""
-    from dataclasses import replace
-
-    import numpy as np
+def _measure() -> Callable[..., Any]:
+    """Load what measures edits, once for all of them."""
     import torch
     from transformers import CLIPModel
 
     from faircut.checkpoints import pocket_folder
+    from faircut.pocket.evaluate_edits import measure_edit
+    from faircut.pocket.judge import load_judge
+
+    clip_model = CLIPModel.from_pretrained(pocket_folder() / "clip", dtype=torch.float32).eval()
+    return torch.no_grad()(partial(measure_edit, judge=load_judge(), clip_model=clip_model))
+
+
+def _run(
+    name: str,
+    chosen: Demo,
+    folder: Path,
+    model: str,
+    steps: int,
+    frames: int,
+    bars: Bars,
+    measure: Callable[..., Any],
+) -> Any:
+    """Draw one clip, edit it, measure the edit, and put some frames of both into one picture."""
+    from dataclasses import replace
+
+    import numpy as np
+
     from faircut.config import to_dict
     from faircut.pocket.clips import render_clip
-    from faircut.pocket.evaluate_edits import GUIDANCE, make_case, measure_edit, method_for, with_subject
-    from faircut.pocket.judge import load_judge
+    from faircut.pocket.evaluate_edits import GUIDANCE, make_case, method_for, with_subject
+    from faircut.pocket.train.pictures import to_tensor
     from faircut.pocket.world import sample_scene
     from faircut.report.pictures import draw_pairs
     from faircut.settings import RunSettings
@@ -122,7 +144,7 @@ def _run(name: str, chosen: Demo, folder: Path, model: str, steps: int, frames: 
     scene = sample_scene(np.random.default_rng(chosen.seed), **chosen.scene)
     case = make_case(name, scene, replace(with_subject(scene, **chosen.subject), **chosen.whole))
     clip = render_clip(scene, frames)
-    drawn = torch.from_numpy(clip.frames).permute(0, 3, 1, 2).float() / 127.5 - 1
+    drawn = to_tensor(clip.frames)
     source = folder / f"{name}.source.mp4"
     folder.mkdir(parents=True, exist_ok=True)
     write_video(Video.from_frames(drawn, clip.fps), source, quality=100)
@@ -138,7 +160,4 @@ def _run(name: str, chosen: Demo, folder: Path, model: str, steps: int, frames: 
     )
     report = run_edit(settings, bars)
     edited = read_video(report.outputs["video"]).frames
-    clip_model = CLIPModel.from_pretrained(pocket_folder() / "clip", dtype=torch.float32).eval()
-    with torch.no_grad():
-        figures = measure_edit(case, (edited + 1) / 2, load_judge(), clip_model)
-    return report, figures, draw_pairs(drawn, edited, (case.source_prompt, case.prompt))
+    return report, measure(case, clip, (edited + 1) / 2), draw_pairs(drawn, edited, (case.source_prompt, case.prompt))

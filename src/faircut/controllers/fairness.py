@@ -34,6 +34,7 @@ class RegionConditioning(Controller):
     ) -> None:
         self.name, self.region, self.keys = name, region, keys
         self.log_weights = log_weights
+        self._weighted = bool(log_weights.any())
 
     def uses_source(self, index: int) -> bool:
         """Whether the region comes from the source's attention."""
@@ -45,7 +46,7 @@ class RegionConditioning(Controller):
         query = qkv.query[context.layout.slice("cond")]
         key, value = (x.expand(frames, -1, -1, -1).to(query) for x in self.keys[context.layer.name])
         bias = self.log_weights.to(query.device)[None, None, None].expand(frames, 1, 1, -1)
-        plain = key.shape == qkv.key[:frames].shape and qkv.bias is None and not bool(bias.any())
+        plain = key.shape == qkv.key[:frames].shape and qkv.bias is None and not self._weighted
         own = QKV(query, key, value, None if plain else bias)
         length = max(key.shape[2], qkv.key.shape[2])
         theirs, own = (_pad(x, length, biased=not plain) for x in (qkv, own))

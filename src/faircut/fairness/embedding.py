@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 
 from faircut.errors import PromptError
-from faircut.prompts import Prompt
+from faircut.prompts import Prompt, split_words
 
 __all__ = ["Debiased", "FairEmbedding", "debias", "fair_embedding", "sensitivity"]
 
@@ -57,8 +57,7 @@ def debias(prompt: Prompt, phrase: str, word: str, tokenize: Callable[[str], Pro
     if article is not None:
         fitting = article[1][0] + ("n" if word[0].lower() in "aeiou" else "")
         before = before[: article.start()] + fitting + article[2]
-    added = len(re.findall(r"\w+(?:['\u2019-]\w+)*", word))
-    place = len(re.findall(r"\w+(?:['\u2019-]\w+)*|[^\w\s]", before))
+    added, place = len(split_words(word)), len(split_words(before))
     twin = tokenize(f"{before}{word} {prompt.text[match.start() :]}")
     slots = tuple(token for w in twin.words[place : place + added] for token in w.tokens)
     partner = torch.full((len(prompt.ids),), -1, dtype=torch.int64)
@@ -71,8 +70,7 @@ def debias(prompt: Prompt, phrase: str, word: str, tokenize: Callable[[str], Pro
     ends = range(prompt.length - 1, len(prompt.ids))
     for j, k in zip(ends, range(twin.length - 1, len(twin.ids)), strict=False):
         partner[j] = k
-    first = prompt.find(phrase)[: len(tokens)]
-    return Debiased(prompt, twin, partner, slots, first)
+    return Debiased(prompt, twin, partner, slots, tokens)
 
 
 @dataclass(frozen=True)

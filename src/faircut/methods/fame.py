@@ -193,9 +193,8 @@ class Fame:
             mapper=torch.where(own, alignment.mapper[:, chosen] * fair.log_weights.cpu().exp(), 0.0),
             aligned=torch.where(own, alignment.aligned[chosen], 0.0),
         )
-        there = {word.text.lower() for word in prompt.words}
-        windows = {w: StepWindow.of(v) for w, v in base.word_replace_steps.items() if w.lower() in there}
-        factors = token_weights(prompt, {w: f for w, f in base.reweight.items() if w.lower() in there})
+        windows = {w: StepWindow.of(v) for w, v in base.word_replace_steps.items() if prompt.holds(w)}
+        factors = token_weights(prompt, {w: f for w, f in base.reweight.items() if prompt.holds(w)})
         weights = fusion_weights(prompt, task.steps, StepWindow.of(base.cross_replace_steps), windows)
         return CrossAttentionFusion(
             task.source_attention,
@@ -209,9 +208,8 @@ class Fame:
     def _described(self, prompt: Prompt) -> torch.Tensor:
         """Say which person each token of a prompt describes, (token,), int64; -1 is nobody."""
         described = torch.full((len(prompt.ids),), -1, dtype=torch.int64)
-        lower = prompt.text.lower()
         for number, person in enumerate(self.people):
-            if person.phrase.lower() in lower:
+            if prompt.holds(person.phrase):
                 described[list(prompt.find(person.phrase))] = number
         return described
 

@@ -18,6 +18,7 @@ from faircut.pocket.captions import caption
 from faircut.pocket.clips import Clip, render_clip
 from faircut.pocket.judge import Judge
 from faircut.pocket.scenes import sample_scene
+from faircut.pocket.train.pictures import contact_sheet, to_pixels, to_tensor
 from faircut.pocket.vocabulary import (
     ANIMALS,
     BACKGROUNDS,
@@ -211,11 +212,6 @@ def method_for(case: EditCase) -> Any:
     return FateZero(cross_replace_steps=0.3, self_replace_steps=0.1)
 
 
-def _frames(clip: Clip) -> Tensor:
-    """(frames, 3, 128, 128) in [-1, 1]."""
-    return torch.from_numpy(clip.frames).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
 def _majority(said: Sequence[str]) -> str:
     name, count = Counter(said).most_common(1)[0]
     return name if 2 * count > len(said) else "unclear"
@@ -232,7 +228,11 @@ def judge_edit(judge: Judge, frames: Tensor, case: EditCase) -> tuple[bool, bool
     Returns:
         Whether the majority of frames shows the target's attribute, and whether it shows all others as in the source.
     """
-    read = judge.read(frames)
+    return _verdict(judge.read(frames), case)
+
+
+def _verdict(read: dict[str, list[str]], case: EditCase) -> tuple[bool, bool]:
+    """See judge_edit; of what the judge has read."""
     head = case.kind
     wanted, source = labels(case.target), labels(case.source)
     reached = _majority(read[head]) == LABELS[head][wanted[head]]
@@ -244,11 +244,12 @@ def judge_edit(judge: Judge, frames: Tensor, case: EditCase) -> tuple[bool, bool
     return reached, kept
 
 
-def measure_edit(case: EditCase, edited: Tensor, judge: Judge, clip_model: Any) -> EditFigures:
+def measure_edit(case: EditCase, clip: Clip, edited: Tensor, judge: Judge, clip_model: Any) -> EditFigures:
     """Measure an edit of a drawn clip against what the world knows about it.
 
     Args:
         case: what was asked for.
+        clip: its source, as many frames of it as were edited.
         edited: (frames, 3, height, width) in [0, 1].
         judge: reads the attributes.
         clip_model: a CLIPModel.
@@ -256,11 +257,11 @@ def measure_edit(case: EditCase, edited: Tensor, judge: Judge, clip_model: Any) 
     Returns:
         The figures.
     """
-    clip = render_clip(case.source, len(edited))
-    source = (_frames(clip) + 1) / 2
-    reached, kept = judge_edit(judge, edited, case)
+    source = (to_tensor(clip.frames) + 1) / 2
+    read = judge.read(edited)
+    reached, kept = _verdict(read, case)
     wanted = LABELS[case.kind][labels(case.target)[case.kind]]
-    shown = judge.read(edited)[case.kind].count(wanted) / len(edited)
+    shown = read[case.kind].count(wanted) / len(edited)
     outside = None
     if case.kind in LOCAL:
         # Where either the old or the new subject is: what an edit may change.
@@ -309,7 +310,7 @@ def word_masks(editor: Any, scale: float) -> dict[str, tuple[float, int]]:
             for at in range(0, n, 8):
                 part = scenes[at : at + 8]
                 drawn = [render(s) for s in part]
-                x = torch.from_numpy(np.stack([f.image for f in drawn])).permute(0, 3, 1, 2).float() / 127.5 - 1
+                x = to_tensor(np.stack([f.image for f in drawn]))
                 truth = torch.from_numpy(np.stack([f.masks[0] for f in drawn])).float()[:, None]
                 truth = F.adaptive_avg_pool2d(truth, side)[:, 0] >= 0.5
                 written = [caption(s) for s in part]
@@ -364,7 +365,6 @@ def measure_editing(
     from transformers import CLIPModel
 
     from faircut import VideoEditor
-    from faircut.pocket.train.pictures import contact_sheet, to_pixels
 
     editor = VideoEditor.from_pretrained(folder, dtype=torch.float32)
     editor.set_progress_bar_config(disable=True)
@@ -374,7 +374,7 @@ def measure_editing(
     clips = [render_clip(sample_scene(rng, split="held_out"), 4) for _ in range(max(2, int(8 * scale)))]
     quality: list[float] = []
     for clip in clips:
-        inversion = editor.invert(_frames(clip), clip.caption.text, num_inference_steps=50, supplier="live")
+        inversion = editor.invert(to_tensor(clip.frames), clip.caption.text, num_inference_steps=50, supplier="live")
         quality.append(editor.reconstruct(inversion)[1].reconstruction_psnr or 0.0)
     out["reconstruction_psnr"] = (float(np.mean(quality)), len(quality))
 
@@ -385,13 +385,13 @@ def measure_editing(
             hits, rows = [], []
             for case in cases:
                 clip = render_clip(case.source, _FRAMES)
-                frames = _frames(clip)
+                frames = to_tensor(clip.frames)
                 start = time.perf_counter()
                 inversion = editor.invert(frames, case.source_prompt, num_inference_steps=_STEPS)
                 result = editor.edit(inversion, case.prompt, method_for(case), guidance_scale=GUIDANCE[kind])
                 seconds.append(time.perf_counter() - start)
                 assert result.video is not None
-                figures = measure_edit(case, (result.video.frames + 1) / 2, judge, clip_model)
+                figures = measure_edit(case, clip, (result.video.frames + 1) / 2, judge, clip_model)
                 hits.append(figures.reached and figures.kept)
                 ratios.append(figures.tem_con_ratio)
                 if figures.background_psnr is not None:

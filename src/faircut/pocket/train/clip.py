@@ -179,7 +179,6 @@ class ClipStage:
     """Trains the CLIP."""
 
     name = "clip"
-    rates: dict[str, float] = {}  # noqa: RUF012
 
     def __init__(self, config: TrainConfig, output: Path, init: Path | None = None):
         """Prepare the stage.
@@ -190,6 +189,7 @@ class ClipStage:
             init: a model folder to start from.
         """
         self.config, self.optim = config, config.clip.optim
+        self.rates: dict[str, float] = {}
         torch.manual_seed(config.run.seed)
         self.device = pick_device(config.run)
         self.tokenizer = load_tokenizer(output / "tokenizer")

@@ -274,18 +274,21 @@ class DenoiserStage:
         self.scheduler = build_scheduler()
         self.alphas = self.scheduler.alphas_cumprod.to(self.device)
 
+    def caption_ids(self, rows: np.ndarray, wording: np.ndarray | int = 0) -> Tensor:
+        """Captions of some stills, each in one of its wordings: ids (n, length)."""
+        short = torch.from_numpy(self.stills.captions[0][rows, wording].astype(np.int64))
+        return F.pad(short, (0, self.settings.max_length - short.shape[1]), value=self.tokenizer.pad_token_id)
+
     def _words(self, rows: np.ndarray, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Captions of some stills in random wordings, some dropped: ids (n, length), words (n, 2, 2, length) of 0 or 1."""
         ids, words = self.stills.captions
         pick = rng.integers(ids.shape[1], size=len(rows))
         keep = torch.from_numpy(rng.random(len(rows)) >= self.settings.drop)[:, None]
-        short = torch.from_numpy(ids[rows, pick].astype(np.int64))
-        long = torch.full((len(rows), self.settings.max_length), self.tokenizer.pad_token_id)
-        long[:, : short.shape[1]] = short
-        bits = torch.from_numpy(words[rows, pick].astype(np.int64))[..., None] >> torch.arange(short.shape[1]) & 1
+        short = ids.shape[-1]
+        bits = torch.from_numpy(words[rows, pick].astype(np.int64))[..., None] >> torch.arange(short) & 1
         places = torch.zeros(len(rows), *bits.shape[1:3], self.settings.max_length)
-        places[..., : short.shape[1]] = bits * keep[..., None, None]
-        return torch.where(keep, long, self.empty), places
+        places[..., :short] = bits * keep[..., None, None]
+        return torch.where(keep, self.caption_ids(rows, pick), self.empty), places
 
     def loss(self, step: int, rank: int, world: int) -> tuple[Tensor, dict[str, Any]]:
         """See Stage."""

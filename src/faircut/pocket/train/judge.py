@@ -31,7 +31,6 @@ class JudgeStage:
     """Trains the judge."""
 
     name = "judge"
-    rates: dict[str, float] = {}  # noqa: RUF012
 
     def __init__(self, config: TrainConfig, data: Path, init: Path | None = None):
         """Prepare the stage.
@@ -42,6 +41,7 @@ class JudgeStage:
             init: a model folder to start from.
         """
         self.config, self.optim = config, config.judge.optim
+        self.rates: dict[str, float] = {}
         torch.manual_seed(config.run.seed)
         self.device = pick_device(config.run)
         judge = Judge(LABELS, config.judge.channels)

@@ -73,14 +73,11 @@ def _guess(
 ) -> np.ndarray:
     """One-step guesses of stills from noise level t, under the captions of others: pictures, uint8."""
     scale, device = stage.config.vae.scale, stage.device
-    ids = torch.from_numpy(stage.stills.captions[0][told, 0].astype(np.int64)).to(device)
-    padded = torch.full((len(ids), stage.settings.max_length), stage.tokenizer.pad_token_id, device=device)
-    padded[:, : ids.shape[1]] = ids
     z = torch.from_numpy(stage.stills.latents(rows)).float().to(device) * scale
     level = torch.from_numpy(t).to(device)
     a: Tensor = stage.alphas[level][:, None, None, None]
     noisy = a.sqrt() * z + (1 - a).sqrt() * torch.from_numpy(rng.standard_normal(z.shape, np.float32)).to(device)
-    noise = stage.unet(noisy, level, stage.text(padded).last_hidden_state).sample.float()
+    noise = stage.unet(noisy, level, stage.text(stage.caption_ids(told).to(device)).last_hidden_state).sample.float()
     stage.maps.clear()
     return to_pixels(vae.decode((noisy - (1 - a).sqrt() * noise) / a.sqrt() / scale).sample)
 

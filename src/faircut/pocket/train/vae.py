@@ -66,8 +66,6 @@ def picture_loss(out: Tensor, target: Tensor) -> Tensor:
 class VaeStage:
     """Trains the autoencoder, or its decoder alone on the latents of a fixed encoder."""
 
-    rates: dict[str, float] = {}  # noqa: RUF012
-
     def __init__(self, config: TrainConfig, data: Path, init: Path | None = None, decoder_only: bool = False):
         """Prepare the stage.
 
@@ -79,6 +77,7 @@ class VaeStage:
         """
         self.config, self.optim = config, config.vae.decoder if decoder_only else config.vae.optim
         self.name = "decoder" if decoder_only else "vae"
+        self.rates: dict[str, float] = {}
         torch.manual_seed(config.run.seed)
         self.device = pick_device(config.run)
         vae = build_vae(config.vae)
