@@ -24,7 +24,7 @@ from faircut.errors import (
 )
 from faircut.inversion import Inversion
 from faircut.memory import recorded_bytes
-from faircut.methods import FateZero
+from faircut.methods import FateZero, Method
 from tests.conftest import make_editor
 
 SOURCE, TARGET = "a silver jeep driving down a road", "a silver car driving down a road"
@@ -355,18 +355,15 @@ def test_running_out_of_memory_says_what_would_fit(editor, clip):
         def on_qkv(self, context, qkv):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
 
-    class Method:
+    class Greediest(Method):
         name = "greedy"
-
-        def check(self, source, target):
-            pass
 
         def controllers(self, task):
             return [Greedy()]
 
     inversion = editor.invert(clip, SOURCE, num_inference_steps=2)
     with pytest.raises(OutOfMemoryError, match="out of memory with 3 frames of 33 x 31"):
-        editor.edit(inversion, TARGET, Method())
+        editor.edit(inversion, TARGET, Greediest())
 
 
 def test_folders_that_are_no_model(tmp_path):

@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,10 +16,10 @@ from diffusers.loaders import FromSingleFileMixin, StableDiffusionLoraLoaderMixi
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline, StableDiffusionMixin
 
 from faircut import latents as vae_io
-from faircut.attention.context import BatchLayout, Layer, Phase, Step
+from faircut.attention.context import Layer
 from faircut.attention.controller import Controller
 from faircut.attention.masks import blend_mask, token_map
-from faircut.attention.processor import AttentionControl, install, layers_of, project_text
+from faircut.attention.processor import AttentionControl, install, layers_of
 from faircut.attention.source import FUSED_SCALE, DiskStore, LiveSource, MemoryStore, RecordedSource, Recorder
 from faircut.checkpoints import POCKET, locate, pocket_folder
 from faircut.config import SpatialTemporal, Supplier, to_dict
@@ -29,9 +29,10 @@ from faircut.errors import ConfigError, ModelError, ReconstructionWarning, Video
 from faircut.footprint import free_bytes, what_fits
 from faircut.inversion import Inversion, content_key, fingerprint, storage_dtype
 from faircut.memory import budget_for_recording, explain_out_of_memory, recorded_bytes
-from faircut.methods.base import EditTask, Method
-from faircut.prompts import Prompt, encode, phrases
-from faircut.sampling import Schedule, classifier_free_guidance, ddim_denoise, ddim_invert, to_eps
+from faircut.methods.base import EditTask, Method, Predict, describe
+from faircut.predictor import ModelText, NoisePredictor, frozen
+from faircut.prompts import Prompt, phrases
+from faircut.sampling import Schedule, classifier_free_guidance, ddim_denoise, ddim_invert, null_text_inversion
 from faircut.video import Video
 
 __all__ = ["EditResult", "VideoEditor"]
@@ -156,11 +157,15 @@ class VideoEditor(
         Raises:
             PromptError: it is too long for the model.
         """
-        return Prompt.of(self.maybe_convert_prompt(text, self.tokenizer), self.tokenizer)
+        return self._text.tokenize(text)
 
-    def _embed(self, prompt: Prompt) -> torch.Tensor:
-        """Encode a prompt, (1, token, channel), in the UNet's dtype."""
-        return encode(prompt, self.text_encoder, self._execution_device).to(self._execution_device, self.unet.dtype)
+    @property
+    def _text(self) -> ModelText:
+        return ModelText(self)
+
+    def _embed(self, text: str) -> torch.Tensor:
+        """Encode a text, (1, token, channel), in the UNet's dtype."""
+        return self._text.embed(self.tokenize(text))
 
     # Inversion ----------------------------------------------------------------------------------------------------
 
@@ -209,7 +214,7 @@ class VideoEditor(
             raise ConfigError(
                 f"fixed_point_steps is {fixed_point_steps}; give a share of the steps, 0 to 1, such as 0.1"
             )
-        prompt = self.tokenize(source_prompt)
+        self.tokenize(source_prompt)  # Says what is wrong with it before time is spent.
         clip = video.frames if isinstance(video, Video) else video
         if clip.ndim != 4 or clip.shape[1] not in (3, self.unet.config.in_channels) or not len(clip):
             raise VideoError(
@@ -243,19 +248,18 @@ class VideoEditor(
                 self._controlled([*recorder], temporal, len(z_0)) as control,
                 self.progress_bar(total=len(schedule)) as bar,
             ):
-                run = _Run(self, schedule, z_0)
-                run.control = control
-                embedding = self._embed(prompt)
+                predict = NoisePredictor(self.unet, control, schedule, len(z_0))
+                embedding = self._embed(source_prompt)
 
                 def eps(z: torch.Tensor, k: int) -> torch.Tensor:
-                    (noise,) = run("invert", k, {"source": (z, embedding)})
+                    noise = predict("invert", k, {"source": (z, embedding)})["source"]
                     control.end(z)
                     self._after_step(callback_on_step_end, len(schedule) - 1 - k, schedule.timesteps[k], z)
                     bar.update()
                     return noise
 
                 def eps_again(z: torch.Tensor, k: int) -> torch.Tensor:
-                    return run("correct", k, {"source": (z, embedding)})[0]
+                    return predict("correct", k, {"source": (z, embedding)})["source"]
 
                 corrected = round(fixed_point_steps * len(schedule))
                 trajectory = ddim_invert(eps, z_0, schedule, corrected=corrected, eps_again=eps_again)
@@ -327,9 +331,8 @@ class VideoEditor(
             self._controlled([], inversion.temporal, inversion.num_frames) as control,
             self.progress_bar(total=len(schedule)) as bar,
         ):
-            run = _Run(self, schedule, latents[0])
-            run.control = control
-            embedding = self._embed(self.tokenize(inversion.source_prompt))
+            predict = NoisePredictor(self.unet, control, schedule, inversion.num_frames)
+            embedding = self._embed(inversion.source_prompt)
 
             def step_end(k: int, z: torch.Tensor) -> torch.Tensor:
                 z = self._after_step(callback_on_step_end, k, schedule.timesteps[k], z)
@@ -337,7 +340,7 @@ class VideoEditor(
                 return z
 
             def eps(z: torch.Tensor, k: int) -> torch.Tensor:
-                return run("denoise", k, {"source": (z, embedding)})[0]
+                return predict("denoise", k, {"source": (z, embedding)})["source"]
 
             back = ddim_denoise(eps, latents[-1], schedule, step_end)
             pictures = [self._decode(z, inversion.size) for z in (latents[0], back)]
@@ -381,18 +384,71 @@ class VideoEditor(
         grid = layers[0].grid((height, width))
         total = torch.zeros(inversion.num_frames, *grid, device=latents.device)
         with self._guarded(inversion.num_frames, inversion.size):
-            run = _Run(self, schedule, latents[0])
-            attention = self._source_attention(inversion, run, latents, source)
-            recorder = [attention.recorder] if isinstance(attention, LiveSource) else []
-            with self._controlled(recorder, inversion.temporal, inversion.num_frames) as control:
-                run.control = control
-                for k in sorted({round(x) for x in torch.linspace(0, len(schedule) - 1, steps).tolist()}):
-                    attention.advance(k)
-                    total += token_map((attention.probs(layer) for layer in layers), tokens, grid)
+            attention = self._source_attention(inversion, schedule, latents)
+            for k in sorted({round(x) for x in torch.linspace(0, len(schedule) - 1, steps).tolist()}):
+                attention.advance(k)
+                total += token_map((attention.probs(layer) for layer in layers), tokens, grid)
         self.maybe_free_model_hooks()
         factor = vae_io.vae_factor(self.vae)
         mask = blend_mask(total, (height * factor, width * factor), threshold)
         return mask[:, : inversion.size[0], : inversion.size[1]].cpu()
+
+    @torch.no_grad()
+    def optimise_null_text(
+        self,
+        inversion: Inversion,
+        *,
+        guidance_scale: float = 7.5,
+        inner_steps: int = 10,
+        shared: bool = False,
+        callback_on_step_end: StepEnd | None = None,
+    ) -> Inversion:
+        """Find unconditional embeddings with which guided denoising gives the clip back (null-text inversion).
+
+        Args:
+            inversion: what `invert` returned.
+            guidance_scale: g of the edits that it is for.
+            inner_steps: at most so many gradient steps for each step of the sampler.
+            shared: one embedding for all frames (Video-P2P), in place of one for each.
+            callback_on_step_end: as in `invert`.
+
+        Returns:
+            The inversion with its ``null_embeddings``.
+
+        Raises:
+            ConfigError: there is no guidance to undo.
+        """
+        if guidance_scale == 1.0:
+            raise ConfigError(
+                "without guidance (guidance_scale 1) there is nothing to optimise; give more, such as 7.5"
+            )
+        self._check_model(inversion)
+        schedule = Schedule.of(self.scheduler.config, inversion.num_inference_steps)
+        latents = inversion.latents.to(self._execution_device, torch.float32)
+        cond, empty = self._embed(inversion.source_prompt), self._embed("")
+        predict = self._beside(inversion, schedule, "source")
+        with (
+            self._guarded(inversion.num_frames, inversion.size),
+            frozen(self.unet),
+            self.progress_bar(total=len(schedule)) as bar,
+        ):
+
+            def step_end(k: int, z: torch.Tensor) -> None:
+                self._after_step(callback_on_step_end, k, schedule.timesteps[k], z)
+                bar.update()
+
+            null = null_text_inversion(
+                lambda z, k, embedding: predict(z, k, embedding.to(cond.dtype)),
+                lambda z, k: predict(z, k, cond),
+                latents,
+                schedule,
+                empty if shared else empty.expand(inversion.num_frames, -1, -1),
+                guidance_scale,
+                inner_steps=inner_steps,
+                on_step_end=step_end,
+            )
+        self.maybe_free_model_hooks()
+        return replace(inversion, null_embeddings=null)
 
     # Editing ------------------------------------------------------------------------------------------------------
 
@@ -414,7 +470,8 @@ class VideoEditor(
         Args:
             inversion: what `invert` returned.
             prompt: what shall be in the clip.
-            method: an editing method, such as ``FateZero(blend_words=("jeep", "car"))``; None is DDIM alone.
+            method: an editing method, such as ``FateZero(blend_words=("jeep", "car"))``; None is DDIM alone, as with
+                ``Ddim()``.
             guidance_scale: g of classifier-free guidance; 1 switches it off.
             negative_prompt: what the unconditional branch is given.
             output_type: ``"video"`` or ``"latent"``.
@@ -429,52 +486,58 @@ class VideoEditor(
         if output_type not in ("video", "latent"):
             raise ConfigError(f"output_type is {output_type!r}; give 'video' or 'latent'")
         started = time.perf_counter()
+        method = method or Method()
         self._check_model(inversion)
         schedule = Schedule.of(self.scheduler.config, inversion.num_inference_steps)
         source, target = self.tokenize(inversion.source_prompt), self.tokenize(prompt)
-        if method is not None:
-            method.check(source, target)
-        device = self._execution_device
-        latents = inversion.latents.to(device, torch.float32)
+        method.check(source, target)
+        _check_inversion(inversion, method, negative_prompt)
+        latents = inversion.latents.to(self._execution_device, torch.float32)
         guided = guidance_scale != 1.0
 
-        with self._guarded(inversion.num_frames, inversion.size):
-            run = _Run(self, schedule, latents[0])
-            attention = self._source_attention(inversion, run, latents, source)
+        with self._guarded(inversion.num_frames, inversion.size), frozen(self.unet):
+            attention = self._source_attention(inversion, schedule, latents, method.source_level)
             task = EditTask(
                 source=source,
                 target=target,
-                steps=len(schedule),
+                schedule=schedule,
                 trajectory=latents,
                 layers=tuple(self.layers.values()),
                 source_attention=attention,
-                text=_Text(self),
+                text=self._text,
+                predict=self._beside(inversion, schedule, "cond"),
                 temporal=inversion.temporal,
                 generator=generator,
             )
-            controllers = list(method.controllers(task)) if method is not None else []
-            recorder = [attention.recorder] if isinstance(attention, LiveSource) else []
-            embeddings = {"cond": self._embed(target)}
-            if guided:
-                embeddings = {"uncond": self._embed(self.tokenize(negative_prompt)), **embeddings}
+            begin, controllers = method.start(task), list(method.controllers(task))
+            branches = self._branches(method, task, negative_prompt if guided else None, inversion.null_embeddings)
             with (
-                self._controlled([*recorder, *controllers], inversion.temporal, inversion.num_frames) as control,
-                self.progress_bar(total=len(schedule)) as bar,
+                self._controlled(controllers, inversion.temporal, inversion.num_frames) as control,
+                self.progress_bar(total=len(schedule) - begin.index) as bar,
             ):
-                run.control = control
+                predict = NoisePredictor(self.unet, control, schedule, inversion.num_frames)
 
-                def eps(z: torch.Tensor, k: int) -> torch.Tensor:
+                def step_begin(k: int, z: torch.Tensor) -> torch.Tensor:
                     if any(controller.uses_source(k) for controller in controllers):
                         attention.advance(k)
-                    noise = run("denoise", k, {branch: (z, embedding) for branch, embedding in embeddings.items()})
-                    return classifier_free_guidance(noise[0], noise[1], guidance_scale) if guided else noise[0]
+                    for controller in controllers:
+                        z = controller.on_latents(k, z)
+                    return z
+
+                def eps(z: torch.Tensor, k: int) -> torch.Tensor:
+                    noise = predict("denoise", k, branches(z, k))
+                    if not guided:
+                        return noise["cond"]
+                    return classifier_free_guidance(noise["uncond"], noise["cond"], guidance_scale)
 
                 def step_end(k: int, z: torch.Tensor) -> torch.Tensor:
                     z = self._after_step(callback_on_step_end, k, schedule.timesteps[k], control.end(z))
                     bar.update()
                     return z
 
-                edited = ddim_denoise(eps, latents[-1], schedule, step_end)
+                edited = ddim_denoise(
+                    eps, begin.latents, schedule, step_end, on_step_begin=step_begin, first=begin.index
+                )
             denoised = time.perf_counter()
             result = None
             if output_type == "video":
@@ -484,7 +547,7 @@ class VideoEditor(
             "source_prompt": inversion.source_prompt,
             "prompt": prompt,
             "negative_prompt": negative_prompt,
-            "method": None if method is None else {"name": method.name, **to_dict(method)},
+            "method": describe(method),
             "guidance_scale": guidance_scale,
             "num_inference_steps": len(schedule),
             "temporal": to_dict(inversion.temporal),
@@ -538,17 +601,51 @@ class VideoEditor(
         """Return the frames of latents, (frame, 3, height, width), RGB in [-1, 1]."""
         return vae_io.decode(z, self.vae, self._execution_device, size)
 
+    def _branches(
+        self, method: Method, task: EditTask, negative_prompt: str | None, null: torch.Tensor | None
+    ) -> Callable[[torch.Tensor, int], dict[str, tuple[torch.Tensor, torch.Tensor]]]:
+        """Return what says, for the latents of a step, who is in its batch; without a negative prompt nothing is guided."""
+        cond, source = self._embed(task.target.text), self._embed(task.source.text)
+        uncond = None if negative_prompt is None else self._embed(negative_prompt)
+
+        def branches(z: torch.Tensor, k: int) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+            batch = {"reference": (task.source_latents(k), source)} if method.reference else {}
+            if uncond is not None:
+                optimised = null is not None and method.null_text
+                batch["uncond"] = (z, null[k].to(cond) if null is not None and optimised else uncond)
+            return {**batch, "cond": (z, cond)}
+
+        return branches
+
+    def _beside(self, inversion: Inversion, schedule: Schedule, branch: str) -> Predict:
+        """Return what evaluates the UNet for one branch, with controllers of its own, beside the run of the sampler."""
+
+        def predict(
+            z: torch.Tensor, index: int, embedding: torch.Tensor, controllers: Sequence[Controller] = ()
+        ) -> torch.Tensor:
+            with self._controlled(controllers, inversion.temporal, inversion.num_frames) as control:
+                noise = NoisePredictor(self.unet, control, schedule, inversion.num_frames)
+                return noise("denoise", index, {branch: (z, embedding)})[branch]
+
+        return predict
+
     def _source_attention(
-        self, inversion: Inversion, run: _Run, latents: torch.Tensor, source: Prompt
+        self,
+        inversion: Inversion,
+        schedule: Schedule,
+        latents: torch.Tensor,
+        level: Literal["inversion", "denoising"] = "inversion",
     ) -> RecordedSource:
         """Return the supplier of the source's attention."""
-        if inversion.attention is not None:
+        if inversion.attention is not None and level == "inversion":
             return RecordedSource(inversion.attention, self._execution_device)
-        embedding = self._embed(source)
+        embedding = self._embed(inversion.source_prompt)
+        predict = self._beside(inversion, schedule, "source")
+        # In an inversion the attention that belongs to t_k was computed from the latent one level cleaner.
+        offset = len(schedule) - (1 if level == "inversion" else 0)
 
-        def run_source(k: int) -> None:
-            # The attention that belongs to t_k was computed from the latent one level cleaner.
-            run("denoise", k, {"source": (latents[len(run.schedule) - 1 - k], embedding)})
+        def run_source(k: int, recorder: Recorder) -> None:
+            predict(latents[offset - k], k, embedding, [recorder])
 
         last = [layer.name for layer in self.layers.values() if layer.scale <= FUSED_SCALE][-1]
         return LiveSource(run_source, self._execution_device, last)
@@ -591,53 +688,19 @@ class VideoEditor(
         return (callback(self, index, timestep, {"latents": z}) or {}).get("latents", z)
 
 
-@dataclass(frozen=True)
-class _Text:
-    """See `faircut.methods.base.TextAccess`."""
+def _check_inversion(inversion: Inversion, method: Method, negative_prompt: str) -> None:
+    """Check that an inversion has what a method needs.
 
-    editor: VideoEditor
-
-    def tokenize(self, text: str) -> Prompt:
-        return self.editor.tokenize(text)
-
-    def embed(self, prompt: Prompt) -> torch.Tensor:
-        return self.editor._embed(prompt)
-
-    def project(self, layer: Layer, embedding: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return project_text(self.editor.unet, layer, embedding)
-
-
-@dataclass
-class _Run:
-    """Evaluates the UNet for some branches of a clip, announcing every evaluation to the control."""
-
-    editor: VideoEditor
-    schedule: Schedule
-    like: torch.Tensor
-    control: AttentionControl = field(init=False)
-
-    def __call__(
-        self, phase: Phase, k: int, branches: dict[str, tuple[torch.Tensor, torch.Tensor]]
-    ) -> list[torch.Tensor]:
-        """Predict the noise.
-
-        Args:
-            phase: ``"invert"``, ``"correct"`` or ``"denoise"``.
-            k: the step.
-            branches: (latents, embedding) by branch, in batch order.
-
-        Returns:
-            The noise of each branch, (frame, channel, height, width).
-        """
-        frames, _, height, width = self.like.shape
-        layout = BatchLayout(tuple(branches), frames)
-        step = Step(phase, k, len(self.schedule), self.schedule.timesteps[k], layout, (height, width))
-        self.control.begin(step)
-        # The sampler works in float32 whatever the model's precision: rounding would add up over its steps.
-        z = torch.cat([latents for latents, _ in branches.values()])
-        text = torch.cat([embedding.expand(frames, -1, -1) for _, embedding in branches.values()])
-        timestep = torch.tensor(step.timestep, device=z.device)
-        output = self.editor.unet(z.to(text.dtype), timestep, encoder_hidden_states=text, return_dict=False)[0].float()
-        self.control.check_fired()
-        eps = to_eps(output, z, self.schedule.a_t[k].to(z.device), self.schedule.prediction_type)
-        return list(eps.split(frames))
+    Raises:
+        ConfigError: it has not.
+    """
+    if method.temporal is not None and method.temporal != inversion.temporal:
+        raise ConfigError(
+            f"{method.name} needs an inversion whose frames attend to {method.temporal.frames} with clip_norm "
+            f"{method.temporal.clip_norm}, but this one's attend to {inversion.temporal.frames} with clip_norm "
+            f"{inversion.temporal.clip_norm}; invert with temporal={method.temporal}"
+        )
+    if method.null_text and inversion.null_embeddings is None:
+        raise ConfigError(f"{method.name} needs null-text embeddings; call editor.optimise_null_text(inversion) first")
+    if method.null_text and negative_prompt:
+        raise ConfigError(f"{method.name} puts its own embeddings in the negative prompt's place; leave that out")

@@ -30,6 +30,7 @@ from faircut.latents import vae_factor
 from faircut.memory import recorded_bytes
 from faircut.methods.base import EditTask, Method
 from faircut.prompts import Prompt
+from faircut.sampling import Schedule
 
 __all__ = ["Footprint", "LiveBytes", "Shadow", "evaluate", "footprint", "free_bytes", "what_fits"]
 
@@ -249,7 +250,9 @@ def footprint(
             trajectory = torch.empty(steps + 1, frames, unet.config.in_channels, *grid, device="meta")
             layers = tuple(layers_of(unet).values())
             text = ShadowText(unet, tokenize)
-            task = EditTask(prompts[0], prompts[1], steps, trajectory, layers, source, text, temporal)
+            # Levels matter to nobody where there are shapes and no numbers.
+            levels = Schedule(tuple(reversed(range(steps))), torch.ones(steps), torch.ones(steps), "epsilon")
+            task = EditTask(prompts[0], prompts[1], levels, trajectory, layers, source, text, _same, temporal)
             controllers = list(method.controllers(task))
             counter.now -= trajectory.nbytes  # It is counted among the latents.
             counter.peak = counter.now
@@ -264,6 +267,8 @@ def footprint(
                 counter.now -= store.nbytes
                 counter.peak = counter.now
         branches = ("uncond", "cond") if guided else ("cond",)
+        if method is not None and method.reference:
+            branches = ("reference", *branches)
         evaluate(unet, branches, frames, grid, temporal, controllers, (k, steps), tokens)
 
     with torch.no_grad(), counter:
@@ -280,6 +285,11 @@ def footprint(
         latents=(steps + 1) * frames * unet.config.in_channels * grid[0] * grid[1] * itemsize,
         clip=frames * 3 * size[0] * size[1] * 4,
     )
+
+
+def _same(z: torch.Tensor, index: int, embedding: torch.Tensor, controllers: Sequence[Controller] = ()) -> torch.Tensor:
+    """Stands in for the noise that a method may ask for: a run of its own, which holds less than the edit's."""
+    return z
 
 
 def free_bytes(device: torch.device) -> int:

@@ -22,7 +22,7 @@ from faircut.video import SourceInfo, Video
 
 __all__ = ["Inversion", "content_key", "fingerprint"]
 
-_FORMAT = 2
+_FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,8 @@ class Inversion:
         source: the file that the clip was read from.
         attention: the source's queries and keys, if they were recorded.
         fixed_point_steps: share of the steps, from the clip on, that made one fixed-point iteration.
+        null_embeddings: (step, 1 or frame, token, channel), unconditional embeddings with which guided denoising gives the
+            clip back (`VideoEditor.optimise_null_text`); None if they were not sought.
         reconstruction_psnr: dB between the clip as the VAE alone gives it back and as inversion and denoising do; None
             until it is measured.
     """
@@ -58,6 +60,7 @@ class Inversion:
     source: SourceInfo | None = None
     attention: AttentionStore | None = field(default=None, compare=False)
     fixed_point_steps: float = 0.0
+    null_embeddings: torch.Tensor | None = None
     reconstruction_psnr: float | None = None
 
     @property
@@ -95,8 +98,9 @@ class Inversion:
         """
         folder = Path(folder)
         tensors = {"latents": self.latents.detach().cpu().contiguous()}
-        if self.frames is not None:
-            tensors["frames"] = self.frames.cpu().contiguous()
+        for name in ("frames", "null_embeddings"):
+            if getattr(self, name) is not None:
+                tensors[name] = getattr(self, name).cpu().contiguous()
         facts = {
             "format": _FORMAT,
             "source_prompt": self.source_prompt,
@@ -144,6 +148,7 @@ class Inversion:
                 size=tuple(facts["size"]),
                 model=facts["model"],
                 frames=tensors.get("frames"),
+                null_embeddings=tensors.get("null_embeddings"),
                 times=None if facts["times"] is None else tuple(map(Fraction, facts["times"])),
                 duration=None if facts["duration"] is None else Fraction(facts["duration"]),
                 source=None if facts["source"] is None else from_dict(SourceInfo, facts["source"]),

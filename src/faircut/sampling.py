@@ -14,9 +14,19 @@ import torch
 
 from faircut.errors import ConfigError, ModelError, NumericalError
 
-__all__ = ["Schedule", "classifier_free_guidance", "ddim_denoise", "ddim_invert", "ddim_step", "to_eps"]
+__all__ = [
+    "Schedule",
+    "add_noise",
+    "classifier_free_guidance",
+    "ddim_denoise",
+    "ddim_invert",
+    "ddim_step",
+    "null_text_inversion",
+    "to_eps",
+]
 
 Eps = Callable[[torch.Tensor, int], torch.Tensor]
+OnLatents = Callable[[int, torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -95,6 +105,12 @@ def ddim_step(z: torch.Tensor, eps: torch.Tensor, a_from: torch.Tensor, a_to: to
     return moved.to(z.dtype)
 
 
+def add_noise(z_0: torch.Tensor, noise: torch.Tensor, a: torch.Tensor) -> torch.Tensor:
+    """Bring a clean latent to a noise level at once: ``sqrt(a) z_0 + sqrt(1 - a) noise`` (Ho et al., arXiv 2006.11239)."""
+    a = a.to(z_0.device)
+    return a.sqrt() * z_0 + (1 - a).sqrt() * noise
+
+
 def classifier_free_guidance(eps_uncond: torch.Tensor, eps_cond: torch.Tensor, guidance_scale: float) -> torch.Tensor:
     """``eps_uncond + g (eps_cond - eps_uncond)`` (Ho & Salimans, arXiv 2207.12598)."""
     return eps_uncond + guidance_scale * (eps_cond - eps_uncond)
@@ -137,15 +153,20 @@ def ddim_denoise(
     eps: Eps,
     z_t: torch.Tensor,
     schedule: Schedule,
-    on_step_end: Callable[[int, torch.Tensor], torch.Tensor] | None = None,
+    on_step_end: OnLatents | None = None,
+    *,
+    on_step_begin: OnLatents | None = None,
+    first: int = 0,
 ) -> torch.Tensor:
     """Follow DDIM from noise to a clean latent.
 
     Args:
         eps: ``(z, k) -> noise`` at timestep t_k, guidance already applied.
-        z_t: the noisiest latents, (frame, channel, height, width).
+        z_t: the latents to begin with, at timestep ``t_first``, (frame, channel, height, width).
         schedule: the timesteps.
         on_step_end: ``(k, latents) -> latents`` after each step.
+        on_step_begin: the same before each step.
+        first: the step to begin with; 0 is the noisiest.
 
     Returns:
         The clean latents.
@@ -154,12 +175,74 @@ def ddim_denoise(
         NumericalError: a latent is no longer finite.
     """
     z = z_t
-    for k in range(len(schedule)):
+    for k in range(first, len(schedule)):
+        if on_step_begin is not None:
+            z = on_step_begin(k, z)
         z = ddim_step(z, eps(z, k), schedule.a_t[k], schedule.a_s[k])
         if on_step_end is not None:
             z = on_step_end(k, z)
         _finite(z, "denoising", k)
     return z
+
+
+def null_text_inversion(
+    eps_uncond: Callable[[torch.Tensor, int, torch.Tensor], torch.Tensor],
+    eps_cond: Eps,
+    trajectory: torch.Tensor,
+    schedule: Schedule,
+    embedding: torch.Tensor,
+    guidance_scale: float,
+    *,
+    inner_steps: int = 10,
+    learning_rate: float = 1e-2,
+    tolerance: float = 1e-5,
+    on_step_end: Callable[[int, torch.Tensor], None] | None = None,
+) -> torch.Tensor:
+    """Find unconditional embeddings, one a step, with which guided denoising gives the clip back.
+
+    At every step Adam makes ``|z_{s} - step(z_t, eps_u + g (eps_c - eps_u))|^2`` small, z_s being the inversion's latent; it
+    goes on from the last step's embedding (Mokady et al., arXiv 2211.09794, algorithm 1, with its learning rate and early
+    stop).
+
+    Args:
+        eps_uncond: ``(z, k, embedding) -> noise``; carries a gradient to the embedding.
+        eps_cond: ``(z, k) -> noise`` under the source prompt.
+        trajectory: (step + 1, frame, channel, height, width), the clip first.
+        schedule: the timesteps.
+        embedding: (1 or frame, token, channel), the unconditional text's, to begin with.
+        guidance_scale: g.
+        inner_steps: at most so many steps of Adam for each step of the sampler.
+        learning_rate: of the first step; it falls by a hundredth of itself a step.
+        tolerance: a step is done when its error is below this, and a little more with every step.
+        on_step_end: ``(k, latents)``, to show how far it is.
+
+    Returns:
+        (step, 1 or frame, token, channel), float32.
+    """
+    z, found, null = trajectory[-1], [], embedding.detach().float()
+    count = len(schedule)
+    for k in range(count):
+        wanted = trajectory[count - 1 - k]
+        with torch.no_grad():
+            cond = eps_cond(z, k)
+        null = null.clone().requires_grad_(True)
+        adam = torch.optim.Adam([null], lr=learning_rate * (1 - k / (2 * count)))
+        for _ in range(inner_steps):
+            with torch.enable_grad():
+                eps = classifier_free_guidance(eps_uncond(z, k, null), cond, guidance_scale)
+                error = (ddim_step(z, eps, schedule.a_t[k], schedule.a_s[k]) - wanted).square().mean()
+            if float(error) < tolerance * (1 + 2 * k):
+                break
+            (null.grad,) = torch.autograd.grad(error, null)
+            adam.step()
+        null = null.detach()
+        found.append(null)
+        with torch.no_grad():
+            eps = classifier_free_guidance(eps_uncond(z, k, null), cond, guidance_scale)
+            z = _finite(ddim_step(z, eps, schedule.a_t[k], schedule.a_s[k]), "null-text", k)
+        if on_step_end is not None:
+            on_step_end(k, z)
+    return torch.stack(found)
 
 
 def _finite(z: torch.Tensor, what: str, k: int) -> torch.Tensor:

@@ -20,7 +20,7 @@ FLOORS = [
     {"files", "config"},
     {"video", "prompts", "latents", "sampling", "checkpoints", "cache"},
     {"attention", "metrics"},
-    {"controllers", "memory", "inversion"},
+    {"controllers", "memory", "inversion", "predictor"},
     {"fairness"},
     {"methods"},
     {"footprint"},

@@ -109,10 +109,12 @@ class Controller:
     Attributes:
         where: the layers it acts on.
         branches: the branches it acts on; it is left alone where the batch has none of them. None is all branches.
+        features: names of submodules of the UNet whose outputs it changes, such as ``"up_blocks.1.resnets.1"``.
     """
 
     where: Where = Where()
     branches: tuple[str, ...] | None = ("cond",)
+    features: tuple[str, ...] = ()
 
     def applies(self, context: AttentionContext) -> bool:
         """Whether this controller acts on this call; by default wherever `where` holds for one of its branches."""
@@ -125,6 +127,10 @@ class Controller:
     def uses_source(self, index: int) -> bool:
         """Whether denoising step ``index`` needs the attention of the source."""
         return False
+
+    def on_latents(self, index: int, latents: torch.Tensor) -> torch.Tensor:
+        """Change the latents that denoising step ``index`` begins with, (frame, channel, height, width)."""
+        return latents
 
     def on_step_begin(self, step: Step) -> None:
         """Learn that the UNet is about to be evaluated."""
@@ -144,6 +150,10 @@ class Controller:
     def on_output(self, context: AttentionContext, output: torch.Tensor) -> tuple[AttentionContext, torch.Tensor]:
         """Change what the heads return, (batch, head, query, dim), before the output projection."""
         return context, output
+
+    def on_features(self, step: Step, name: str, output: torch.Tensor) -> torch.Tensor:
+        """Change what one of the submodules in `features` returns, (batch, channel, height, width)."""
+        return output
 
     def on_step_end(self, step: Step, latents: torch.Tensor) -> torch.Tensor:
         """Change the latents that the sampler arrived at, (frame, channel, height, width)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, cast
 
 import torch
@@ -19,7 +20,7 @@ from torch.nn import functional as F
 from faircut.attention.context import AttentionContext, Layer, Step
 from faircut.attention.controller import QKV, Controller
 from faircut.attention.norm import clip_norms
-from faircut.errors import AttentionError
+from faircut.errors import AttentionError, choices
 
 __all__ = ["AttentionControl", "StagedAttnProcessor", "install", "layers_of", "project_text"]
 
@@ -78,9 +79,19 @@ class AttentionControl:
         """Close the step: let the controllers change the latents it arrived at, (frame, channel, height, width)."""
         if self.step is None:
             raise AttentionError("no step to end; call AttentionControl.begin first")
+        step, self.step = self.step, None
         for controller in self.controllers:
-            latents = controller.on_step_end(self.step, latents)
+            latents = controller.on_step_end(step, latents)
         return latents
+
+    def features(self, name: str, output: Any) -> Any:
+        """Let the controllers change what a submodule of the UNet returned; outside a step it stays as it is."""
+        if self.step is not None:
+            for controller in self.controllers:
+                phases, branches = controller.where.phases, self.step.layout.branches
+                if name in controller.features and self.step.phase in phases and controller.acts_on(*branches):
+                    output = controller.on_features(self.step, name, output)
+        return output
 
     def check_fired(self) -> None:
         """Check that every layer under control took part in the step.
@@ -288,4 +299,24 @@ def install(
         # set_attn_processor empties the dict it is given.
         stack.callback(lambda: unet.set_attn_processor(dict(before)))
         unet.set_attn_processor({name: StagedAttnProcessor(layer, control) for name, layer in layers.items()})
+        for name in dict.fromkeys(name for controller in controllers for name in controller.features):
+            stack.callback(_submodule(unet, name).register_forward_hook(partial(_on_features, control, name)).remove)
         yield control
+
+
+def _submodule(unet: Any, name: str) -> Any:
+    """Return a part of the UNet by its name.
+
+    Raises:
+        AttentionError: it has no such part.
+    """
+    try:
+        return unet.get_submodule(name)
+    except AttributeError:
+        inside = [part for part, _ in unet.named_modules() if ".resnets." in part and part.count(".") == 3]
+        raise AttentionError(f"this UNet has no part {name!r}: {choices(name, inside)}") from None
+
+
+def _on_features(control: AttentionControl, name: str, module: Any, args: Any, output: Any) -> Any:
+    """A forward hook of torch."""
+    return control.features(name, output)

@@ -229,14 +229,15 @@ class LiveSource(RecordedSource):
     """The source's attention computed again, a step at a time, from the latents of the inversion.
 
     Args:
-        run: ``k -> None`` evaluates the UNet on the source's latents at step k with `recorder` installed.
+        run: ``(k, recorder)`` evaluates the UNet on the source's latents at step k with the recorder installed.
         device: where the attention is to be used.
+        last: name of the layer after which nothing of interest runs.
     """
 
-    def __init__(self, run: Callable[[int], None], device: torch.device, last: str | None = None) -> None:
+    def __init__(self, run: Callable[[int, Recorder], object], device: torch.device, last: str | None = None) -> None:
         self._memory = MemoryStore()
         super().__init__(self._memory, device)
-        self.recorder = Recorder(self._memory, last)
+        self._recorder = Recorder(self._memory, last)
         self._run = run
 
     def advance(self, index: int) -> None:
@@ -246,4 +247,4 @@ class LiveSource(RecordedSource):
         self._memory.clear()
         super().advance(index)
         with contextlib.suppress(SourceComplete):
-            self._run(index)
+            self._run(index, self._recorder)

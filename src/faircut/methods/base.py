@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
+from dataclasses import dataclass, is_dataclass
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 import torch
 
 from faircut.attention.context import Layer
 from faircut.attention.controller import Controller
 from faircut.attention.source import RecordedSource
-from faircut.config import SpatialTemporal
+from faircut.config import SpatialTemporal, to_dict
 from faircut.errors import ConfigError, choices
 from faircut.prompts import Prompt
+from faircut.sampling import Schedule
 
-__all__ = ["EditTask", "Method", "TextAccess", "get_method", "method_names", "register"]
+__all__ = ["EditTask", "Method", "Predict", "Start", "TextAccess", "describe", "get_method", "method_names", "register"]
 
 
 class TextAccess(Protocol):
@@ -31,6 +32,22 @@ class TextAccess(Protocol):
         """Return the (key, value) of a cross-attention layer for an embedding, (1, head, token, dim) each."""
 
 
+class Predict(Protocol):
+    """Evaluates the UNet once, beside the run of the sampler."""
+
+    def __call__(
+        self, z: torch.Tensor, index: int, embedding: torch.Tensor, controllers: Sequence[Controller] = ()
+    ) -> torch.Tensor:
+        """Predict the noise of a clip at step ``index`` as branch ``"cond"``; gradients flow where they are enabled.
+
+        Args:
+            z: (frame, channel, height, width).
+            index: the step.
+            embedding: (1 or frame, token, channel).
+            controllers: attached for this evaluation alone.
+        """
+
+
 @dataclass(frozen=True)
 class EditTask:
     """What a method is asked to do, and with what.
@@ -38,24 +55,46 @@ class EditTask:
     Attributes:
         source: the source prompt.
         target: the target prompt.
-        steps: N, the number of denoising steps.
+        schedule: the timesteps and noise levels.
         trajectory: (step + 1, frame, channel, height, width), the latents of the inversion, the clip first.
         layers: the UNet's attention layers.
         source_attention: supplies the source's attention at every step.
         text: the model's way with text, for methods with prompts of their own.
+        predict: evaluates the UNet, for methods that look before they edit or follow a gradient.
         temporal: how the frames see each other.
         generator: for methods that draw noise.
     """
 
     source: Prompt
     target: Prompt
-    steps: int
+    schedule: Schedule
     trajectory: torch.Tensor
     layers: Sequence[Layer]
     source_attention: RecordedSource
     text: TextAccess
+    predict: Predict
     temporal: SpatialTemporal
     generator: torch.Generator | None = None
+
+    @property
+    def steps(self) -> int:
+        """N, the number of denoising steps."""
+        return len(self.schedule)
+
+    @property
+    def frames(self) -> int:
+        """Frames of the clip."""
+        return self.trajectory.shape[1]
+
+    def source_latents(self, index: int) -> torch.Tensor:
+        """Return the source's latents that step ``index`` begins with, (frame, channel, height, width); N is the clip."""
+        return self.trajectory[self.steps - index]
+
+    def draw_noise(self) -> torch.Tensor:
+        """Draw noise for a clip, (frame, channel, height, width): the same for every frame, so that it does not flicker."""
+        device = self.trajectory.device
+        one = torch.randn(self.trajectory.shape[2:], generator=self.generator, dtype=torch.float32)
+        return one.to(device).expand(self.frames, -1, -1, -1)
 
     @property
     def latent_grid(self) -> tuple[int, int]:
@@ -64,11 +103,36 @@ class EditTask:
         return height, width
 
 
-@runtime_checkable
-class Method(Protocol):
-    """An editing method."""
+@dataclass(frozen=True)
+class Start:
+    """Where the denoising of an edit begins.
 
-    name: ClassVar[str]
+    Attributes:
+        latents: (frame, channel, height, width), at the noise level that step ``index`` begins with.
+        index: the step; 0 is the noisiest.
+    """
+
+    latents: torch.Tensor
+    index: int = 0
+
+
+class Method:
+    """An editing method: a frozen dataclass of options, which says how to begin and what acts on attention meanwhile.
+
+    Attributes:
+        name: in the registry.
+        temporal: how the frames must see each other, from the inversion on; None is as the user chooses.
+        source_level: at which latents the source's attention is computed: ``"inversion"``, one level cleaner than the
+            edit's, as FateZero captures it; or ``"denoising"``, the edit's own, as a source branch in the batch would.
+        reference: whether the source is denoised beside the edit, as a branch ``"reference"`` at the head of the batch.
+        null_text: whether the unconditional branch takes the inversion's optimised embeddings.
+    """
+
+    name: ClassVar[str] = "ddim"
+    temporal: ClassVar[SpatialTemporal | None] = None
+    source_level: ClassVar[Literal["inversion", "denoising"]] = "inversion"
+    reference: ClassVar[bool] = False
+    null_text: ClassVar[bool] = False
 
     def check(self, source: Prompt, target: Prompt) -> None:
         """Say what is wrong with the prompts or options, before any time is spent.
@@ -77,8 +141,18 @@ class Method(Protocol):
             PromptError: a word is missing, or the prompts do not fit the options.
         """
 
+    def start(self, task: EditTask) -> Start:
+        """Return what denoising begins with; by default the noisiest latents of the inversion."""
+        return Start(task.source_latents(0))
+
     def controllers(self, task: EditTask) -> Sequence[Controller]:
         """Return what is attached to attention while denoising, in the order in which stages run."""
+        return ()
+
+
+def describe(method: Method) -> dict[str, Any]:
+    """Return a method's name and options, as reports have them."""
+    return {"name": method.name, **to_dict(method)} if is_dataclass(method) else {"name": method.name}
 
 
 _METHODS: dict[str, type[Method]] = {}

@@ -20,7 +20,7 @@ from faircut.errors import ConfigError, VideoError, choices
 from faircut.fairness.attributes import get_attribute
 from faircut.fairness.embedding import FairEmbedding, debias, fair_embedding, sensitivity
 from faircut.fairness.targets import POLICIES
-from faircut.methods.base import EditTask, register
+from faircut.methods.base import EditTask, Method, register
 from faircut.methods.fatezero import FateZero
 from faircut.prompts import Prompt, align, token_weights
 
@@ -51,7 +51,7 @@ class Person:
 
 @register
 @dataclass(frozen=True)
-class Fame:
+class Fame(Method):
     """Edits professions without falling back on stereotypes: FateZero, with each person's region told its own value.
 
     Attributes:

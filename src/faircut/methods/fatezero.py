@@ -12,7 +12,7 @@ from faircut.controllers.latents import LatentBlend
 from faircut.controllers.regions import BlendRegion, mask_layers
 from faircut.controllers.self_attention import SelfAttentionFusion
 from faircut.errors import ConfigError
-from faircut.methods.base import EditTask, register
+from faircut.methods.base import EditTask, Method, register
 from faircut.prompts import Prompt, align, phrases, token_weights
 
 __all__ = ["FateZero"]
@@ -22,7 +22,7 @@ Steps = float | tuple[float, float]
 
 @register
 @dataclass(frozen=True)
-class FateZero:
+class FateZero(Method):
     """Fuses the attention of the source, computed while inverting, into the edit's.
 
     Step windows are shares of the run: 0.8 is the first 80% of the steps, (0.2, 0.8) is from 20% to 80%.

@@ -15,7 +15,7 @@ from faircut.attention.context import Step
 from faircut.attention.controller import Controller, Where
 from faircut.attention.masks import blend_mask, token_map
 from faircut.controllers.regions import mask_layers
-from faircut.methods.base import EditTask
+from faircut.methods.base import EditTask, Method, Start
 from faircut.prompts import phrases
 
 __all__ = ["MapCapture", "Watched", "draw_heat_maps", "draw_masks", "draw_pairs", "enlarge_small", "tile"]
@@ -75,7 +75,7 @@ class MapCapture(Controller):
 
 
 @dataclass
-class Watched:
+class Watched(Method):
     """A method with a `MapCapture` beside its own controllers.
 
     Attributes:
@@ -90,10 +90,16 @@ class Watched:
     def __post_init__(self) -> None:
         # No field: it is what came of a run, not a setting of it.
         self.capture: MapCapture | None = None
+        for trait in ("temporal", "source_level", "reference", "null_text"):
+            setattr(self, trait, getattr(self.method, trait))
 
     def check(self, source: Any, target: Any) -> None:
         """Check as the method does."""
         self.method.check(source, target)
+
+    def start(self, task: EditTask) -> Start:
+        """Begin as the method does."""
+        return self.method.start(task)
 
     def controllers(self, task: EditTask) -> Sequence[Controller]:
         """Return the method's controllers and the capture."""
