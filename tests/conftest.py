@@ -87,10 +87,10 @@ def _shared_editor() -> VideoEditor:
 def editor(_shared_editor: VideoEditor) -> Iterator[VideoEditor]:
     """A tiny editor; the test fails if the UNet is not left as it was found."""
     processors = copy.copy(_shared_editor.unet.attn_processors)
-    modules = [id(m) for m in _shared_editor.unet.modules()]
+    modules = [(id(m), len(m._forward_hooks)) for m in _shared_editor.unet.modules()]
     yield _shared_editor
     assert _shared_editor.unet.attn_processors == processors
-    assert [id(m) for m in _shared_editor.unet.modules()] == modules
+    assert [(id(m), len(m._forward_hooks)) for m in _shared_editor.unet.modules()] == modules
 
 
 @pytest.fixture(scope="session")

@@ -605,7 +605,7 @@ class VideoEditor(
         self, method: Method, task: EditTask, negative_prompt: str | None, null: torch.Tensor | None
     ) -> Callable[[torch.Tensor, int], dict[str, tuple[torch.Tensor, torch.Tensor]]]:
         """Return what says, for the latents of a step, who is in its batch; without a negative prompt nothing is guided."""
-        cond, source = self._embed(task.target.text), self._embed(task.source.text)
+        cond, source = method.embedding(task), self._embed(task.source.text)
         uncond = None if negative_prompt is None else self._embed(negative_prompt)
 
         def branches(z: torch.Tensor, k: int) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:

@@ -34,7 +34,9 @@ FLOORS = [
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 # Methods are known by name only where they are chosen.
-PARTICULAR = {"methods.fatezero", "methods.fame"}
+PARTICULAR = {
+    f"methods.{path.stem}" for path in (ROOT / "methods").glob("*.py") if path.stem not in ("__init__", "base")
+}
 
 
 def imports(path: Path) -> set[str]:

@@ -1,21 +1,50 @@
-"""Latent blending: outside the region, the latents of the edit are those of the source (Prompt-to-Prompt, FateZero)."""
+"""Latent blending: outside a region, the latents of the edit are those of the source."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
 from faircut.attention.context import AttentionContext, Step
 from faircut.attention.controller import Controller, Where
 from faircut.attention.masks import blend_mask, token_map
-from faircut.controllers.regions import BlendRegion
+from faircut.controllers.regions import BlendRegion, Region
 
-__all__ = ["LatentBlend"]
+__all__ = ["LatentBlend", "MaskBlend"]
+
+
+class MaskBlend(Controller):
+    """After each step, puts other latents in place of the edit's outside a region (Blended Diffusion, DiffEdit).
+
+    Args:
+        region: where the edit stays.
+        background: by step, the latents after it, (frame, channel, height, width).
+        steps: the denoising steps in which it acts.
+    """
+
+    def __init__(self, region: Region, background: Callable[[int], torch.Tensor], steps: range) -> None:
+        self.region, self.background, self.steps = region, background, steps
+
+    def applies(self, context: AttentionContext) -> bool:
+        """Never: attention is left alone."""
+        return False
+
+    def uses_source(self, index: int) -> bool:
+        """Whether the region does."""
+        return index in self.steps and self.region.uses_source(index)
+
+    def on_step_end(self, step: Step, latents: torch.Tensor) -> torch.Tensor:
+        """Blend, if it is one of the steps."""
+        if step.index not in self.steps:
+            return latents
+        return torch.where(
+            self.region.mask(step.latent_grid)[:, None], latents, self.background(step.index).to(latents)
+        )
 
 
 class LatentBlend(Controller):
-    """After each step, puts the source's latents of the same noise level back outside the region.
+    """After each step, puts the source's latents of the same noise level back outside the region (FateZero).
 
     The region is the union of two masks: the blend words' in the source prompt, and those in the target prompt, whose
     attention is averaged over the steps so far. (The reference blends with latents one level noisier than the edit's.)

@@ -7,7 +7,7 @@ import torch
 from faircut.attention.context import AttentionContext
 from faircut.attention.controller import QKV, Controller, Where
 from faircut.attention.source import FUSED_SCALE, RecordedSource
-from faircut.controllers.regions import BlendRegion
+from faircut.controllers.regions import Region
 
 __all__ = ["SelfAttentionFusion"]
 
@@ -26,7 +26,7 @@ class SelfAttentionFusion(Controller):
         region: where the edit's own attention is kept; None keeps it nowhere.
     """
 
-    def __init__(self, source: RecordedSource, steps: range, region: BlendRegion | None = None) -> None:
+    def __init__(self, source: RecordedSource, steps: range, region: Region | None = None) -> None:
         self.where = Where(kind="self", max_scale=FUSED_SCALE)
         self.source = source
         self.steps = steps

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, is_dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 import torch
@@ -90,6 +91,11 @@ class EditTask:
         """Return the source's latents that step ``index`` begins with, (frame, channel, height, width); N is the clip."""
         return self.trajectory[self.steps - index]
 
+    @cached_property
+    def noise(self) -> torch.Tensor:
+        """Noise for a clip, drawn once for the whole edit; see `draw_noise`."""
+        return self.draw_noise()
+
     def draw_noise(self) -> torch.Tensor:
         """Draw noise for a clip, (frame, channel, height, width): the same for every frame, so that it does not flicker."""
         device = self.trajectory.device
@@ -144,6 +150,10 @@ class Method:
     def start(self, task: EditTask) -> Start:
         """Return what denoising begins with; by default the noisiest latents of the inversion."""
         return Start(task.source_latents(0))
+
+    def embedding(self, task: EditTask) -> torch.Tensor:
+        """Return what the edit is conditioned on, (1, token, channel); by default the target prompt's embedding."""
+        return task.text.embed(task.target)
 
     def controllers(self, task: EditTask) -> Sequence[Controller]:
         """Return what is attached to attention while denoising, in the order in which stages run."""

@@ -15,13 +15,14 @@ from faircut.attention.controller import Controller, StepWindow, Where
 from faircut.controllers.cross_attention import CrossAttentionFusion, fusion_weights
 from faircut.controllers.fairness import RegionConditioning
 from faircut.controllers.layout import CrossModulation, TemporalModulation
-from faircut.controllers.regions import BlendRegion, FixedRegion, Region, mask_layers
-from faircut.errors import ConfigError, VideoError, choices
+from faircut.controllers.regions import FixedRegion, Region
+from faircut.errors import ConfigError, choices
 from faircut.fairness.attributes import get_attribute
 from faircut.fairness.embedding import FairEmbedding, debias, fair_embedding, sensitivity
 from faircut.fairness.targets import POLICIES
 from faircut.methods.base import EditTask, Method, register
 from faircut.methods.fatezero import FateZero
+from faircut.methods.regions import region_of
 from faircut.prompts import Prompt, align, token_weights
 
 __all__ = ["Fame", "Person", "modulated_layers"]
@@ -266,26 +267,8 @@ class Fame(Method):
 
     def _region(self, task: EditTask, person: Person) -> Region:
         """Return where a person is."""
-        frames, device = task.trajectory.shape[1], task.source_attention.device
-        if person.masks is not None:
-            masks = torch.as_tensor(person.masks)
-            if masks.ndim != 3 or len(masks) != frames:
-                raise VideoError(
-                    f"masks of shape {tuple(masks.shape)} for {person.source!r}; give (frame, height, width) with the "
-                    f"clip's {frames} frames"
-                )
-            return FixedRegion(masks.to(device))
-        layers = mask_layers(task.layers, task.latent_grid)
-        return BlendRegion(
-            task.source_attention,
-            layers,
-            layers[0].grid(task.latent_grid),
-            task.source.find(person.source),
-            self.fatezero.blend_threshold,
-            StepWindow.of(1.0 if self.base.latent_blend_steps is None else self.base.latent_blend_steps).steps(
-                task.steps
-            ),
-        )
+        blended = StepWindow.of(1.0 if self.base.latent_blend_steps is None else self.base.latent_blend_steps)
+        return region_of(task, person.source, person.masks, self.fatezero.blend_threshold, blended.steps(task.steps))
 
 
 def modulated_layers(latent_grid: tuple[int, int], kind: Literal["self", "cross"]) -> Where:

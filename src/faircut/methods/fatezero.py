@@ -9,10 +9,11 @@ from typing import ClassVar, Literal
 from faircut.attention.controller import Controller, StepWindow
 from faircut.controllers.cross_attention import CrossAttentionFusion, fusion_weights
 from faircut.controllers.latents import LatentBlend
-from faircut.controllers.regions import BlendRegion, mask_layers
+from faircut.controllers.regions import BlendRegion
 from faircut.controllers.self_attention import SelfAttentionFusion
 from faircut.errors import ConfigError
 from faircut.methods.base import EditTask, Method, register
+from faircut.methods.regions import region_of, tokens_of
 from faircut.prompts import Prompt, align, phrases, token_weights
 
 __all__ = ["FateZero"]
@@ -85,9 +86,11 @@ class FateZero(Method):
     def controllers(self, task: EditTask) -> Sequence[Controller]:
         """Build latent blending (if asked for), cross-attention fusion and self-attention fusion."""
         attached: list[Controller] = []
-        region = self._region(task)
-        if region is not None and self.blend_words is not None and self.latent_blend_steps is not None:
-            tokens = _tokens(task.target, self.blend_words[1])
+        region = None
+        if self.blend_words is not None:
+            region = region_of(task, self.blend_words[0], None, self.blend_threshold)
+        if isinstance(region, BlendRegion) and self.blend_words is not None and self.latent_blend_steps is not None:
+            tokens = tokens_of(task.target, self.blend_words[1])
             steps = StepWindow.of(self.latent_blend_steps).steps(task.steps)
             attached.append(LatentBlend(region, tokens, task.trajectory, steps))
         words = {word: StepWindow.of(steps) for word, steps in self.word_replace_steps.items()}
@@ -104,18 +107,3 @@ class FateZero(Method):
             SelfAttentionFusion(task.source_attention, steps, region if self.blend_self_attention else None)
         )
         return attached
-
-    def _region(self, task: EditTask) -> BlendRegion | None:
-        """Return the region of the blend words in the source."""
-        if self.blend_words is None:
-            return None
-        layers = mask_layers(task.layers, task.latent_grid)
-        tokens = _tokens(task.source, self.blend_words[0])
-        return BlendRegion(
-            task.source_attention, layers, layers[0].grid(task.latent_grid), tokens, self.blend_threshold
-        )
-
-
-def _tokens(prompt: Prompt, words: str | Sequence[str]) -> list[int]:
-    """Return the tokens of some words or phrases of a prompt."""
-    return [token for word in phrases(words) for token in prompt.find(word)]

@@ -101,6 +101,10 @@ class Watched(Method):
         """Begin as the method does."""
         return self.method.start(task)
 
+    def embedding(self, task: EditTask) -> torch.Tensor:
+        """Condition as the method does."""
+        return self.method.embedding(task)
+
     def controllers(self, task: EditTask) -> Sequence[Controller]:
         """Return the method's controllers and the capture."""
         pair = getattr(self.method, "blend_words", None)

@@ -1,0 +1,34 @@
+"""DDIM inversion and guidance alone: what every other method adds to (Song et al., ICLR 2021, arXiv 2010.02502)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from faircut.config import SpatialTemporal
+from faircut.methods.base import Method, register
+
+__all__ = ["Ddim", "TuneAVideo"]
+
+
+@register
+@dataclass(frozen=True)
+class Ddim(Method):
+    """Denoises the inverted noise under the target prompt, with nothing to hold the edit to its source.
+
+    ``z_T = invert(z_0, source)``, then ``z_{t-1} = step(z_t, eps_u + g (eps_target - eps_u))``.
+    """
+
+    name: ClassVar[str] = "ddim"
+
+
+@register
+@dataclass(frozen=True)
+class TuneAVideo(Method):
+    """The same on a model that was tuned to the clip (Wu et al., ICCV 2023, arXiv 2212.11565), as `faircut.tune` does it.
+
+    Frames attend to the first and to the one before, as the model does while it is tuned.
+    """
+
+    name: ClassVar[str] = "tune-a-video"
+    temporal: ClassVar[SpatialTemporal | None] = SpatialTemporal(("first", -1))

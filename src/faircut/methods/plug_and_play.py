@@ -1,0 +1,48 @@
+"""Plug-and-Play: features and self-attention of the source (Tumanyan et al., CVPR 2023, arXiv 2211.12572)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from faircut.attention.controller import Controller, StepWindow
+from faircut.controllers.features import FeatureInjection
+from faircut.methods.base import EditTask, Method, register
+
+__all__ = ["PlugAndPlay"]
+
+Steps = float | tuple[float, float]
+
+
+@register
+@dataclass(frozen=True)
+class PlugAndPlay(Method):
+    """The source is denoised beside the edit, which takes its decoder features and its self-attention (algorithm 1).
+
+    ``f*_t = f_t`` of one residual block in the first steps, ``A*_t = A_t`` of the decoder's self-attention. What is injected
+    is the block's output; the published code injects what the block adds to its input.
+
+    Attributes:
+        feature_steps: when the features are the source's; published: 0.8.
+        attention_steps: when the self-attention is; published: 0.5.
+        feature_layer: the residual block of the UNet; published: the fourth layer of the decoder, 16x16 at 512 px.
+    """
+
+    name: ClassVar[str] = "plug-and-play"
+    reference: ClassVar[bool] = True
+
+    feature_steps: Steps = 0.8
+    attention_steps: Steps = 0.5
+    feature_layer: str = "up_blocks.1.resnets.1"
+
+    def __post_init__(self) -> None:
+        for steps in (self.feature_steps, self.attention_steps):
+            StepWindow.of(steps)
+
+    def controllers(self, task: EditTask) -> Sequence[Controller]:
+        """Build the injection, into guided and unguided branch alike."""
+        features, attention = (StepWindow.of(s).steps(task.steps) for s in (self.feature_steps, self.attention_steps))
+        # The first decoder layers have only the coarsest grid, where the layout would be fixed too firmly to edit.
+        decoder = {layer.name for layer in task.layers if layer.place == "up" and layer.kind == "self"}
+        return [FeatureInjection((self.feature_layer,), features, decoder, attention)]

@@ -1,0 +1,103 @@
+"""Prompt-to-Prompt, frame by frame, on DDIM or null-text inversion, and as Video-P2P has it for clips."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from faircut.attention.controller import Controller
+from faircut.config import SpatialTemporal
+from faircut.methods.base import EditTask, Method, register
+from faircut.methods.fatezero import FateZero
+from faircut.prompts import Prompt
+
+__all__ = ["NullText", "PromptToPrompt", "VideoP2P"]
+
+Steps = float | tuple[float, float]
+
+
+@register
+@dataclass(frozen=True)
+class PromptToPrompt(Method):
+    """Gives the edit the attention of the source's own denoising (Hertz et al., ICLR 2023, arXiv 2208.01626).
+
+    ``A = w (A_source R) + (1 - w) A_edit`` for cross-attention (section 3.1: Replace, Refine, Reweight) and ``S = S_source``
+    for self-attention in the first steps, frame by frame: no frame sees another. The source's attention is that of its
+    denoising, not of its inversion (FateZero's), and nothing chooses where in a frame it holds. Its source branch is fed the
+    inversion's latents, so that it cannot drift from the clip; the published one denoises along, drift and all.
+
+    Attributes:
+        alignment: as in `FateZero`.
+        cross_replace_steps: when target tokens take the source's cross-attention; published: 0.8.
+        self_replace_steps: when the edit takes the source's self-attention; published: 0.4.
+        reweight: factors on the cross-attention of words of the target prompt.
+        blend_words: (source words, target words) outside of whose regions the source's latents are put back ("local blend").
+        blend_threshold: where the regions begin; published: 0.3.
+        latent_blend_steps: when; published: after the first fifth.
+    """
+
+    name: ClassVar[str] = "prompt-to-prompt"
+    temporal: ClassVar[SpatialTemporal | None] = SpatialTemporal((0,), clip_norm=False)
+    source_level: ClassVar[Literal["inversion", "denoising"]] = "denoising"
+
+    alignment: Literal["auto", "replace", "refine"] = "auto"
+    cross_replace_steps: Steps = 0.8
+    self_replace_steps: Steps = 0.4
+    reweight: Mapping[str, float] = field(default_factory=dict)
+    blend_words: tuple[str | tuple[str, ...], str | tuple[str, ...]] | None = None
+    blend_threshold: float = 0.3
+    latent_blend_steps: Steps = (0.2, 1.0)
+
+    def __post_init__(self) -> None:
+        _ = self._fusion  # Its options are checked there.
+
+    @property
+    def _fusion(self) -> FateZero:
+        """FateZero's controllers without its own idea, the blended self-attention."""
+        return FateZero(
+            alignment=self.alignment,
+            cross_replace_steps=self.cross_replace_steps,
+            self_replace_steps=self.self_replace_steps,
+            reweight=self.reweight,
+            blend_words=self.blend_words,
+            blend_self_attention=False,
+            blend_threshold=self.blend_threshold,
+            latent_blend_steps=None if self.blend_words is None else self.latent_blend_steps,
+        )
+
+    def check(self, source: Prompt, target: Prompt) -> None:
+        """Check that every named word is in its prompt and that the prompts can be aligned."""
+        self._fusion.check(source, target)
+
+    def controllers(self, task: EditTask) -> Sequence[Controller]:
+        """Build cross- and self-attention control, and local blending if there are blend words."""
+        return self._fusion.controllers(task)
+
+
+@register
+@dataclass(frozen=True)
+class NullText(PromptToPrompt):
+    """Prompt-to-Prompt with the unconditional branch of a null-text inversion (Mokady et al., CVPR 2023, arXiv 2211.09794).
+
+    Guided denoising of the source then gives the clip back, and what the edit does not change stays. The embeddings come
+    from `VideoEditor.optimise_null_text`, one for every frame and step.
+    """
+
+    name: ClassVar[str] = "null-text"
+    null_text: ClassVar[bool] = True
+
+
+@register
+@dataclass(frozen=True)
+class VideoP2P(PromptToPrompt):
+    """Prompt-to-Prompt for clips with decoupled guidance (Liu et al., CVPR 2024, arXiv 2303.04761).
+
+    All frames attend to the first one (its "text-to-set" model), and source and edit are guided apart: the source, whose
+    attention is fused, is held to the clip, by an optimised unconditional embedding there and by the inversion's own latents
+    here, while the edit keeps the plain one, which is easier to edit with. The paper tunes the model to the clip first:
+    `faircut.tune`.
+    """
+
+    name: ClassVar[str] = "video-p2p"
+    temporal: ClassVar[SpatialTemporal | None] = SpatialTemporal(("first",))

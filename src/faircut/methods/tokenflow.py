@@ -1,0 +1,52 @@
+"""TokenFlow: edited keyframes, and their tokens carried along the source's (Geyer et al., ICLR 2024, arXiv 2307.10373)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from faircut.attention.controller import Controller
+from faircut.controllers.features import TokenPropagation
+from faircut.errors import ConfigError
+from faircut.methods.base import EditTask, register
+from faircut.methods.plug_and_play import PlugAndPlay
+
+__all__ = ["TokenFlow"]
+
+
+@register
+@dataclass(frozen=True)
+class TokenFlow(PlugAndPlay):
+    """Plug-and-Play whose self-attention is computed in keyframes together and propagated to all frames (algorithm 1).
+
+    In every step one frame of each interval is drawn as a keyframe. All frames ride in one batch, so that convolutions and
+    cross-attention are computed for all of them; the published code passes the keyframes first, with the same tokens in the
+    end. Tokens are matched by the source's attention outputs, as in the paper.
+
+    Attributes:
+        interval: frames to a keyframe; published: 8.
+    """
+
+    name: ClassVar[str] = "tokenflow"
+
+    interval: int = 8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.interval < 1:
+            raise ConfigError(f"interval is {self.interval}; give 1 frame or more, such as 8")
+
+    def controllers(self, task: EditTask) -> Sequence[Controller]:
+        """Build the injection, and the propagation behind it."""
+        # A clip needs two keyframes at the least, or there is nothing to carry between.
+        interval = min(self.interval, max(1, task.frames // 2))
+        starts = range(0, task.frames, interval)
+        drawn = torch.rand(task.steps, len(starts), generator=task.generator)
+        keyframes = [
+            [start + int(share * min(interval, task.frames - start)) for start, share in zip(starts, row, strict=True)]
+            for row in drawn.tolist()
+        ]
+        return [*super().controllers(task), TokenPropagation(keyframes, task.frames)]
