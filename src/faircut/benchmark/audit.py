@@ -23,6 +23,7 @@ from faircut.fairness.attributes import Attribute
 from faircut.fairness.calibration import Calibration
 from faircut.fairness.targets import allocate
 from faircut.files import atomic_path
+from faircut.methods.base import Method
 
 __all__ = ["POLICIES", "Audit", "Cell", "requests", "run_audit"]
 
@@ -153,7 +154,7 @@ def run_audit(
         for policy in policies
         for cell in requests(policy, cases, values, instruments.attribute, audit.seed, calibration)
     ]
-    work = _Work(editor, instruments, audit, folder, calibration)
+    work = _Work(editor, editor.weights_fingerprint, instruments, audit, folder, calibration)
     wanted: dict[str, list[tuple[Approach, str | None]]] = {}
     for cell in cells:
         for approach in approaches:
@@ -185,6 +186,7 @@ class _Work:
     """Makes the edits of one case at a time, so that it is inverted once and only if something is missing."""
 
     editor: VideoEditor
+    weights: str
     instruments: Instruments
     audit: Audit
     folder: Path
@@ -196,7 +198,8 @@ class _Work:
         """Give a record for each edit, or why it failed."""
         clip = inversion = None
         for approach, value in edits:
-            key = self._key(case, approach, value)
+            method = approach.build(case, value, approach.alpha(case, value, self.calibration))
+            key = self._key(case, approach, value, method)
             path = self.folder / "records" / f"{key}.json"
             if path.is_file():
                 yield approach, value, from_dict(Record, json.loads(path.read_text(encoding="utf-8")), str(path))
@@ -208,7 +211,6 @@ class _Work:
                         clip.frames, case.source_prompt, num_inference_steps=self.audit.steps
                     )
                 prompt = approach.prompt(case, value, self.instruments.attribute, self.editor.tokenize)
-                method = approach.build(case, value, approach.alpha(case, value, self.calibration))
                 started = time.perf_counter()
                 result = self.editor.edit(inversion, prompt, method, guidance_scale=self.audit.guidance)
                 seconds = time.perf_counter() - started
@@ -224,12 +226,10 @@ class _Work:
                 temporary.write_text(json.dumps(to_dict(record)), encoding="utf-8")
             yield approach, value, record
 
-    def _key(self, case: Case, approach: Approach, value: str | None) -> str:
+    def _key(self, case: Case, approach: Approach, value: str | None, method: Method) -> str:
         """Name an edit by all that decides it."""
-        alpha = approach.alpha(case, value, self.calibration) if approach.asks and not approach.says else None
-        method = to_dict(approach.build(case, value, 1.0 if alpha is None else alpha))
         facts = [
-            self.editor.weights_fingerprint, case.name, case.prompt, approach.name, value, method,
+            self.weights, case.name, case.prompt, approach.name, value, to_dict(method),
             self.audit.steps, self.audit.guidance, self.instruments.attribute.name,
         ]  # fmt: skip
         return hashlib.blake2b(json.dumps(facts, sort_keys=True, default=str).encode(), digest_size=12).hexdigest()

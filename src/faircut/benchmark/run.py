@@ -21,7 +21,13 @@ from faircut.config import to_dict
 from faircut.editor import VideoEditor
 from faircut.errors import ConfigError, ModelError, choices
 from faircut.fairness.attributes import Attribute, get_attribute
-from faircut.fairness.calibration import Calibration, calibration_folder, find_calibration, save_calibration
+from faircut.fairness.calibration import (
+    Calibration,
+    calibration_folder,
+    calibration_name,
+    find_calibration,
+    save_calibration,
+)
 from faircut.files import atomic_path
 from faircut.metrics.clip import ClipScorer
 from faircut.people import load_reader
@@ -149,8 +155,7 @@ def run(settings: AuditRun, stage: Stage, json: Path | None = None) -> AuditResu
     table = None
     if settings.calibrate:
         table = calibrate(editor, calibration_cases(2), instruments, audit, model=settings.model, stage=stage)
-        name = f"{attribute.name}-{editor.weights_fingerprint[:16]}.json"
-        save_calibration(table, calibration_folder() / name)
+        save_calibration(table, calibration_folder() / calibration_name(attribute, table.weights))
         with atomic_path(Path(settings.output) / "calibration.png") as picture:
             plot_calibration(table).savefig(picture, dpi=100)
     table = table or find_calibration(editor, attribute)

@@ -13,7 +13,16 @@ from faircut.errors import ConfigError
 from faircut.fairness.attributes import Attribute
 from faircut.files import atomic_path
 
-__all__ = ["Calibration", "Point", "best_alpha", "find_calibration", "load_calibration", "save_calibration"]
+__all__ = [
+    "Calibration",
+    "Point",
+    "best_alpha",
+    "calibration_folder",
+    "calibration_name",
+    "find_calibration",
+    "load_calibration",
+    "save_calibration",
+]
 
 SHIPPED = Path(__file__).parent / "calibrations"
 
@@ -124,6 +133,16 @@ def calibration_folder() -> Path:
     return cache_folder().parent / "calibrations"
 
 
+def calibration_name(attribute: Attribute, weights: str) -> str:
+    """Return the file name of a calibration.
+
+    Args:
+        attribute: of which attribute.
+        weights: fingerprint of the model's, whatever the precision it runs in.
+    """
+    return f"{attribute.name}-{weights[:16]}.json"
+
+
 def find_calibration(editor: Any, attribute: Attribute) -> Calibration | None:
     """Return the stored calibration of a model: the user's own, or the one that ships with faircut.
 
@@ -131,8 +150,8 @@ def find_calibration(editor: Any, attribute: Attribute) -> Calibration | None:
         editor: a VideoEditor.
         attribute: of which attribute.
     """
+    name = calibration_name(attribute, editor.weights_fingerprint)
     for folder in (calibration_folder(), SHIPPED):
-        path = folder / f"{attribute.name}-{editor.weights_fingerprint[:16]}.json"
-        if path.is_file():
-            return load_calibration(path)
+        if (folder / name).is_file():
+            return load_calibration(folder / name)
     return None
