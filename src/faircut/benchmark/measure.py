@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from faircut.benchmark.cases import Case, CaseClip
 from faircut.fairness.attributes import Attribute
-from faircut.fairness.perception import Perceived, boxes_of, perceive
+from faircut.fairness.perception import Perceived, boxes_of, majority, perceive
 from faircut.metrics import clip_t, region_psnr, tem_con, warp, warp_error
 from faircut.metrics.clip import ClipScorer
 
@@ -125,12 +124,12 @@ def read_clip(instruments: Instruments, frames: Tensor, clip: CaseClip) -> Readi
     seen = instruments.observer.looks(frames, boxes, instruments.professions)
     others = tuple(
         {
-            what: _majority(readings)
+            what: majority(readings)
             for what, readings in instruments.observer.looks(frames, boxes_of(mask), instruments.professions).items()
         }
         for mask in clip.others
     )
-    return Reading(perceived, _majority(seen["profession"]), others)
+    return Reading(perceived, majority(seen["profession"]), others)
 
 
 def measure(
@@ -181,11 +180,6 @@ def measure(
         background_psnr=None if clip.mask is None else region_psnr(edited, before, ~_widened(clip.mask)),
         seconds=seconds,
     )
-
-
-def _majority(readings: Sequence[str | None]) -> str | None:
-    name, count = Counter(readings).most_common(1)[0]
-    return name if 2 * count > len(readings) else None
 
 
 def _visible(frames: Tensor, flow: Tensor) -> Tensor:
