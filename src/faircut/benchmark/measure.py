@@ -26,13 +26,16 @@ _SAME = 0.1  # of the range: a pixel that the flow brings back farther off is hi
 
 
 class Observer(Protocol):
-    """Reads people: a `Reader` that also knows professions."""
-
-    def __call__(self, frames: Tensor, boxes: Tensor | None, attribute: Attribute) -> list[str | None]:
-        """Read an attribute from each frame, (frame, 3, height, width) in [0, 1]; None where it cannot be told."""
+    """Reads people: their profession, and every known attribute."""
 
     def looks(self, frames: Tensor, boxes: Tensor | None, professions: Sequence[str]) -> dict[str, list[str | None]]:
-        """Read all that shall not change in a person, each frame, by what it is; ``"profession"`` is among it."""
+        """Read ``"profession"`` and every known attribute, by its name, from each frame; None where it cannot be told.
+
+        Args:
+            frames: (frame, 3, height, width), RGB in [0, 1].
+            boxes: (frame, 4) of the person; None for the whole picture.
+            professions: what may be read as a profession.
+        """
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Instruments:
     Attributes:
         observer: reads people.
         clip: embeds frames and prompts.
-        attribute: whose fairness is audited.
+        attribute: whose fairness is audited; one of the known ones.
         professions: what may be read as a profession.
     """
 
@@ -120,7 +123,6 @@ def read_clip(instruments: Instruments, frames: Tensor, clip: CaseClip) -> Readi
     """
     # One person alone is read from the whole picture, two each through a box.
     boxes = boxes_of(clip.mask) if clip.mask is not None and clip.others else None
-    perceived = perceive(instruments.observer(frames, boxes, instruments.attribute))
     seen = instruments.observer.looks(frames, boxes, instruments.professions)
     others = tuple(
         {
@@ -129,7 +131,7 @@ def read_clip(instruments: Instruments, frames: Tensor, clip: CaseClip) -> Readi
         }
         for mask in clip.others
     )
-    return Reading(perceived, majority(seen["profession"]), others)
+    return Reading(perceive(seen[instruments.attribute.name]), majority(seen["profession"]), others)
 
 
 def measure(
