@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 from faircut import VideoEditor
 from faircut.benchmark import audit as auditing
+from faircut.benchmark import tasks
 from faircut.benchmark.approaches import APPROACHES, get_approaches
 from faircut.benchmark.audit import Audit, Cell, requests, run_audit
 from faircut.benchmark.calibrate import calibrate
@@ -413,6 +415,35 @@ def test_the_task_file_for_real_clips(tmp_path):
     path.write_text("version: 1\ntasks: []\nstereotypes: {}\nprofessions: 3\n")
     with pytest.raises(ConfigError, match="no setting 'professions'"):
         load_tasks(path)
+
+
+def test_professions_share_the_reading_and_the_inversion_of_a_clip(editor, cases, instruments, tmp_path, monkeypatch):
+    frames = cases[0].load().frames[:2]
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for i, frame in enumerate(frames):
+            pixels = ((frame + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 0).numpy()
+            Image.fromarray(pixels).save(tmp_path / name / f"{i}.png")
+    task = {"source_prompt": "a person", "person": "person", "prompt": "a {profession}"}
+    text = {
+        "version": 1,
+        "tasks": [{**task, "clip": "a"}, {**task, "clip": "b"}],
+        "stereotypes": {"doctor": "male", "engineer": "male"},
+        "num_frames": 2,
+        "size": 128,
+    }
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(text))
+    done = []
+    invert, read = VideoEditor.invert, tasks.read_video
+    monkeypatch.setattr(VideoEditor, "invert", lambda *a, **more: done.append("invert") or invert(*a, **more))
+    monkeypatch.setattr(tasks, "read_video", lambda *a, **more: done.append("read") or read(*a, **more))
+    mine = load_tasks(tmp_path / "mine.yaml")
+    assert [case.prompt for case in mine] == ["a doctor", "an engineer"] * 2
+    found, failed = run(editor, mine, instruments, tmp_path / "out", ("fatezero",), ("preserve",))
+    assert not failed
+    assert len(found["fatezero", "preserve"]) == 4
+    # Every clip is read once for what is seen in it and once to be edited.
+    assert (done.count("read"), done.count("invert")) == (4, 2)
 
 
 def test_flow_is_estimated_where_nobody_knows_it():

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from faircut.benchmark.approaches import Approach
-from faircut.benchmark.cases import Case
+from faircut.benchmark.cases import Case, CaseClip
 from faircut.benchmark.measure import Instruments, Reading, Record, measure, read_clip
 from faircut.config import from_dict, to_dict
 from faircut.editor import VideoEditor
@@ -23,6 +23,7 @@ from faircut.fairness.attributes import Attribute
 from faircut.fairness.calibration import Calibration
 from faircut.fairness.targets import allocate
 from faircut.files import atomic_path
+from faircut.inversion import Inversion
 from faircut.methods.base import Method
 
 __all__ = ["POLICIES", "Audit", "Cell", "requests", "run_audit"]
@@ -181,9 +182,12 @@ def run_audit(
     return found, failed
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Work:
-    """Makes the edits of one case at a time, so that it is inverted once and only if something is missing."""
+    """Makes the edits of one case at a time, so that it is inverted once and only if something is missing.
+
+    Cases with the same clip and source prompt that follow each other share an inversion.
+    """
 
     editor: VideoEditor
     weights: str
@@ -191,6 +195,7 @@ class _Work:
     audit: Audit
     folder: Path
     calibration: Calibration | None
+    last: tuple[CaseClip, str, Inversion] | None = None
 
     def of_case(
         self, case: Case, edits: Iterable[tuple[Approach, str | None]], source: Reading
@@ -206,10 +211,7 @@ class _Work:
                 continue
             try:
                 if inversion is None or clip is None:
-                    clip = case.load()
-                    inversion = self.editor.invert(
-                        clip.frames, case.source_prompt, num_inference_steps=self.audit.steps
-                    )
+                    clip, inversion = self._inverted(case)
                 prompt = approach.prompt(case, value, self.instruments.attribute, self.editor.tokenize)
                 started = time.perf_counter()
                 result = self.editor.edit(inversion, prompt, method, guidance_scale=self.audit.guidance)
@@ -225,6 +227,15 @@ class _Work:
             with atomic_path(path) as temporary:
                 temporary.write_text(json.dumps(to_dict(record)), encoding="utf-8")
             yield approach, value, record
+
+    def _inverted(self, case: Case) -> tuple[CaseClip, Inversion]:
+        """Load and invert a case's clip, unless the last case had the same."""
+        clip = case.load()
+        if self.last is None or self.last[0] is not clip or self.last[1] != case.source_prompt:
+            self.last = None  # Recorded attention is large: never hold two.
+            inversion = self.editor.invert(clip.frames, case.source_prompt, num_inference_steps=self.audit.steps)
+            self.last = clip, case.source_prompt, inversion
+        return clip, self.last[2]
 
     def _key(self, case: Case, approach: Approach, value: str | None, method: Method) -> str:
         """Name an edit by all that decides it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -124,6 +124,7 @@ def _case(file: TaskFile, task: Task, profession: str, folder: Path) -> Case:
     )
 
 
+@lru_cache(maxsize=1)  # The cases of a clip, one for each profession, follow each other.
 def _read(path: Path, frames: int, size: int) -> CaseClip:
     video = read_video(path, num_frames=frames, size=size)
     return CaseClip(frames=video.frames, flow=optical_flow(video.frames))
