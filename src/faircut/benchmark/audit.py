@@ -19,16 +19,16 @@ from faircut.benchmark.measure import Instruments, Reading, Record, measure, rea
 from faircut.config import from_dict, to_dict
 from faircut.editor import VideoEditor
 from faircut.errors import ConfigError, FaircutError, choices
+from faircut.fairness import targets
 from faircut.fairness.attributes import Attribute
 from faircut.fairness.calibration import Calibration
-from faircut.fairness.targets import allocate
 from faircut.files import atomic_path
 from faircut.inversion import Inversion
 from faircut.methods.base import Method
 
 __all__ = ["POLICIES", "Audit", "Cell", "requests", "run_audit"]
 
-POLICIES = ("balanced", "preserve", "explicit", "minority")
+POLICIES = (*targets.POLICIES, "explicit")
 """Policies of an audit; ``"explicit"`` asks for every value in turn."""
 
 Advance = Callable[[], None]
@@ -100,7 +100,9 @@ def requests(
         drawn: dict[str, Iterator[str]] = {}
         names = [case.profession for case in cases]
         for number, profession in enumerate(dict.fromkeys(names)):
-            drawn[profession] = iter(allocate(attribute.names, names.count(profession), seed=seed * 1000 + number))
+            drawn[profession] = iter(
+                targets.allocate(attribute.names, names.count(profession), seed=seed * 1000 + number)
+            )
         return [Cell(policy, case, next(drawn[case.profession])) for case in cases]
     if policy == "minority":
         cells = []
@@ -108,7 +110,8 @@ def requests(
             prior = None if calibration is None else calibration.prior(case.profession)
             if not prior:
                 raise ConfigError(f"nobody knows what the model renders for {case.profession!r}; calibrate it first")
-            cells.append(Cell(policy, case, min(attribute.names, key=lambda name: prior.get(name, 0.0))))
+            value = targets.choose_value(attribute, policy, prompt=case.profession, prior=prior)
+            cells.append(Cell(policy, case, value))
         return cells
     raise ConfigError(f"no policy {policy!r}: {choices(policy, POLICIES)}")
 
