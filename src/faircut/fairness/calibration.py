@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -94,12 +95,13 @@ def best_alpha(points: tuple[Point, ...], *, wanted: float = 0.95, loss: float =
     """
     first, *rest = sorted(points, key=lambda point: point.alpha)
     asked = [point for point in (first, *rest) if point.alpha > 0]
-    enough = [p.hit_rate >= wanted and p.profession_success >= first.profession_success - loss for p in asked]
-    if any(enough):
-        smallest = enough.index(True)
-        return asked[
-            smallest + 1 if all(enough[smallest : smallest + 2]) and smallest + 1 < len(asked) else smallest
-        ].alpha
+
+    def enough(point: Point) -> bool:
+        return point.hit_rate >= wanted and point.profession_success >= first.profession_success - loss
+
+    for point, following in zip_longest(asked, asked[1:]):
+        if enough(point):
+            return following.alpha if following is not None and enough(following) else point.alpha
     # min of both: a strength that hits without the profession is as bad as one that keeps it without a hit.
     return min(asked, key=lambda p: (-round(min(p.hit_rate, p.profession_success), 6), p.alpha)).alpha
 
