@@ -22,7 +22,8 @@ from faircut.benchmark.cases import calibration_cases, pocket_professions
 from faircut.benchmark.html import plot_calibration, write_html
 from faircut.benchmark.measure import Instruments, Record, measure, read_clip
 from faircut.benchmark.results import HIGHER_IS_BETTER, AuditResult, load_result, save_result, summarise
-from faircut.benchmark.run import LIMITS, AuditRun
+from faircut.benchmark.run import LIMITS
+from faircut.benchmark.settings import AuditRun
 from faircut.benchmark.tasks import load_tasks, optical_flow
 from faircut.checkpoints import pocket_folder
 from faircut.errors import ConfigError, NumericalError, VideoError
