@@ -94,6 +94,14 @@ def editor(_shared_editor: VideoEditor) -> Iterator[VideoEditor]:
 
 
 @pytest.fixture(scope="session")
+def pocket_editor() -> VideoEditor:
+    """The model that ships."""
+    editor = VideoEditor.from_pretrained("pocket")
+    editor.set_progress_bar_config(disable=True)
+    return editor
+
+
+@pytest.fixture(scope="session")
 def tokenizer() -> CLIPTokenizer:
     return make_tokenizer()
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from faircut.errors import PromptError
-from faircut.prompts import Prompt, align, refine_mapper, replace_mapper, token_weights
+from faircut.prompts import Prompt, align, fit_article, refine_mapper, replace_mapper, token_weights
 
 
 def prompt(text, tokenizer):
@@ -103,3 +103,17 @@ def test_replace_of_unequal_lengths_names_the_words_and_the_remedy(tokenizer):
 def test_factors_fall_on_the_named_words(tokenizer):
     factors = token_weights(prompt("water painting of a jeep", tokenizer), {"water painting": 4.0, "jeep": 0.5})
     assert factors[:7].tolist() == [1, 4, 4, 1, 1, 0.5, 1]
+
+
+@pytest.mark.parametrize(
+    ("before", "word", "fitting"),
+    [
+        ("a ", "engineer", "an "),
+        ("beside An ", "doctor", "beside A "),
+        ("the ", "engineer", "the "),
+        ("a pizza ", "engineer", "a pizza "),
+        ("", "engineer", ""),
+    ],
+)
+def test_an_article_fits_the_word_that_follows(before, word, fitting):
+    assert fit_article(before, word) == fitting

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,11 @@ def decide(
         ConfigError: a policy lacks what it needs: a reader, the clip's frames, or a calibration.
     """
     attribute = get_attribute(method.attribute)
-    calibration = calibration or find_calibration(editor, attribute)
+
+    @cache  # Finding it reads all weights, and few edits need it.
+    def table() -> Calibration | None:
+        return calibration or find_calibration(editor, attribute)
+
     people, decisions = [], []
     for number, person in enumerate(method.people):
         text = prompt if person.prompt is None else person.prompt
@@ -86,7 +91,7 @@ def decide(
         if said is not None:
             because = f"the prompt says {said!r}"
         elif person.target is not None:
-            prior = _prior(calibration, person) if person.target == "minority" else None
+            prior = _prior(table(), person) if person.target == "minority" else None
             value = choose_value(
                 attribute,
                 person.target,
@@ -98,7 +103,7 @@ def decide(
             because = _because(person.target, perceived)
         alpha = None
         if value is not None:
-            alpha = _strength(method.alpha_of(person), calibration, person, value)
+            alpha = _strength(method.alpha_of(person), table, person, value)
         people.append(replace(person, target=value, alpha=alpha))
         decisions.append(Decision(person.phrase, person.target, perceived, value, alpha, because))
     return replace(method, people=tuple(people)), tuple(decisions)
@@ -176,9 +181,10 @@ def _prior(calibration: Calibration | None, person: Person) -> Mapping[str, floa
     return None if calibration is None else calibration.prior(person.phrase)
 
 
-def _strength(alpha: Any, calibration: Calibration | None, person: Person, value: str) -> float:
+def _strength(alpha: Any, table: Callable[[], Calibration | None], person: Person, value: str) -> float:
     if alpha != "auto":
         return float(alpha)
+    calibration = table()
     if calibration is None:
         warnings.warn(
             f"this model is not calibrated, so alpha is {_UNCALIBRATED:g}, the plain word's strength; give --alpha, or run "

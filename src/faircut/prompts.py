@@ -19,6 +19,7 @@ __all__ = [
     "Word",
     "align",
     "encode",
+    "fit_article",
     "refine_mapper",
     "replace_mapper",
     "split_words",
@@ -325,6 +326,23 @@ def replaced_phrases(source: str, target: str) -> list[tuple[str, str]]:
             if old and new:
                 pairs.append((old, new))
     return pairs
+
+
+def fit_article(before: str, word: str) -> str:
+    """Make an article at the end of a text fit the word that follows: "an engineer", but "a female engineer".
+
+    Args:
+        before: the text before the word, up to it.
+        word: what follows.
+
+    Returns:
+        The text; as it was if it ends with no article.
+    """
+    article = re.search(r"(?<!\w)(an?)(\s+)$", before, re.IGNORECASE)
+    if article is None:
+        return before
+    fitting = article[1][0] + ("n" if word[0].lower() in "aeiou" else "")
+    return before[: article.start()] + fitting + article[2]
 
 
 def phrases(value: str | Sequence[str]) -> tuple[str, ...]:

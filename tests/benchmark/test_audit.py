@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 from faircut import VideoEditor
 from faircut.benchmark import audit as auditing
+from faircut.benchmark import tasks
 from faircut.benchmark.approaches import APPROACHES, get_approaches
 from faircut.benchmark.audit import Audit, Cell, requests, run_audit
 from faircut.benchmark.calibrate import calibrate
@@ -20,7 +22,8 @@ from faircut.benchmark.cases import calibration_cases, pocket_professions
 from faircut.benchmark.html import plot_calibration, write_html
 from faircut.benchmark.measure import Instruments, Record, measure, read_clip
 from faircut.benchmark.results import HIGHER_IS_BETTER, AuditResult, load_result, save_result, summarise
-from faircut.benchmark.run import LIMITS, AuditRun
+from faircut.benchmark.run import LIMITS
+from faircut.benchmark.settings import AuditRun
 from faircut.benchmark.tasks import load_tasks, optical_flow
 from faircut.checkpoints import pocket_folder
 from faircut.errors import ConfigError, NumericalError, VideoError
@@ -43,13 +46,6 @@ def stage(name, total):
 def instruments():
     clip = ClipScorer.from_pretrained(pocket_folder() / "clip")
     return Instruments(PocketReader(load_judge()), clip, GENDER, PROFESSIONS)
-
-
-@pytest.fixture(scope="module")
-def editor():
-    editor = VideoEditor.from_pretrained("pocket")
-    editor.set_progress_bar_config(disable=True)
-    return editor
 
 
 @pytest.fixture(scope="module")
@@ -136,12 +132,12 @@ def test_policies(cases):
         requests("balance", some, seen, GENDER, 0)
 
 
-def test_ways_of_editing(cases, editor):
+def test_ways_of_editing(cases, pocket_editor):
     word = APPROACHES["fatezero+word"]
-    assert word.prompt(cases[0], "female", GENDER, editor.tokenize) == cases[0].prompt.replace(
+    assert word.prompt(cases[0], "female", GENDER, pocket_editor.tokenize) == cases[0].prompt.replace(
         "a doctor", "a female doctor"
     )
-    assert APPROACHES["fame"].prompt(cases[0], "female", GENDER, editor.tokenize) == cases[0].prompt
+    assert APPROACHES["fame"].prompt(cases[0], "female", GENDER, pocket_editor.tokenize) == cases[0].prompt
     table = Calibration("gender", "", "", {"doctor": {"female": 1.75}}, {"female": 1.25, "male": 1.0})
     assert APPROACHES["fame"].alpha(cases[0], "female", table) == 1.75
     assert APPROACHES["fame"].alpha(cases[2], "female", table) == 1.25
@@ -265,11 +261,11 @@ def test_a_result_survives_its_file(cases, tmp_path):
 # Running --------------------------------------------------------------------------------------------------------------
 
 
-def run(editor, cases, instruments, folder, methods=("fatezero", "fame"), policies=("explicit",), **changes):
+def run(pocket_editor, cases, instruments, folder, methods=("fatezero", "fame"), policies=("explicit",), **changes):
     table = Calibration("gender", "", "", {}, {"female": 1.25, "male": 1.25})
     audit = replace(Audit(steps=3), **changes)
     return run_audit(
-        editor,
+        pocket_editor,
         cases,
         get_approaches(list(methods)),
         policies,
@@ -281,7 +277,7 @@ def run(editor, cases, instruments, folder, methods=("fatezero", "fame"), polici
     )
 
 
-def test_a_stopped_audit_goes_on_and_makes_nothing_twice(editor, cases, instruments, tmp_path, monkeypatch):
+def test_a_stopped_audit_goes_on_and_makes_nothing_twice(pocket_editor, cases, instruments, tmp_path, monkeypatch):
     some = [short(case) for case in cases[:2]]
     made = []
     edit = VideoEditor.edit
@@ -294,33 +290,33 @@ def test_a_stopped_audit_goes_on_and_makes_nothing_twice(editor, cases, instrume
 
     monkeypatch.setattr(VideoEditor, "edit", counted)
     with pytest.raises(KeyboardInterrupt):
-        run(editor, some, instruments, tmp_path)
+        run(pocket_editor, some, instruments, tmp_path)
     assert len(list((tmp_path / "records").glob("*.json"))) == 3
     monkeypatch.setattr(VideoEditor, "edit", lambda *args, **options: made.append(1) or edit(*args, **options))
-    found, failed = run(editor, some, instruments, tmp_path)
+    found, failed = run(pocket_editor, some, instruments, tmp_path)
     # FateZero once a clip, FAME once a clip and value.
     assert len(made) == 6
     assert not failed
     assert {key: len(rows) for key, rows in found.items()} == {("fatezero", "explicit"): 4, ("fame", "explicit"): 4}
     monkeypatch.setattr(VideoEditor, "invert", None)
-    again, _ = run(editor, some, instruments, tmp_path)
+    again, _ = run(pocket_editor, some, instruments, tmp_path)
     assert again == found
     assert len(list((tmp_path / "records").glob("*.webp"))) == 6
 
 
-def test_shards_make_their_parts_and_other_settings_are_other_edits(editor, cases, instruments, tmp_path):
+def test_shards_make_their_parts_and_other_settings_are_other_edits(pocket_editor, cases, instruments, tmp_path):
     some = [short(case) for case in cases[:2]]
     for k in range(2):
-        found, _ = run(editor, some, instruments, tmp_path, ("fatezero",), ("preserve",), shard=(k, 2))
+        found, _ = run(pocket_editor, some, instruments, tmp_path, ("fatezero",), ("preserve",), shard=(k, 2))
         assert len(found["fatezero", "preserve"]) == 1
     assert len(list((tmp_path / "records").glob("*.json"))) == 2
-    run(editor, some[:1], instruments, tmp_path, ("fatezero",), ("preserve",), guidance=3.0)
+    run(pocket_editor, some[:1], instruments, tmp_path, ("fatezero",), ("preserve",), guidance=3.0)
     assert len(list((tmp_path / "records").glob("*.json"))) == 3
     with pytest.raises(ConfigError, match="the shard is 3/2"):
         Audit(shard=(2, 2))
 
 
-def test_a_failing_edit_costs_no_other(editor, cases, instruments, tmp_path, monkeypatch):
+def test_a_failing_edit_costs_no_other(pocket_editor, cases, instruments, tmp_path, monkeypatch):
     some = [short(case) for case in cases[:2]]
     invert = VideoEditor.invert
 
@@ -331,14 +327,14 @@ def test_a_failing_edit_costs_no_other(editor, cases, instruments, tmp_path, mon
 
     assert some[0].source_prompt != some[1].source_prompt
     monkeypatch.setattr(VideoEditor, "invert", broken)
-    found, failed = run(editor, some, instruments, tmp_path, ("fatezero",), ("preserve",))
+    found, failed = run(pocket_editor, some, instruments, tmp_path, ("fatezero",), ("preserve",))
     assert len(found["fatezero", "preserve"]) == 1
     assert len(failed) == 1
     assert "no longer finite" in failed[0]
 
 
-def test_the_report_holds_its_figures_plots_and_pictures(editor, cases, instruments, tmp_path):
-    found, _ = run(editor, [short(case) for case in cases[:2]], instruments, tmp_path)
+def test_the_report_holds_its_figures_plots_and_pictures(pocket_editor, cases, instruments, tmp_path):
+    found, _ = run(pocket_editor, [short(case) for case in cases[:2]], instruments, tmp_path)
     provenance = {
         "benchmark": "b<1>", "model": {"name": "pocket", "fingerprint": "f"}, "clips": 2, "reader": "r", "clip": "c",
         "audit": {"steps": 3, "guidance": 4.0, "seed": 0},
@@ -353,12 +349,12 @@ def test_the_report_holds_its_figures_plots_and_pictures(editor, cases, instrume
     assert "http" not in text.replace("http-equiv", "")
 
 
-def test_a_small_audit_shows_what_fame_is_for(editor, cases, instruments, tmp_path):
+def test_a_small_audit_shows_what_fame_is_for(pocket_editor, cases, instruments, tmp_path):
     # Two professions, each of them once against its stereotype and once with it: quick, so far from a measurement.
     some = [short(case) for case in cases[:4]]
     table = Calibration("gender", "", "", {}, {"female": 1.5, "male": 1.5})
     found, _ = run_audit(
-        editor, some, get_approaches(["fatezero", "fame"]), ["preserve"], instruments, Audit(steps=12), tmp_path,
+        pocket_editor, some, get_approaches(["fatezero", "fame"]), ["preserve"], instruments, Audit(steps=12), tmp_path,
         calibration=table, stage=stage,
     )  # fmt: skip
     results = summarise(found, GENDER)["results"]
@@ -384,10 +380,10 @@ def test_the_smallest_sufficient_strength_is_chosen_and_one_step_more():
     assert best_alpha((Point(0.0, 1.0, 1.0, 4), Point(1.0, 1.0, 1.0, 4))) == 1.0
 
 
-def test_a_calibration_of_a_real_model(editor, instruments):
+def test_a_calibration_of_a_real_model(pocket_editor, instruments):
     some = [short(case) for case in calibration_cases(1)[:2]]
-    table = calibrate(editor, some, instruments, Audit(steps=3), model="pocket", alphas=(0.0, 1.5), stage=stage)
-    assert table.weights == editor.weights_fingerprint
+    table = calibrate(pocket_editor, some, instruments, Audit(steps=3), model="pocket", alphas=(0.0, 1.5), stage=stage)
+    assert table.weights == pocket_editor.weights_fingerprint
     assert set(table.curves["doctor"]) == {"female", "male"}
     assert [point.alpha for point in table.curves["doctor"]["female"]] == [0.0, 1.5]
     assert table.alpha("doctor", "female") in (0.0, 1.5)
@@ -413,6 +409,37 @@ def test_the_task_file_for_real_clips(tmp_path):
     path.write_text("version: 1\ntasks: []\nstereotypes: {}\nprofessions: 3\n")
     with pytest.raises(ConfigError, match="no setting 'professions'"):
         load_tasks(path)
+
+
+def test_professions_share_the_reading_and_the_inversion_of_a_clip(
+    pocket_editor, cases, instruments, tmp_path, monkeypatch
+):
+    frames = cases[0].load().frames[:2]
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for i, frame in enumerate(frames):
+            pixels = ((frame + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 0).numpy()
+            Image.fromarray(pixels).save(tmp_path / name / f"{i}.png")
+    task = {"source_prompt": "a person", "person": "person", "prompt": "a {profession}"}
+    text = {
+        "version": 1,
+        "tasks": [{**task, "clip": "a"}, {**task, "clip": "b"}],
+        "stereotypes": {"doctor": "male", "engineer": "male"},
+        "num_frames": 2,
+        "size": 128,
+    }
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(text))
+    done = []
+    invert, read = VideoEditor.invert, tasks.read_video
+    monkeypatch.setattr(VideoEditor, "invert", lambda *a, **more: done.append("invert") or invert(*a, **more))
+    monkeypatch.setattr(tasks, "read_video", lambda *a, **more: done.append("read") or read(*a, **more))
+    mine = load_tasks(tmp_path / "mine.yaml")
+    assert [case.prompt for case in mine] == ["a doctor", "an engineer"] * 2
+    found, failed = run(pocket_editor, mine, instruments, tmp_path / "out", ("fatezero",), ("preserve",))
+    assert not failed
+    assert len(found["fatezero", "preserve"]) == 4
+    # Every clip is read once for what is seen in it and once to be edited.
+    assert (done.count("read"), done.count("invert")) == (4, 2)
 
 
 def test_flow_is_estimated_where_nobody_knows_it():

@@ -125,6 +125,18 @@ def test_strengths_come_from_the_models_table(editor, inversion, tmp_path, monke
         find_calibration(editor, GENDER)
 
 
+def test_the_table_is_looked_up_once_and_only_where_it_decides(editor, inversion, monkeypatch):
+    found = []
+    monkeypatch.setattr("faircut.people.find_calibration", lambda *_: found.append(1))
+    decided(editor, inversion, fame("female"))
+    decided(editor, inversion, fame("preserve", alpha="auto"), reader=Sees(None, None, None))
+    assert not found
+    pair = replace(fame("female", alpha="auto"), people=(Person("jeep", "car", "male"), Person("road", "road", "male")))
+    with pytest.warns(UserWarning, match="not calibrated"):
+        decide(editor, inversion, TARGET, pair)
+    assert found == [1]
+
+
 def test_minority_needs_a_prior(editor, inversion, tmp_path, monkeypatch):
     monkeypatch.setenv("FAIRCUT_CACHE", str(tmp_path))
     with pytest.raises(ConfigError, match="calibrate it first"):

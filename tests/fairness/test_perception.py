@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from faircut.fairness.perception import boxes_of, perceive
+from faircut.fairness.perception import boxes_of, majority, perceive
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,12 @@ def test_the_majority_of_all_frames_decides(readings, value, stability):
 def test_a_narrow_lead_abstains():
     assert perceive(["female"] * 11 + ["male"] * 10).value is None
     assert perceive(["female"] * 12 + ["male"] * 9).value == "female"
+
+
+def test_more_than_half_is_a_majority_and_nothing_can_be_one():
+    assert majority(["doctor", "doctor", "nurse"]) == "doctor"
+    assert majority(["doctor", "nurse"]) is None
+    assert majority([None, None, "nurse"]) is None
 
 
 def test_boxes_go_around_masks():

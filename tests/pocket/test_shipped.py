@@ -8,7 +8,6 @@ import torch
 from diffusers import StableDiffusionPipeline
 from torch.nn import functional as F
 
-from faircut import VideoEditor
 from faircut.checkpoints import pocket_folder
 from faircut.pocket.clips import render_clip
 from faircut.pocket.evaluate import evaluate
@@ -26,21 +25,14 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def editor():
-    editor = VideoEditor.from_pretrained("pocket")
-    editor.set_progress_bar_config(disable=True)
-    return editor
-
-
-@pytest.fixture(scope="module")
-def blue_car(editor):
+def blue_car(pocket_editor):
     """A car whose colour is edited: the case, the source clip, the edited frames in [0, 1], the masks by step."""
     case = next(c for c in edit_cases() if c.kind == "colour" and c.source.subjects[0].noun == "car")
     clip = render_clip(case.source, FRAMES)
     frames = to_tensor(clip.frames)
-    inversion = editor.invert(frames, case.source_prompt, num_inference_steps=10)
+    inversion = pocket_editor.invert(frames, case.source_prompt, num_inference_steps=10)
     watched = Watched(method_for(case))
-    result = editor.edit(inversion, case.prompt, watched, guidance_scale=GUIDANCE[case.kind])
+    result = pocket_editor.edit(inversion, case.prompt, watched, guidance_scale=GUIDANCE[case.kind])
     return case, clip, frames, (result.video.frames + 1) / 2, watched.capture.masks
 
 
@@ -50,11 +42,11 @@ def test_an_edit_changes_the_colour_and_keeps_the_rest(blue_car, model):
     assert judge_edit(model.judge, edited, case) == (True, True)
 
 
-def test_fixed_point_steps_bring_the_clip_back_nearer(editor, blue_car):
+def test_fixed_point_steps_bring_the_clip_back_nearer(pocket_editor, blue_car):
     case, _, frames, *_ = blue_car
     found = [
-        editor.reconstruct(
-            editor.invert(frames[:1], case.source_prompt, num_inference_steps=20, fixed_point_steps=share)
+        pocket_editor.reconstruct(
+            pocket_editor.invert(frames[:1], case.source_prompt, num_inference_steps=20, fixed_point_steps=share)
         )[1].reconstruction_psnr
         for share in (0.0, 0.15)
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from faircut.benchmark.cases import Case
@@ -12,6 +12,7 @@ from faircut.fairness.attributes import Attribute
 from faircut.fairness.calibration import Calibration
 from faircut.fairness.embedding import debias
 from faircut.methods import Fame, FateZero, Person
+from faircut.methods.fame import BASE
 from faircut.prompts import Prompt
 
 __all__ = ["ABLATION", "APPROACHES", "Approach", "get_approaches"]
@@ -80,7 +81,7 @@ ABLATION: dict[str, Approach] = {
         Approach("fame:no-cross", _Fame({"cross_modulation": 0.0})),
         Approach("fame:eta-0", _Fame({"eta": 0.0})),
         Approach("fame:alpha-1", _Fame({"alpha": 1.0})),
-        Approach("fame:replace", _Fame({"base": FateZero(latent_blend_steps=1.0, **_STRUCTURE)})),
+        Approach("fame:replace", _Fame({"base": replace(BASE, alignment="auto")})),
     )
 }
 """FAME's parts alone and left out, VideoGrain's modulation (modulation-only), and FateZero without latent blending."""

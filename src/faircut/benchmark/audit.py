@@ -14,19 +14,21 @@ import torch
 from PIL import Image
 
 from faircut.benchmark.approaches import Approach
-from faircut.benchmark.cases import Case
+from faircut.benchmark.cases import Case, CaseClip
 from faircut.benchmark.measure import Instruments, Reading, Record, measure, read_clip
 from faircut.config import from_dict, to_dict
 from faircut.editor import VideoEditor
 from faircut.errors import ConfigError, FaircutError, choices
+from faircut.fairness import targets
 from faircut.fairness.attributes import Attribute
 from faircut.fairness.calibration import Calibration
-from faircut.fairness.targets import allocate
 from faircut.files import atomic_path
+from faircut.inversion import Inversion
+from faircut.methods.base import Method
 
 __all__ = ["POLICIES", "Audit", "Cell", "requests", "run_audit"]
 
-POLICIES = ("balanced", "preserve", "explicit", "minority")
+POLICIES = (*targets.POLICIES, "explicit")
 """Policies of an audit; ``"explicit"`` asks for every value in turn."""
 
 Advance = Callable[[], None]
@@ -98,7 +100,9 @@ def requests(
         drawn: dict[str, Iterator[str]] = {}
         names = [case.profession for case in cases]
         for number, profession in enumerate(dict.fromkeys(names)):
-            drawn[profession] = iter(allocate(attribute.names, names.count(profession), seed=seed * 1000 + number))
+            drawn[profession] = iter(
+                targets.allocate(attribute.names, names.count(profession), seed=seed * 1000 + number)
+            )
         return [Cell(policy, case, next(drawn[case.profession])) for case in cases]
     if policy == "minority":
         cells = []
@@ -106,7 +110,8 @@ def requests(
             prior = None if calibration is None else calibration.prior(case.profession)
             if not prior:
                 raise ConfigError(f"nobody knows what the model renders for {case.profession!r}; calibrate it first")
-            cells.append(Cell(policy, case, min(attribute.names, key=lambda name: prior.get(name, 0.0))))
+            value = targets.choose_value(attribute, policy, prompt=case.profession, prior=prior)
+            cells.append(Cell(policy, case, value))
         return cells
     raise ConfigError(f"no policy {policy!r}: {choices(policy, POLICIES)}")
 
@@ -153,7 +158,7 @@ def run_audit(
         for policy in policies
         for cell in requests(policy, cases, values, instruments.attribute, audit.seed, calibration)
     ]
-    work = _Work(editor, instruments, audit, folder, calibration)
+    work = _Work(editor, editor.weights_fingerprint, instruments, audit, folder, calibration)
     wanted: dict[str, list[tuple[Approach, str | None]]] = {}
     for cell in cells:
         for approach in approaches:
@@ -180,15 +185,20 @@ def run_audit(
     return found, failed
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Work:
-    """Makes the edits of one case at a time, so that it is inverted once and only if something is missing."""
+    """Makes the edits of one case at a time, so that it is inverted once and only if something is missing.
+
+    Cases with the same clip and source prompt that follow each other share an inversion.
+    """
 
     editor: VideoEditor
+    weights: str
     instruments: Instruments
     audit: Audit
     folder: Path
     calibration: Calibration | None
+    last: tuple[CaseClip, str, Inversion] | None = None
 
     def of_case(
         self, case: Case, edits: Iterable[tuple[Approach, str | None]], source: Reading
@@ -196,19 +206,16 @@ class _Work:
         """Give a record for each edit, or why it failed."""
         clip = inversion = None
         for approach, value in edits:
-            key = self._key(case, approach, value)
+            method = approach.build(case, value, approach.alpha(case, value, self.calibration))
+            key = self._key(case, approach, value, method)
             path = self.folder / "records" / f"{key}.json"
             if path.is_file():
                 yield approach, value, from_dict(Record, json.loads(path.read_text(encoding="utf-8")), str(path))
                 continue
             try:
                 if inversion is None or clip is None:
-                    clip = case.load()
-                    inversion = self.editor.invert(
-                        clip.frames, case.source_prompt, num_inference_steps=self.audit.steps
-                    )
+                    clip, inversion = self._inverted(case)
                 prompt = approach.prompt(case, value, self.instruments.attribute, self.editor.tokenize)
-                method = approach.build(case, value, approach.alpha(case, value, self.calibration))
                 started = time.perf_counter()
                 result = self.editor.edit(inversion, prompt, method, guidance_scale=self.audit.guidance)
                 seconds = time.perf_counter() - started
@@ -224,12 +231,19 @@ class _Work:
                 temporary.write_text(json.dumps(to_dict(record)), encoding="utf-8")
             yield approach, value, record
 
-    def _key(self, case: Case, approach: Approach, value: str | None) -> str:
+    def _inverted(self, case: Case) -> tuple[CaseClip, Inversion]:
+        """Load and invert a case's clip, unless the last case had the same."""
+        clip = case.load()
+        if self.last is None or self.last[0] is not clip or self.last[1] != case.source_prompt:
+            self.last = None  # Recorded attention is large: never hold two.
+            inversion = self.editor.invert(clip.frames, case.source_prompt, num_inference_steps=self.audit.steps)
+            self.last = clip, case.source_prompt, inversion
+        return clip, self.last[2]
+
+    def _key(self, case: Case, approach: Approach, value: str | None, method: Method) -> str:
         """Name an edit by all that decides it."""
-        alpha = approach.alpha(case, value, self.calibration) if approach.asks and not approach.says else None
-        method = to_dict(approach.build(case, value, 1.0 if alpha is None else alpha))
         facts = [
-            self.editor.weights_fingerprint, case.name, case.prompt, approach.name, value, method,
+            self.weights, case.name, case.prompt, approach.name, value, to_dict(method),
             self.audit.steps, self.audit.guidance, self.instruments.attribute.name,
         ]  # fmt: skip
         return hashlib.blake2b(json.dumps(facts, sort_keys=True, default=str).encode(), digest_size=12).hexdigest()

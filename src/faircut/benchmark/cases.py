@@ -18,6 +18,7 @@ from faircut.pocket.scenes import sample_scene
 from faircut.pocket.train.pictures import to_tensor
 from faircut.pocket.vocabulary import BACKGROUNDS, PROFESSIONS, STEREOTYPE, Scene
 from faircut.pocket.world import render
+from faircut.prompts import fit_article
 
 __all__ = ["BENCHMARKS", "Case", "CaseClip", "calibration_cases", "get_benchmark", "pocket_professions"]
 
@@ -140,9 +141,7 @@ def _pocket_case(rng: np.random.Generator, profession: str, gender: str, place: 
             break
     told = neutral_caption(scene)
     start, end = told.subjects[0]
-    prompt = told.text[:start] + profession + told.text[end:]
-    if profession[0] in "aeiou":
-        prompt = prompt.replace(f"a {profession}", f"an {profession}", 1)
+    prompt = fit_article(told.text[:start], profession) + profession + told.text[end:]
     value = GENDER.judged(gender)
     return Case(
         name=f"{profession.replace(' ', '-')}.{value}.{place}.{people}.{scene.seed}",

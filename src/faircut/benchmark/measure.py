@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from faircut.benchmark.cases import Case, CaseClip
 from faircut.fairness.attributes import Attribute
-from faircut.fairness.perception import Perceived, boxes_of, perceive
+from faircut.fairness.perception import Perceived, boxes_of, majority, perceive
 from faircut.metrics import clip_t, region_psnr, tem_con, warp, warp_error
 from faircut.metrics.clip import ClipScorer
 
@@ -27,13 +26,16 @@ _SAME = 0.1  # of the range: a pixel that the flow brings back farther off is hi
 
 
 class Observer(Protocol):
-    """Reads people: a `Reader` that also knows professions."""
-
-    def __call__(self, frames: Tensor, boxes: Tensor | None, attribute: Attribute) -> list[str | None]:
-        """Read an attribute from each frame, (frame, 3, height, width) in [0, 1]; None where it cannot be told."""
+    """Reads people: their profession, and every known attribute."""
 
     def looks(self, frames: Tensor, boxes: Tensor | None, professions: Sequence[str]) -> dict[str, list[str | None]]:
-        """Read all that shall not change in a person, each frame, by what it is; ``"profession"`` is among it."""
+        """Read ``"profession"`` and every known attribute, by its name, from each frame; None where it cannot be told.
+
+        Args:
+            frames: (frame, 3, height, width), RGB in [0, 1].
+            boxes: (frame, 4) of the person; None for the whole picture.
+            professions: what may be read as a profession.
+        """
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Instruments:
     Attributes:
         observer: reads people.
         clip: embeds frames and prompts.
-        attribute: whose fairness is audited.
+        attribute: whose fairness is audited; one of the known ones.
         professions: what may be read as a profession.
     """
 
@@ -121,16 +123,15 @@ def read_clip(instruments: Instruments, frames: Tensor, clip: CaseClip) -> Readi
     """
     # One person alone is read from the whole picture, two each through a box.
     boxes = boxes_of(clip.mask) if clip.mask is not None and clip.others else None
-    perceived = perceive(instruments.observer(frames, boxes, instruments.attribute))
     seen = instruments.observer.looks(frames, boxes, instruments.professions)
     others = tuple(
         {
-            what: _majority(readings)
+            what: majority(readings)
             for what, readings in instruments.observer.looks(frames, boxes_of(mask), instruments.professions).items()
         }
         for mask in clip.others
     )
-    return Reading(perceived, _majority(seen["profession"]), others)
+    return Reading(perceive(seen[instruments.attribute.name]), majority(seen["profession"]), others)
 
 
 def measure(
@@ -181,11 +182,6 @@ def measure(
         background_psnr=None if clip.mask is None else region_psnr(edited, before, ~_widened(clip.mask)),
         seconds=seconds,
     )
-
-
-def _majority(readings: Sequence[str | None]) -> str | None:
-    name, count = Counter(readings).most_common(1)[0]
-    return name if 2 * count > len(readings) else None
 
 
 def _visible(frames: Tensor, flow: Tensor) -> Tensor:

@@ -4,31 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from faircut.benchmark.approaches import get_approaches
-from faircut.benchmark.audit import POLICIES, Audit, run_audit
+from faircut.benchmark.audit import Audit, run_audit
 from faircut.benchmark.calibrate import calibrate
 from faircut.benchmark.cases import Case, calibration_cases, get_benchmark
 from faircut.benchmark.html import plot_calibration, write_html
 from faircut.benchmark.measure import Instruments
 from faircut.benchmark.results import AuditResult, save_result, summarise
+from faircut.benchmark.settings import AuditRun
 from faircut.benchmark.tasks import load_tasks
-from faircut.checkpoints import POCKET, locate, pocket_folder
+from faircut.checkpoints import locate, pocket_folder
 from faircut.config import to_dict
 from faircut.editor import VideoEditor
-from faircut.errors import ConfigError, ModelError, choices
+from faircut.errors import ConfigError, ModelError
 from faircut.fairness.attributes import Attribute, get_attribute
-from faircut.fairness.calibration import Calibration, calibration_folder, find_calibration, save_calibration
+from faircut.fairness.calibration import (
+    Calibration,
+    calibration_folder,
+    calibration_name,
+    find_calibration,
+    save_calibration,
+)
 from faircut.files import atomic_path
 from faircut.metrics.clip import ClipScorer
 from faircut.people import load_reader
 from faircut.report import Environment
 from faircut.settings import parse_device
 
-__all__ = ["LIMITS", "AuditRun", "run"]
+__all__ = ["LIMITS", "run"]
 
 Stage = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
 
@@ -41,81 +48,6 @@ LIMITS = (
     "A balanced set of edits is a policy, not a fact about the people in the clips.",
 )
 """What the figures of an audit do not say."""
-
-
-@dataclass(frozen=True)
-class AuditRun:
-    """Everything that decides an audit; the flags of ``faircut audit``.
-
-    Attributes:
-        benchmark: its name; None for pocket-professions, or for `tasks`.
-        tasks: a YAML file of one's own clips.
-        methods: ways of editing.
-        policies: what is asked for.
-        attribute: whose values.
-        n: only the first so many clips; None for all.
-        seed: of draws and intervals.
-        model: ``"pocket"``, a folder or a name.
-        clip: of the metrics, or ``"auto"``.
-        reader: a CLIP, or ``"auto"``.
-        steps: N.
-        guidance: scale; None is 4 for pocket models and 7.5 for others.
-        alpha: ``"auto"`` or a number.
-        calibrate: whether strengths are searched first.
-        shard: (k, n).
-        output: folder.
-        device: torch device or ``"auto"``.
-        dtype: or ``"auto"``.
-    """
-
-    benchmark: str | None = None
-    tasks: str | None = None
-    methods: tuple[str, ...] = ("fatezero", "fatezero+word", "fame")
-    policies: tuple[str, ...] = ("balanced", "preserve", "explicit")
-    attribute: str = "gender"
-    n: int | None = None
-    seed: int = 0
-    model: str = POCKET
-    clip: str = "auto"
-    reader: str = "auto"
-    steps: int = 20
-    guidance: float | None = None
-    alpha: str = "auto"
-    calibrate: bool = False
-    shard: tuple[int, int] = (0, 1)
-    output: str = "audit"
-    device: str = "auto"
-    dtype: str = "auto"
-
-    def __post_init__(self) -> None:
-        for policy in self.policies:
-            if policy not in POLICIES:
-                raise ConfigError(f"no policy {policy!r}: {choices(policy, POLICIES)}")
-        if self.benchmark is not None and self.tasks is not None:
-            raise ConfigError("a benchmark and tasks of your own were both given; give one of them")
-        if not self.methods or not self.policies:
-            raise ConfigError("an audit needs at least one method and one policy")
-        if self.steps < 1:
-            raise ConfigError(f"{self.steps} steps were asked for; give at least 1, such as 20")
-
-    @property
-    def name(self) -> str:
-        """What is audited on."""
-        return self.tasks or self.benchmark or "pocket-professions"
-
-    @property
-    def strength(self) -> float | None:
-        """The strength that was given; None for ``"auto"``.
-
-        Raises:
-            ConfigError: it is no number.
-        """
-        if self.alpha == "auto":
-            return None
-        try:
-            return float(self.alpha)
-        except ValueError:
-            raise ConfigError(f"--alpha {self.alpha!r} is no number; give one, such as 1.5, or auto") from None
 
 
 def run(settings: AuditRun, stage: Stage, json: Path | None = None) -> AuditResult | None:
@@ -149,8 +81,7 @@ def run(settings: AuditRun, stage: Stage, json: Path | None = None) -> AuditResu
     table = None
     if settings.calibrate:
         table = calibrate(editor, calibration_cases(2), instruments, audit, model=settings.model, stage=stage)
-        name = f"{attribute.name}-{editor.weights_fingerprint[:16]}.json"
-        save_calibration(table, calibration_folder() / name)
+        save_calibration(table, calibration_folder() / calibration_name(attribute, table.weights))
         with atomic_path(Path(settings.output) / "calibration.png") as picture:
             plot_calibration(table).savefig(picture, dpi=100)
     table = table or find_calibration(editor, attribute)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from faircut.benchmark.cases import FRAMES, Case, CaseClip
 from faircut.config import from_dict
 from faircut.errors import ConfigError, VideoError
 from faircut.fairness.attributes import GENDER
+from faircut.prompts import fit_article
 from faircut.video import read_video
 
 __all__ = ["Task", "TaskFile", "load_tasks", "optical_flow"]
@@ -31,7 +32,7 @@ class Task:
         source_prompt: what is in the clip.
         person: the words for the person in it.
         professions: what the person is edited to, one edit each; None is the file's list.
-        prompt: of the edit, with ``{profession}`` in it, and an "a" before it that becomes "an" where it must.
+        prompt: of the edit, with ``{profession}`` in it; an article before it is made to fit.
         value: what the clip shows, if it is known.
     """
 
@@ -104,18 +105,16 @@ def load_tasks(path: str | Path, n: int | None = None) -> list[Case]:
 
 
 def _case(file: TaskFile, task: Task, profession: str, folder: Path) -> Case:
-    if "{profession}" not in task.prompt:
+    *before, rest = task.prompt.split("{profession}")
+    if not before:
         raise ConfigError(
             f"the prompt {task.prompt!r} has no place for the profession; write {{profession}} where it goes"
         )
-    text = task.prompt
-    if profession[0].lower() in "aeiou":
-        text = text.replace("a {profession}", "an {profession}").replace("A {profession}", "An {profession}")
     return Case(
         name=f"{Path(task.clip).stem}.{profession.replace(' ', '-')}",
         profession=profession,
         source_prompt=task.source_prompt,
-        prompt=text.replace("{profession}", profession),
+        prompt="".join(fit_article(part, profession) + profession for part in before) + rest,
         source=task.person,
         stereotype=file.stereotypes.get(profession),
         value=task.value,
@@ -124,6 +123,7 @@ def _case(file: TaskFile, task: Task, profession: str, folder: Path) -> Case:
     )
 
 
+@lru_cache(maxsize=1)  # The cases of a clip, one for each profession, follow each other.
 def _read(path: Path, frames: int, size: int) -> CaseClip:
     video = read_video(path, num_frames=frames, size=size)
     return CaseClip(frames=video.frames, flow=optical_flow(video.frames))

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from faircut.benchmark.settings import AuditRun
 from faircut.cli.console import Bars, quiet_libraries, say, table_console
 from faircut.errors import ConfigError
 
@@ -16,54 +17,64 @@ _SHOWN = (
     "disparity", "hit_rate", "profession_success", "hit_and_profession", "flip_rate", "value_stability", "escapes",
     "other_person_kept", "tem_con", "background_psnr", "abstentions",
 )  # fmt: skip
+# Defaults as they are typed.
+_METHODS, _POLICIES = ",".join(AuditRun.methods), ",".join(AuditRun.policies)
+_SHARD = f"{AuditRun.shard[0] + 1}/{AuditRun.shard[1]}"
 
 
 def audit(
     benchmark: Annotated[
         str | None, typer.Option("--benchmark", help="pocket-professions (default).", show_default=False)
-    ] = None,
+    ] = AuditRun.benchmark,
     tasks: Annotated[
         Path | None,
         typer.Option("--tasks", help="Your own clips and prompts, in place of a benchmark.", metavar="YAML"),
     ] = None,
     methods: Annotated[
         str, typer.Option("--methods", help="Ways of editing, by commas; 'ablation' is FAME in parts.")
-    ] = "fatezero,fatezero+word,fame",
+    ] = _METHODS,
     policies: Annotated[
         str, typer.Option("--policies", help="balanced, preserve, explicit, minority; by commas.")
-    ] = "balanced,preserve,explicit",
-    attribute: Annotated[str, typer.Option("--attribute", help="gender or hair.")] = "gender",
-    n: Annotated[int | None, typer.Option("--n", help="Only the first so many clips.", show_default="all")] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of the policies' draws and the intervals.")] = 0,
-    model: Annotated[str, typer.Option("--model", help="pocket, a Stable Diffusion folder, or a name.")] = "pocket",
-    clip: Annotated[str, typer.Option("--clip", help="The CLIP of the metrics; auto is the pocket model's.")] = "auto",
-    reader: Annotated[str, typer.Option("--reader", help="Who reads people: auto (the judge) or a CLIP.")] = "auto",
-    steps: Annotated[int, typer.Option("--steps", help="Of inversion and edit.")] = 20,
+    ] = _POLICIES,
+    attribute: Annotated[str, typer.Option("--attribute", help="gender or hair.")] = AuditRun.attribute,
+    n: Annotated[
+        int | None, typer.Option("--n", help="Only the first so many clips.", show_default="all")
+    ] = AuditRun.n,
+    seed: Annotated[int, typer.Option("--seed", help="Of the policies' draws and the intervals.")] = AuditRun.seed,
+    model: Annotated[
+        str, typer.Option("--model", help="pocket, a Stable Diffusion folder, or a name.")
+    ] = AuditRun.model,
+    clip: Annotated[
+        str, typer.Option("--clip", help="The CLIP of the metrics; auto is the pocket model's.")
+    ] = AuditRun.clip,
+    reader: Annotated[
+        str, typer.Option("--reader", help="Who reads people: auto (the judge) or a CLIP.")
+    ] = AuditRun.reader,
+    steps: Annotated[int, typer.Option("--steps", help="Of inversion and edit.")] = AuditRun.steps,
     guidance: Annotated[
         float | None, typer.Option("--guidance", help="Of the edits.", show_default="4 for pocket, else 7.5")
-    ] = None,
+    ] = AuditRun.guidance,
     alpha: Annotated[
         str, typer.Option("--alpha", help="FAME's strength: auto, from the model's calibration, or a number.")
-    ] = "auto",
+    ] = AuditRun.alpha,
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Find the model's strengths first, and keep them for every later edit.")
-    ] = False,
+    ] = AuditRun.calibrate,
     shard: Annotated[
         str, typer.Option("--shard", help="K/N: make only the Kth of N parts of the edits, as one of N processes.")
-    ] = "1/1",
-    output: Annotated[
-        Path | None,
-        typer.Option("-o", "--output", help="Folder of records, pictures and report.", show_default="audit"),
-    ] = None,
+    ] = _SHARD,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of records, pictures and report.")] = Path(
+        AuditRun.output
+    ),
     json: Annotated[Path | None, typer.Option("--json", help="File for the figures.")] = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, mps.")] = "auto",
-    dtype: Annotated[str, typer.Option("--dtype", help="auto, float32, float16, bfloat16.")] = "auto",
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, mps.")] = AuditRun.device,
+    dtype: Annotated[str, typer.Option("--dtype", help="auto, float32, float16, bfloat16.")] = AuditRun.dtype,
 ) -> None:
     """Measure how fair edits of people are: methods x policies over a benchmark, or over your own clips.
 
     A stopped audit goes on where it was: the same command makes only what is missing in its folder.
     """
-    from faircut.benchmark.run import AuditRun, run
+    from faircut.benchmark.run import run
 
     settings = AuditRun(
         benchmark=benchmark,
@@ -81,7 +92,7 @@ def audit(
         alpha=alpha,
         calibrate=calibrate,
         shard=_shard(shard),
-        output=str(output or "audit"),
+        output=str(output),
         device=device,
         dtype=dtype,
     )

@@ -105,15 +105,12 @@ def _sentence(figures: Any, reconstruction: float | None) -> str:
 
 def _measure() -> Callable[..., Any]:
     """Load what measures edits, once for all of them."""
-    import torch
-    from transformers import CLIPModel
-
     from faircut.checkpoints import pocket_folder
+    from faircut.metrics.clip import ClipScorer
     from faircut.pocket.evaluate_edits import measure_edit
     from faircut.pocket.judge import load_judge
 
-    clip_model = CLIPModel.from_pretrained(pocket_folder() / "clip", dtype=torch.float32).eval()
-    return torch.no_grad()(partial(measure_edit, judge=load_judge(), clip_model=clip_model))
+    return partial(measure_edit, judge=load_judge(), scorer=ClipScorer.from_pretrained(pocket_folder() / "clip"))
 
 
 def _run(

@@ -243,6 +243,9 @@ def _fame(
     method: dict[str, Any], read: dict[str, Any], given: Mapping[str, Any], prompts: Sequence[str]
 ) -> dict[str, Any]:
     """Turn FateZero's flags and FAME's own into its options: the blend words are its people."""
+    from faircut.config import to_dict
+    from faircut.methods import FateZero
+    from faircut.methods.fame import BASE
     from faircut.prompts import replaced_phrases
 
     pairs = read.pop("blend_words", None)
@@ -268,12 +271,8 @@ def _fame(
         for person, target in zip(people, list(targets) * len(people), strict=False):
             person["target"] = target
     if read:
-        usual = {
-            "alignment": "refine",
-            "cross_replace_steps": 0.4,
-            "self_replace_steps": 0.6,
-            "latent_blend_steps": 1.0,
-        }
+        plain = to_dict(FateZero())
+        usual = {option: value for option, value in to_dict(BASE).items() if value != plain[option]}
         method["base"] = {**usual, **method.get("base", {}), **read}
     if "attribute" in given:
         method["attribute"] = given["attribute"]

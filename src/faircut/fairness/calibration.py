@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,16 @@ from faircut.errors import ConfigError
 from faircut.fairness.attributes import Attribute
 from faircut.files import atomic_path
 
-__all__ = ["Calibration", "Point", "best_alpha", "find_calibration", "load_calibration", "save_calibration"]
+__all__ = [
+    "Calibration",
+    "Point",
+    "best_alpha",
+    "calibration_folder",
+    "calibration_name",
+    "find_calibration",
+    "load_calibration",
+    "save_calibration",
+]
 
 SHIPPED = Path(__file__).parent / "calibrations"
 
@@ -85,12 +95,13 @@ def best_alpha(points: tuple[Point, ...], *, wanted: float = 0.95, loss: float =
     """
     first, *rest = sorted(points, key=lambda point: point.alpha)
     asked = [point for point in (first, *rest) if point.alpha > 0]
-    enough = [p.hit_rate >= wanted and p.profession_success >= first.profession_success - loss for p in asked]
-    if any(enough):
-        smallest = enough.index(True)
-        return asked[
-            smallest + 1 if all(enough[smallest : smallest + 2]) and smallest + 1 < len(asked) else smallest
-        ].alpha
+
+    def enough(point: Point) -> bool:
+        return point.hit_rate >= wanted and point.profession_success >= first.profession_success - loss
+
+    for point, following in zip_longest(asked, asked[1:]):
+        if enough(point):
+            return following.alpha if following is not None and enough(following) else point.alpha
     # min of both: a strength that hits without the profession is as bad as one that keeps it without a hit.
     return min(asked, key=lambda p: (-round(min(p.hit_rate, p.profession_success), 6), p.alpha)).alpha
 
@@ -124,6 +135,16 @@ def calibration_folder() -> Path:
     return cache_folder().parent / "calibrations"
 
 
+def calibration_name(attribute: Attribute, weights: str) -> str:
+    """Return the file name of a calibration.
+
+    Args:
+        attribute: of which attribute.
+        weights: fingerprint of the model's, whatever the precision it runs in.
+    """
+    return f"{attribute.name}-{weights[:16]}.json"
+
+
 def find_calibration(editor: Any, attribute: Attribute) -> Calibration | None:
     """Return the stored calibration of a model: the user's own, or the one that ships with faircut.
 
@@ -131,8 +152,8 @@ def find_calibration(editor: Any, attribute: Attribute) -> Calibration | None:
         editor: a VideoEditor.
         attribute: of which attribute.
     """
+    name = calibration_name(attribute, editor.weights_fingerprint)
     for folder in (calibration_folder(), SHIPPED):
-        path = folder / f"{attribute.name}-{editor.weights_fingerprint[:16]}.json"
-        if path.is_file():
-            return load_calibration(path)
+        if (folder / name).is_file():
+            return load_calibration(folder / name)
     return None

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 
 from faircut.errors import PromptError
-from faircut.prompts import Prompt, split_words
+from faircut.prompts import Prompt, fit_article, split_words
 
 __all__ = ["Debiased", "FairEmbedding", "debias", "fair_embedding", "sensitivity"]
 
@@ -52,11 +52,7 @@ def debias(prompt: Prompt, phrase: str, word: str, tokenize: Callable[[str], Pro
     match = re.search(rf"(?<!\w){wanted}(?!\w)", prompt.text, re.IGNORECASE)
     if match is None:
         raise PromptError(f"{phrase!r} is in the prompt {prompt.text!r} only in pieces; write it as it stands there")
-    before = prompt.text[: match.start()]
-    article = re.search(r"(?<!\w)(an?)(\s+)$", before, re.IGNORECASE)
-    if article is not None:
-        fitting = article[1][0] + ("n" if word[0].lower() in "aeiou" else "")
-        before = before[: article.start()] + fitting + article[2]
+    before = fit_article(prompt.text[: match.start()], word)
     added, place = len(split_words(word)), len(split_words(before))
     twin = tokenize(f"{before}{word} {prompt.text[match.start() :]}")
     slots = tuple(token for w in twin.words[place : place + added] for token in w.tokens)

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from faircut.fairness.attributes import Attribute
 
-__all__ = ["MARGIN", "Perceived", "Reader", "boxes_of", "crop_to_boxes", "perceive"]
+__all__ = ["MARGIN", "Perceived", "Reader", "boxes_of", "crop_to_boxes", "majority", "perceive"]
 
 MARGIN = 0.1
 """Below this lead of the first value over the second, as a share of the frames, a reading abstains."""
@@ -71,6 +71,16 @@ def perceive(readings: Sequence[str | None]) -> Perceived:
     margin = (first - second) / n
     clear = 2 * first > n and margin >= MARGIN
     return Perceived(counts[0][0] if clear else None, first / n, margin, tuple(readings))
+
+
+def majority(readings: Sequence[str | None]) -> str | None:
+    """Return what more than half of the frames show; None where there is no such thing, or it cannot be told.
+
+    Args:
+        readings: of each frame, at least one; None where it cannot be told.
+    """
+    name, count = Counter(readings).most_common(1)[0]
+    return name if 2 * count > len(readings) else None
 
 
 def boxes_of(masks: torch.Tensor) -> torch.Tensor:

@@ -26,17 +26,7 @@ class ClipReader:
 
     def __call__(self, frames: torch.Tensor, boxes: torch.Tensor | None, attribute: Attribute) -> list[str | None]:
         """See `Reader`."""
-        seen = self.clip.images(
-            frames if boxes is None else crop_to_boxes(frames, boxes, self.clip.model.config.vision_config.image_size)
-        )
-        said = self.clip.texts([value.probe for value in attribute.values])
-        scale = float(self.clip.model.logit_scale.exp())
-        shares = (scale * seen @ said.T).softmax(-1)
-        best = shares.max(-1)
-        return [
-            attribute.names[i] if p >= self.certainty else None
-            for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)
-        ]
+        return self._tell(self._embed(frames, boxes), attribute)
 
     def looks(
         self, frames: torch.Tensor, boxes: torch.Tensor | None, professions: Sequence[str]
@@ -49,4 +39,22 @@ class ClipReader:
             professions: what may be read as a profession.
         """
         kinds = Attribute("profession", tuple(Value(p, p, (p,), p, f"a photo of a {p}") for p in professions))
-        return {attribute.name: self(frames, boxes, attribute) for attribute in (kinds, *ATTRIBUTES.values())}
+        seen = self._embed(frames, boxes)
+        return {attribute.name: self._tell(seen, attribute) for attribute in (kinds, *ATTRIBUTES.values())}
+
+    def _embed(self, frames: torch.Tensor, boxes: torch.Tensor | None) -> torch.Tensor:
+        """Embed the person in each frame."""
+        if boxes is not None:
+            frames = crop_to_boxes(frames, boxes, self.clip.model.config.vision_config.image_size)
+        return self.clip.images(frames)
+
+    def _tell(self, seen: torch.Tensor, attribute: Attribute) -> list[str | None]:
+        """Compare embedded frames with the probe texts of an attribute."""
+        said = self.clip.texts([value.probe for value in attribute.values])
+        scale = float(self.clip.model.logit_scale.exp())
+        shares = (scale * seen @ said.T).softmax(-1)
+        best = shares.max(-1)
+        return [
+            attribute.names[i] if p >= self.certainty else None
+            for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        ]

@@ -25,7 +25,11 @@ from faircut.methods.fatezero import FateZero
 from faircut.methods.regions import region_of
 from faircut.prompts import Prompt, align, token_weights
 
-__all__ = ["Fame", "Person", "modulated_layers"]
+__all__ = ["BASE", "Fame", "Person", "modulated_layers"]
+
+# Refining: replacing would bind the new word to the attention of the old one, and with it to a silhouette.
+BASE = FateZero(alignment="refine", cross_replace_steps=0.4, self_replace_steps=0.6, latent_blend_steps=1.0)
+"""The FateZero beneath FAME, unless another is given."""
 
 
 @dataclass(frozen=True)
@@ -72,12 +76,7 @@ class Fame(Method):
     name: ClassVar[str] = "fame"
 
     people: tuple[Person, ...]
-    base: FateZero = field(
-        # Refining: replacing would bind the new word to the attention of the old one, and with it to a silhouette.
-        default_factory=lambda: FateZero(
-            alignment="refine", cross_replace_steps=0.4, self_replace_steps=0.6, latent_blend_steps=1.0
-        )
-    )
+    base: FateZero = BASE
     attribute: str = "gender"
     alpha: float | Literal["auto"] = 1.0
     region_bound: bool = True

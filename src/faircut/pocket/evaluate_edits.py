@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from faircut.fairness.perception import majority
+from faircut.metrics import region_psnr, tem_con
+from faircut.metrics.clip import ClipScorer
 from faircut.pocket.captions import caption
 from faircut.pocket.clips import Clip, render_clip
 from faircut.pocket.judge import Judge
@@ -215,11 +216,6 @@ def method_for(case: EditCase) -> Any:
     return FateZero(cross_replace_steps=0.4, self_replace_steps=0.3, reweight=style)
 
 
-def _majority(said: Sequence[str]) -> str:
-    name, count = Counter(said).most_common(1)[0]
-    return name if 2 * count > len(said) else "unclear"
-
-
 def judge_edit(judge: Judge, frames: Tensor, case: EditCase) -> tuple[bool, bool]:
     """Whether an edit reached its target and kept the rest.
 
@@ -238,16 +234,16 @@ def _verdict(read: dict[str, list[str]], case: EditCase) -> tuple[bool, bool]:
     """See judge_edit; of what the judge has read."""
     head = case.kind
     wanted, source = labels(case.target), labels(case.source)
-    reached = _majority(read[head]) == LABELS[head][wanted[head]]
+    reached = majority(read[head]) == LABELS[head][wanted[head]]
     kept = all(
-        _majority(read[h]) == LABELS[h][source[h]]
+        majority(read[h]) == LABELS[h][source[h]]
         for h in _JUDGED
         if h != head and source[h] >= 0 and wanted[h] >= 0  # colours cannot be read in a colourless style
     )
     return reached, kept
 
 
-def measure_edit(case: EditCase, clip: Clip, edited: Tensor, judge: Judge, clip_model: Any) -> EditFigures:
+def measure_edit(case: EditCase, clip: Clip, edited: Tensor, judge: Judge, scorer: ClipScorer) -> EditFigures:
     """Measure an edit of a drawn clip against what the world knows about it.
 
     Args:
@@ -255,7 +251,7 @@ def measure_edit(case: EditCase, clip: Clip, edited: Tensor, judge: Judge, clip_
         clip: its source, as many frames of it as were edited.
         edited: (frames, 3, height, width) in [0, 1].
         judge: reads the attributes.
-        clip_model: a CLIPModel.
+        scorer: embeds the frames.
 
     Returns:
         The figures.
@@ -269,15 +265,9 @@ def measure_edit(case: EditCase, clip: Clip, edited: Tensor, judge: Judge, clip_
     if case.kind in LOCAL:
         # Where either the old or the new subject is: what an edit may change.
         region = clip.masks.any(1) | render_clip(case.target, len(edited)).masks.any(1)
-        outside = _outside_psnr(edited, source, torch.from_numpy(region)[:, None])
-    ratio = _tem_con(clip_model, edited) / _tem_con(clip_model, source)
+        outside = region_psnr(edited, source, torch.from_numpy(~region))
+    ratio = tem_con(scorer.images(edited)) / tem_con(scorer.images(source))
     return EditFigures(shown, reached, kept, outside, ratio)
-
-
-def _outside_psnr(edited: Tensor, source: Tensor, region: Tensor) -> float:
-    """PSNR over the pixels outside a region; pictures in [0, 1], region (frames, 1, height, width) bool."""
-    error = (edited - source).pow(2).mean(1, keepdim=True)[~region]
-    return float(-10 * torch.log10(error.mean().clamp_min(1e-8)))
 
 
 @torch.no_grad()
@@ -341,16 +331,6 @@ def word_masks(editor: Any, scale: float) -> dict[str, tuple[float, int]]:
     return found
 
 
-def _tem_con(clip: Any, frames: Tensor) -> float:
-    """Mean cosine of neighbouring frames' CLIP embeddings, 1 for a single frame; frames in [0, 1]."""
-    if len(frames) < 2:
-        return 1.0
-    from faircut.pocket.train.clip import embed_images
-
-    e = embed_images(clip, frames * 2 - 1)
-    return float((e[1:] * e[:-1]).sum(-1).mean())
-
-
 def measure_editing(
     folder: Path, judge: Judge, *, scale: float = 1.0, sheets: Path | None = None
 ) -> dict[str, tuple[float, int]]:
@@ -365,13 +345,11 @@ def measure_editing(
     Returns:
         Value and count of each figure, by its dotted name.
     """
-    from transformers import CLIPModel
-
     from faircut import VideoEditor
 
     editor = VideoEditor.from_pretrained(folder, dtype=torch.float32)
     editor.set_progress_bar_config(disable=True)
-    clip_model = CLIPModel.from_pretrained(folder / "clip", dtype=torch.float32).eval()
+    scorer = ClipScorer.from_pretrained(folder / "clip")
     out = word_masks(editor, scale)
     rng = np.random.default_rng([_SEED, 2])
     clips = [render_clip(sample_scene(rng, split="held_out"), 4) for _ in range(max(2, int(8 * scale)))]
@@ -401,7 +379,7 @@ def measure_editing(
                 result = editor.edit(inversion, case.prompt, method_for(case), guidance_scale=GUIDANCE[kind])
                 seconds.append(time.perf_counter() - start)
                 assert result.video is not None
-                figures = measure_edit(case, clip, (result.video.frames + 1) / 2, judge, clip_model)
+                figures = measure_edit(case, clip, (result.video.frames + 1) / 2, judge, scorer)
                 hits.append(figures.reached and figures.kept)
                 ratios.append(figures.tem_con_ratio)
                 if figures.background_psnr is not None:

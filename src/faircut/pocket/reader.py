@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from faircut.fairness.attributes import Attribute
+from faircut.fairness.attributes import ATTRIBUTES, Attribute
 from faircut.pocket.judge import UNCLEAR, Judge
 
 __all__ = ["PocketReader"]
@@ -29,7 +29,7 @@ class PocketReader:
     def looks(
         self, frames: torch.Tensor, boxes: torch.Tensor | None, professions: Sequence[str]
     ) -> dict[str, list[str | None]]:
-        """Read profession, gender and hair from each frame; None where it is unclear.
+        """Read profession and every known attribute from each frame; None where it is unclear.
 
         Args:
             frames: (frame, 3, height, width), RGB in [0, 1].
@@ -37,7 +37,6 @@ class PocketReader:
             professions: not asked for: the judge knows those of its world.
         """
         read = self.judge.read(frames, boxes)
-        return {
-            head: [None if name == UNCLEAR else name for name in read[head]]
-            for head in ("profession", "gender", "hair")
-        }
+        kinds = [None if name == UNCLEAR else name for name in read["profession"]]
+        known = {name: [a.judged(label) for label in read[name]] for name, a in ATTRIBUTES.items()}
+        return {"profession": kinds, **known}

@@ -1,0 +1,87 @@
+"""What decides an audit; nothing heavy is imported, so that the command line can show the defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from faircut.checkpoints import POCKET
+from faircut.errors import ConfigError, choices
+
+__all__ = ["AuditRun"]
+
+
+@dataclass(frozen=True)
+class AuditRun:
+    """Everything that decides an audit; the flags of ``faircut audit``.
+
+    Attributes:
+        benchmark: its name; None for pocket-professions, or for `tasks`.
+        tasks: a YAML file of one's own clips.
+        methods: ways of editing.
+        policies: what is asked for.
+        attribute: whose values.
+        n: only the first so many clips; None for all.
+        seed: of draws and intervals.
+        model: ``"pocket"``, a folder or a name.
+        clip: of the metrics, or ``"auto"``.
+        reader: a CLIP, or ``"auto"``.
+        steps: N.
+        guidance: scale; None is 4 for pocket models and 7.5 for others.
+        alpha: ``"auto"`` or a number.
+        calibrate: whether strengths are searched first.
+        shard: (k, n).
+        output: folder.
+        device: torch device or ``"auto"``.
+        dtype: or ``"auto"``.
+    """
+
+    benchmark: str | None = None
+    tasks: str | None = None
+    methods: tuple[str, ...] = ("fatezero", "fatezero+word", "fame")
+    policies: tuple[str, ...] = ("balanced", "preserve", "explicit")
+    attribute: str = "gender"
+    n: int | None = None
+    seed: int = 0
+    model: str = POCKET
+    clip: str = "auto"
+    reader: str = "auto"
+    steps: int = 20
+    guidance: float | None = None
+    alpha: str = "auto"
+    calibrate: bool = False
+    shard: tuple[int, int] = (0, 1)
+    output: str = "audit"
+    device: str = "auto"
+    dtype: str = "auto"
+
+    def __post_init__(self) -> None:
+        from faircut.benchmark.audit import POLICIES
+
+        for policy in self.policies:
+            if policy not in POLICIES:
+                raise ConfigError(f"no policy {policy!r}: {choices(policy, POLICIES)}")
+        if self.benchmark is not None and self.tasks is not None:
+            raise ConfigError("a benchmark and tasks of your own were both given; give one of them")
+        if not self.methods or not self.policies:
+            raise ConfigError("an audit needs at least one method and one policy")
+        if self.steps < 1:
+            raise ConfigError(f"{self.steps} steps were asked for; give at least 1, such as 20")
+
+    @property
+    def name(self) -> str:
+        """What is audited on."""
+        return self.tasks or self.benchmark or "pocket-professions"
+
+    @property
+    def strength(self) -> float | None:
+        """The strength that was given; None for ``"auto"``.
+
+        Raises:
+            ConfigError: it is no number.
+        """
+        if self.alpha == "auto":
+            return None
+        try:
+            return float(self.alpha)
+        except ValueError:
+            raise ConfigError(f"--alpha {self.alpha!r} is no number; give one, such as 1.5, or auto") from None
