@@ -141,8 +141,9 @@ def test_ways_of_editing(cases, pocket_editor):
     table = Calibration("gender", "", "", {"doctor": {"female": 1.75}}, {"female": 1.25, "male": 1.0})
     assert APPROACHES["fame"].alpha(cases[0], "female", table) == 1.75
     assert APPROACHES["fame"].alpha(cases[2], "female", table) == 1.25
-    assert APPROACHES["fame"].build(cases[0], "male", 1.5).alpha == 1.5
-    assert APPROACHES["fame:alpha-1"].build(cases[0], "male", 1.5).alpha == 1.0
+    assert APPROACHES["fame"].build(cases[0], "male", 1.5, "gender").alpha == 1.5
+    assert APPROACHES["fame:alpha-1"].build(cases[0], "male", 1.5, "gender").alpha == 1.0
+    assert APPROACHES["fame"].build(cases[0], "black", 1.0, "hair").attribute == "hair"
     names = [approach.name for approach in get_approaches(["fame", "ablation"])]
     assert names[0] == "fame"
     assert "fame:no-temporal" in names

@@ -20,19 +20,22 @@ __all__ = ["ABLATION", "APPROACHES", "Approach", "get_approaches"]
 _STRUCTURE: dict[str, Any] = {"cross_replace_steps": 0.4, "self_replace_steps": 0.6}
 
 
+Build = Callable[[Case, str | None, float, str], Any]
+
+
 @dataclass(frozen=True)
 class Approach:
     """One way to edit a case.
 
     Attributes:
         name: what results call it.
-        build: makes the method: ``(case, value, alpha) -> method``.
+        build: makes the method: ``(case, value, alpha, attribute) -> method``.
         asks: whether it can be asked for a value; if not, one edit serves every request.
         says: whether the value's word is put into the prompt.
     """
 
     name: str
-    build: Callable[[Case, str | None, float], Any]
+    build: Build
     asks: bool = True
     says: bool = False
 
@@ -47,11 +50,11 @@ class Approach:
         return 1.0 if value is None or calibration is None else calibration.alpha(case.profession, value)
 
 
-def _fatezero(case: Case, value: str | None, alpha: float) -> FateZero:
+def _fatezero(case: Case, value: str | None, alpha: float, attribute: str) -> FateZero:
     return FateZero(blend_words=(case.source, case.profession), latent_blend_steps=1.0, **_STRUCTURE)
 
 
-def _unblended(case: Case, value: str | None, alpha: float) -> FateZero:
+def _unblended(case: Case, value: str | None, alpha: float, attribute: str) -> FateZero:
     return FateZero(blend_words=(case.source, case.profession), **_STRUCTURE)
 
 
@@ -61,8 +64,9 @@ class _Fame:
 
     changes: Mapping[str, Any] = field(default_factory=dict)
 
-    def __call__(self, case: Case, value: str | None, alpha: float) -> Fame:
-        return Fame(people=(Person(case.source, case.profession, value),), **{"alpha": alpha, **self.changes})
+    def __call__(self, case: Case, value: str | None, alpha: float, attribute: str) -> Fame:
+        people = (Person(case.source, case.profession, value),)
+        return Fame(people, attribute=attribute, **{"alpha": alpha, **self.changes})
 
 
 _ALONE = {"temporal_modulation": 0.0, "cross_modulation": 0.0}

@@ -206,7 +206,8 @@ class _Work:
         """Give a record for each edit, or why it failed."""
         clip = inversion = None
         for approach, value in edits:
-            method = approach.build(case, value, approach.alpha(case, value, self.calibration))
+            alpha = approach.alpha(case, value, self.calibration)
+            method = approach.build(case, value, alpha, self.instruments.attribute.name)
             key = self._key(case, approach, value, method)
             path = self.folder / "records" / f"{key}.json"
             if path.is_file():

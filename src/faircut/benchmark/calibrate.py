@@ -63,7 +63,7 @@ def calibrate(
             inversion = editor.invert(frames, case.source_prompt, num_inference_steps=audit.steps)
             for value in (name for name in attribute.names if name != case.value):
                 for alpha in alphas:
-                    method = APPROACHES["fame"].build(case, value, alpha)
+                    method = APPROACHES["fame"].build(case, value, alpha, attribute.name)
                     result = editor.edit(inversion, case.prompt, method, guidance_scale=audit.guidance)
                     assert result.video is not None
                     reading = read_clip(instruments, (result.video.frames + 1) / 2, clip)
