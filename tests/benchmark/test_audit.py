@@ -21,7 +21,7 @@ from faircut.benchmark.html import plot_calibration, write_html
 from faircut.benchmark.measure import Instruments, Record, measure, read_clip
 from faircut.benchmark.results import HIGHER_IS_BETTER, AuditResult, load_result, save_result, summarise
 from faircut.benchmark.run import LIMITS, AuditRun
-from faircut.benchmark.tasks import load_tasks, optical_flow
+from faircut.benchmark.tasks import load_tasks
 from faircut.checkpoints import pocket_folder
 from faircut.errors import ConfigError, NumericalError, VideoError
 from faircut.fairness import GENDER, HAIR
@@ -413,14 +413,6 @@ def test_the_task_file_for_real_clips(tmp_path):
     path.write_text("version: 1\ntasks: []\nstereotypes: {}\nprofessions: 3\n")
     with pytest.raises(ConfigError, match="no setting 'professions'"):
         load_tasks(path)
-
-
-def test_flow_is_estimated_where_nobody_knows_it():
-    torch.manual_seed(0)
-    first = torch.nn.functional.interpolate(torch.rand(1, 3, 12, 12), (96, 96), mode="bilinear") * 2 - 1
-    flow = optical_flow(torch.cat([first, torch.roll(first, (2, 3), (-2, -1))]))
-    assert flow.shape == (1, 96, 96, 2)
-    torch.testing.assert_close(flow[0, 24:72, 24:72].mean((0, 1)), torch.tensor([3.0, 2.0]), atol=0.2, rtol=0)
 
 
 def test_settings_of_an_audit():

@@ -15,7 +15,7 @@ from faircut._version import __version__
 
 __all__ = ["Environment", "PeakMemory", "hash_clip", "peak_rss"]
 
-_PACKAGES = ("torch", "diffusers", "transformers", "av", "numpy")
+_PACKAGES = ("torch", "diffusers", "transformers", "av", "numpy", "opencv-python-headless", "torchmetrics")
 
 
 def _versions() -> dict[str, str]:
