@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch.nn import functional as F
 
 from faircut.cache import cache_folder, note_reconstruction, prune
 from faircut.config import to_dict
@@ -23,8 +22,8 @@ from faircut.inversion import Inversion
 from faircut.methods import Fame
 from faircut.people import Decision, decide, load_reader
 from faircut.preflight import check_output, check_prompts
-from faircut.report import Environment, PeakMemory, RunReport, Stopwatch, hash_clip, save_report
-from faircut.report.pictures import Watched, draw_heat_maps, draw_masks, enlarge_small
+from faircut.report import Environment, PeakMemory, RunReport, Stopwatch, describe_clip, save_report
+from faircut.report.pictures import Watched, draw_heat_maps, draw_masks, fit_for_players
 from faircut.settings import RunSettings, parse_device, save_settings
 from faircut.video import Video, read_video, side_by_side, write_video
 
@@ -98,7 +97,7 @@ def run_edit(settings: RunSettings, progress: Progress | None = None) -> RunRepo
             settings=to_dict(settings),
             method={"name": method.name, **to_dict(method)},
             environment=Environment.of(device, editor.unet.dtype),
-            clip=_describe(video, settings.clip),
+            clip=describe_clip(video, settings.clip),
             model={"name": settings.model, "fingerprint": editor.fingerprint, "lora": list(settings.lora)},
             supplier="live" if inversion.attention is None else "disk" if _on_disk(inversion) else "memory",
             inversion_from_cache=cached,
@@ -289,23 +288,6 @@ def _split_scale(text: str) -> tuple[str, float]:
         return text, 1.0
 
 
-def _describe(video: Video, path: str) -> dict[str, Any]:
-    """Say what the clip is, for the report."""
-    height, width = video.size
-    facts: dict[str, Any] = {
-        "path": path,
-        "hash": hash_clip(path),
-        "frames": len(video),
-        "height": height,
-        "width": width,
-        "fps": round(float(video.fps), 4),
-        "seconds": round(float(video.duration), 4),
-    }
-    if video.source is not None:
-        facts |= {"selection": str(video.source.selection), "notes": list(video.source.notes)}
-    return facts
-
-
 # Writing --------------------------------------------------------------------------------------------------------------
 
 
@@ -327,7 +309,7 @@ def _write(
             files = {"video": staging / final.name, "side_by_side": staging / f"{stem}.side_by_side.mp4"}
             with clock.stage("write"):
                 write_video(edited, files["video"])
-                pair = [clip.with_frames(_shown(clip.frames)) for clip in (source, edited)]
+                pair = [clip.with_frames(fit_for_players(clip.frames)) for clip in (source, edited)]
                 write_video(side_by_side(pair, (settings.source_prompt, settings.prompt)), files["side_by_side"])
                 capture = watched.capture
                 if settings.save_masks and capture is not None:
@@ -355,13 +337,6 @@ def _write(
     except OSError as error:
         raise VideoError(f"cannot write {final}: {error.strerror or error}; choose another place with -o") from error
     return report
-
-
-def _shown(frames: torch.Tensor) -> torch.Tensor:
-    """Make frames fit to be looked at in any player: large enough, and of even sides."""
-    frames = enlarge_small(frames)
-    height, width = frames.shape[-2:]
-    return F.pad(frames, (0, width % 2, 0, height % 2), mode="replicate")
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from faircut.benchmark.measure import Instruments, Record, measure, read_clip
 from faircut.benchmark.results import HIGHER_IS_BETTER, AuditResult, load_result, save_result, summarise
 from faircut.benchmark.run import LIMITS
 from faircut.benchmark.settings import AuditRun
-from faircut.benchmark.tasks import load_tasks, optical_flow
+from faircut.benchmark.tasks import load_tasks
 from faircut.checkpoints import pocket_folder
 from faircut.errors import ConfigError, NumericalError, VideoError
 from faircut.fairness import GENDER, HAIR
@@ -441,14 +441,6 @@ def test_professions_share_the_reading_and_the_inversion_of_a_clip(
     assert len(found["fatezero", "preserve"]) == 4
     # Every clip is read once for what is seen in it and once to be edited.
     assert (done.count("read"), done.count("invert")) == (4, 2)
-
-
-def test_flow_is_estimated_where_nobody_knows_it():
-    torch.manual_seed(0)
-    first = torch.nn.functional.interpolate(torch.rand(1, 3, 12, 12), (96, 96), mode="bilinear") * 2 - 1
-    flow = optical_flow(torch.cat([first, torch.roll(first, (2, 3), (-2, -1))]))
-    assert flow.shape == (1, 96, 96, 2)
-    torch.testing.assert_close(flow[0, 24:72, 24:72].mean((0, 1)), torch.tensor([3.0, 2.0]), atol=0.2, rtol=0)
 
 
 def test_settings_of_an_audit():

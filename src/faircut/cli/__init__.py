@@ -9,7 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from faircut._version import __version__
-from faircut.cli import align, audit, demo, edit, invert, plan
+from faircut.cli import align, audit, demo, edit, evaluate, invert, plan
 from faircut.cli.console import INTERRUPTED, fail, guarded
 from faircut.cli.pocket import pocket
 
@@ -31,7 +31,7 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
         raise typer.Exit
 
 
-for _command in (edit.edit, invert.invert, align.align, plan.plan, audit.audit, demo.demo):
+for _command in (edit.edit, evaluate.evaluate, invert.invert, align.align, plan.plan, audit.audit, demo.demo):
     app.command()(guarded(_command))
 app.add_typer(pocket, name="pocket")
 

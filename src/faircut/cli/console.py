@@ -15,9 +15,9 @@ from typing import Any, NoReturn, TypeVar
 
 from rich.console import Console
 
-from faircut.errors import FaircutError, ReconstructionWarning
+from faircut.errors import ConfigError, FaircutError, ReconstructionWarning
 
-__all__ = ["Bars", "fail", "guarded", "quiet_libraries", "say", "table_console"]
+__all__ = ["Bars", "fail", "guarded", "quiet_libraries", "say", "table_console", "writing"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -42,6 +42,15 @@ def fail(message: str, code: int = 2) -> NoReturn:
     """Print one line to stderr and leave."""
     _stderr().print(f"faircut: {' '.join(message.split())}", style="red", markup=False)
     raise SystemExit(code)
+
+
+@contextmanager
+def writing(path: str | Path) -> Iterator[None]:
+    """Say in one line what the file system will not do."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror or error}; choose another place") from error
 
 
 def guarded(command: F) -> F:

@@ -1,92 +1,106 @@
-"""Measurements of one clip: consistency, agreement with a prompt, and what stayed as it was."""
+"""Measurements of one clip as CLIP sees it: consistency, and agreement with a prompt."""
 
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
+import math
+
 from torch import Tensor
 
-__all__ = ["clip_t", "region_psnr", "tem_con", "warp", "warp_error"]
+__all__ = ["clip_t", "clip_t_series", "frame_acc", "frame_acc_series", "q_edit", "tem_con", "tem_con_series"]
 
 
-def tem_con(embeddings: Tensor) -> float:
-    """Temporal consistency (Tem-Con, CLIP-F): how alike neighbouring frames are to CLIP.
+def tem_con_series(embeddings: Tensor) -> Tensor:
+    """Temporal consistency pair by pair.
 
     Args:
         embeddings: (frame, channel), of length 1.
 
     Returns:
-        Mean cosine of consecutive frames, -1 to 1; 1 for a single frame.
+        (frame - 1,), the cosine of each frame and the next, -1 to 1.
     """
-    if len(embeddings) < 2:
-        return 1.0
-    return float((embeddings[1:] * embeddings[:-1]).sum(-1).mean())
+    return (embeddings[1:] * embeddings[:-1]).sum(-1)
 
 
-def clip_t(embeddings: Tensor, text: Tensor) -> float:
-    """Agreement with a prompt (CLIP-T): how alike the frames and a text are to CLIP.
+def tem_con(embeddings: Tensor) -> float:
+    """Temporal consistency (Tem-Con, CLIP-F): how alike neighbouring frames are to CLIP (Esser et al., 2023).
+
+    Args:
+        embeddings: (frame, channel), of length 1.
+
+    Returns:
+        Mean cosine of consecutive frames, -1 to 1; 1 for a single frame. Higher is better, and an edit that changed nothing
+        is as consistent as its source.
+    """
+    return float(tem_con_series(embeddings).mean()) if len(embeddings) > 1 else 1.0
+
+
+def clip_t_series(embeddings: Tensor, text: Tensor) -> Tensor:
+    """Agreement with a prompt frame by frame.
 
     Args:
         embeddings: (frame, channel), of length 1.
         text: (channel,), of length 1.
 
     Returns:
-        Mean cosine, -1 to 1.
+        (frame,), the cosine of each frame and the text, -1 to 1.
     """
-    return float((embeddings @ text).mean())
+    return embeddings @ text
 
 
-def region_psnr(edited: Tensor, source: Tensor, region: Tensor) -> float:
-    """Peak signal-to-noise ratio within a region, such as outside the edited subject (background PSNR).
+def clip_t(embeddings: Tensor, text: Tensor) -> float:
+    """Agreement with a prompt (CLIP-T): how alike the frames and a text are to CLIP (Hessel et al., 2021).
 
     Args:
-        edited: (frame, 3, height, width), RGB in [0, 1].
-        source: the same shape.
-        region: (frame, height, width), bool.
+        embeddings: (frame, channel), of length 1.
+        text: (channel,), of length 1.
 
     Returns:
-        dB over all of the region's pixels, at most 100; NaN for an empty region.
+        Mean cosine, -1 to 1; papers print it times 100. Higher is better.
     """
-    if not bool(region.any()):
-        return float("nan")
-    error = (edited - source).square().mean(1)[region].mean()
-    return min(100.0, float(-10 * torch.log10(error.clamp_min(1e-12))))
+    return float(clip_t_series(embeddings, text).mean())
 
 
-def warp(frames: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
-    """Bring each next frame back to the one before along the flow.
+def frame_acc_series(embeddings: Tensor, target: Tensor, source: Tensor) -> Tensor:
+    """Say of each frame whether CLIP finds it nearer to the target prompt than to the source prompt.
 
     Args:
-        frames: (frame, channel, height, width): the frames that are looked up.
-        flow: (frame, height, width, 2), pixels to the right and down from each pixel to where it goes in `frames`.
+        embeddings: (frame, channel), of length 1.
+        target: (channel,), of length 1: the target prompt.
+        source: (channel,), of length 1: the source prompt.
 
     Returns:
-        (frame, channel, height, width), and (frame, height, width) bool: whether the place looked up is in the picture.
+        (frame,) bool.
     """
-    height, width = frames.shape[-2:]
-    y, x = torch.meshgrid(
-        torch.arange(height, device=flow.device), torch.arange(width, device=flow.device), indexing="ij"
-    )
-    to_x, to_y = x + flow[..., 0], y + flow[..., 1]
-    inside = (to_x >= 0) & (to_x <= width - 1) & (to_y >= 0) & (to_y <= height - 1)
-    grid = torch.stack([2 * to_x / max(1, width - 1) - 1, 2 * to_y / max(1, height - 1) - 1], dim=-1)
-    return F.grid_sample(frames, grid.to(frames.dtype), align_corners=True, padding_mode="border"), inside
+    return embeddings @ target > embeddings @ source
 
 
-def warp_error(frames: Tensor, flow: Tensor, visible: Tensor | None = None) -> float:
-    """Warping error: how far each frame is from the next one, brought back along the source's flow.
+def frame_acc(embeddings: Tensor, target: Tensor, source: Tensor) -> float:
+    """Frame accuracy (Frame-Acc): in how many frames the edit is seen (FateZero, section 4.2).
 
     Args:
-        frames: (frame, 3, height, width), RGB in [0, 1].
-        flow: (frame - 1, height, width, 2), of the source clip, pixels to the right and down.
-        visible: (frame - 1, height, width) bool, which pixels are seen in both frames; None for all whose way stays inside.
+        embeddings: (frame, channel), of length 1.
+        target: (channel,), of length 1: the target prompt.
+        source: (channel,), of length 1: the source prompt.
 
     Returns:
-        Mean squared difference over those pixels, 0 to 1; 0 for a single frame.
+        Share of frames that are nearer to the target prompt than to the source prompt, 0 to 1; a tie is no success. Higher
+        is better.
     """
-    if len(frames) < 2:
-        return 0.0
-    back, inside = warp(frames[1:], flow)
-    counted = inside if visible is None else inside & visible
-    error = (back - frames[:-1]).square().mean(1)[counted]
-    return float(error.mean()) if len(error) else float("nan")
+    return float(frame_acc_series(embeddings, target, source).float().mean())
+
+
+def q_edit(clip_t: float, warp_error: float) -> float:
+    """Q-edit: agreement with the prompt over warping error, on the scales that papers print.
+
+    It is CLIP-T times 100 over Warp-Err in thousandths, so that the published 36.56 and 1.42 are 25.75. FLATTEN (Cong et
+    al., 2024) introduced the quotient and VideoGrain (Yang et al., 2025) prints it under this name. RAVE (Kara et al., 2024)
+    has another Q-edit, the product of WarpSSIM and CLIP-T: the two must not stand in one table.
+
+    Args:
+        clip_t: mean cosine, as `clip_t` returns it.
+        warp_error: mean squared difference of frames in [0, 1], as `warp_error` returns it.
+
+    Returns:
+        The quotient; infinite where nothing differs, as in a still clip. Higher is better.
+    """
+    return 100 * clip_t / (1000 * warp_error) if warp_error else math.inf

@@ -8,14 +8,18 @@ import sys
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from faircut._version import __version__
 
-__all__ = ["Environment", "PeakMemory", "hash_clip", "peak_rss"]
+if TYPE_CHECKING:
+    from faircut.video import Video
 
-_PACKAGES = ("torch", "diffusers", "transformers", "av", "numpy")
+__all__ = ["Environment", "PeakMemory", "describe_clip", "hash_clip", "peak_rss"]
+
+_PACKAGES = ("torch", "diffusers", "transformers", "av", "numpy", "opencv-python-headless", "torchmetrics")
 
 
 def _versions() -> dict[str, str]:
@@ -112,3 +116,25 @@ def hash_clip(path: str | Path) -> str:
             while block := stream.read(2**20):
                 digest.update(block)
     return f"sha256:{digest.hexdigest()}"
+
+
+def describe_clip(video: Video, path: str | Path) -> dict[str, Any]:
+    """Say what a clip is: where it was, its hash, its frames, size and rate, and what reading it did.
+
+    Args:
+        video: the clip, as it was read.
+        path: where from.
+    """
+    height, width = video.size
+    facts: dict[str, Any] = {
+        "path": str(path),
+        "hash": hash_clip(path),
+        "frames": len(video),
+        "height": height,
+        "width": width,
+        "fps": round(float(video.fps), 4),
+        "seconds": round(float(video.duration), 4),
+    }
+    if video.source is not None:
+        facts |= {"selection": str(video.source.selection), "notes": list(video.source.notes)}
+    return facts

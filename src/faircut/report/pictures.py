@@ -18,7 +18,16 @@ from faircut.controllers.regions import mask_layers
 from faircut.methods.base import EditTask, Method, Start
 from faircut.prompts import phrases
 
-__all__ = ["MapCapture", "Watched", "draw_heat_maps", "draw_masks", "draw_pairs", "enlarge_small", "tile"]
+__all__ = [
+    "MapCapture",
+    "Watched",
+    "draw_heat_maps",
+    "draw_masks",
+    "draw_pairs",
+    "enlarge_small",
+    "fit_for_players",
+    "tile",
+]
 
 _SMALLEST = 256  # Pictures lower than this are enlarged to be looked at.
 _COLUMNS, _ROWS = 8, 8
@@ -163,6 +172,20 @@ def enlarge_small(frames: torch.Tensor) -> torch.Tensor:
     if factor <= 1:
         return frames
     return F.interpolate(frames, scale_factor=factor, mode="bicubic").clamp(-1, 1)
+
+
+def fit_for_players(frames: torch.Tensor) -> torch.Tensor:
+    """Make frames fit to be looked at in any player: large enough, and of even sides.
+
+    Args:
+        frames: (frame, 3, height, width), in [-1, 1].
+
+    Returns:
+        The same, enlarged as `enlarge_small` does, an odd side longer by a repeated line.
+    """
+    frames = enlarge_small(frames)
+    height, width = frames.shape[-2:]
+    return F.pad(frames, (0, width % 2, 0, height % 2), mode="replicate")
 
 
 def _resize(maps: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,101 @@
+"""``faircut evaluate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from faircut.cli.console import Bars, quiet_libraries, say, table_console, writing
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    edited: Annotated[str, typer.Argument(help="The edited clip: a video file, an animation or a folder of pictures.")],
+    source: Annotated[str, typer.Option("--source", help="The clip that it was edited from.", metavar="CLIP")],
+    source_prompt: Annotated[str, typer.Option("-s", "--source-prompt", help="What is in the source.")],
+    prompt: Annotated[str, typer.Option("-p", "--prompt", help="What was asked for.")],
+    clip: Annotated[
+        str,
+        typer.Option(
+            "--clip", help="The CLIP that measures: a folder or a name; auto is the pocket one, for drawn clips only."
+        ),
+    ] = "auto",
+    mask: Annotated[
+        str | None,
+        typer.Option(
+            "--mask", help="Clip or folder, bright where the edit was to be.", metavar="CLIP", show_default=False
+        ),
+    ] = None,
+    num_frames: Annotated[
+        int | None, typer.Option("--frames", help="Only the first so many frames of both.", show_default="all")
+    ] = None,
+    start: Annotated[int, typer.Option("--start", help="The first frame of the source that was edited.")] = 0,
+    stride: Annotated[int, typer.Option("--stride", help="Every so manieth frame of the source was edited.")] = 1,
+    resize: Annotated[
+        bool, typer.Option("--resize", help="Bring source and mask to the edit's size where it is another.")
+    ] = False,
+    json: Annotated[
+        str | None,
+        typer.Option("--json", help="File for the evaluation; - prints it and nothing else.", metavar="FILE"),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="HTML file for table and curves.", show_default=False)
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="Where CLIP runs: auto, cpu, cuda, mps.")] = "auto",
+) -> None:
+    """Measure any edit of any clip, whoever made it: agreement with the prompt, consistency, what stayed as it was."""
+    from faircut.evaluate import EvaluationSettings, run_evaluation, save_evaluation
+    from faircut.evaluate.html import write_html
+
+    settings = EvaluationSettings(
+        edited=edited,
+        source=source,
+        source_prompt=source_prompt,
+        prompt=prompt,
+        clip=clip,
+        mask=mask,
+        num_frames=num_frames,
+        start=start,
+        stride=stride,
+        resize=resize,
+        device=device,
+    )
+    quiet_libraries()
+    with Bars(quiet=json == "-") as bars:
+        found = run_evaluation(settings, bars)
+    if json is not None and json != "-":
+        with writing(json):
+            save_evaluation(found, json)
+    if output is not None:
+        with writing(output):
+            write_html(found, output)
+    if json == "-":
+        print(found.to_json())
+        return
+    _show(found)
+    for path in (json, output):
+        if path is not None:
+            say(str(path), "bold green")
+
+
+def _show(found: Any) -> None:
+    """Print every metric of the edit beside the source's own."""
+    from rich.table import Table
+
+    from faircut.evaluate import KINDS
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("metric", "edit", "source", "better", "what it says"):
+        table.add_column(column, justify="right" if column in ("edit", "source") else "left")
+    for name, measure in found.measures.items():
+        kind = KINDS[name]
+        better = {True: "higher", False: "lower", None: "\u2013"}[kind.higher_is_better]
+        values = ("\u2013" if value is None else f"{value:.4g}" for value in (measure.value, measure.source))
+        table.add_row(kind.label, *values, better, kind.meaning)
+    table_console().print(table)
+    say(f"CLIP {found.clip['name']} ({found.clip['fingerprint'][:8]}), {found.edited['frames']} frames")
+    for note in found.notes:
+        say(f"note: {note}", "yellow")
