@@ -60,6 +60,8 @@ def to_dict(value: Any) -> Any:
         return {str(k): to_dict(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [to_dict(v) for v in value]
+    if isinstance(value, frozenset):
+        return sorted(to_dict(v) for v in value)
     if isinstance(value, (Fraction, PurePath)):
         return str(value)
     return value
@@ -109,6 +111,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
             return value
         if isinstance(value, Mapping):
             return from_dict(hint, value, where)
+    elif origin is frozenset and isinstance(value, (list, tuple, frozenset)):
+        return frozenset(_convert(args[0], v, where) for v in value)
     elif origin is tuple and isinstance(value, (list, tuple)):
         if args and args[-1] is not Ellipsis:
             if len(args) == len(value):

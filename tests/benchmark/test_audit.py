@@ -19,9 +19,10 @@ from faircut.benchmark.approaches import APPROACHES, get_approaches
 from faircut.benchmark.audit import Audit, Cell, requests, run_audit
 from faircut.benchmark.calibrate import calibrate
 from faircut.benchmark.cases import calibration_cases, pocket_professions
+from faircut.benchmark.files import write_result
 from faircut.benchmark.html import plot_calibration, write_html
 from faircut.benchmark.measure import Instruments, Record, measure, read_clip
-from faircut.benchmark.results import HIGHER_IS_BETTER, AuditResult, load_result, save_result, summarise
+from faircut.benchmark.results import HIGHER_IS_BETTER, AuditResult, load_result, summarise
 from faircut.benchmark.run import LIMITS
 from faircut.benchmark.settings import AuditRun
 from faircut.benchmark.tasks import load_tasks
@@ -245,7 +246,7 @@ def test_another_attribute_has_its_own_values_and_no_gender_stereotypes(cases):
 def test_a_result_survives_its_file(cases, tmp_path):
     rows = [(Cell("preserve", c, c.value), record(c, c.value)) for c in cases[:4]]
     result = AuditResult(**summarise({("fame", "preserve"): rows}, GENDER), provenance={"seed": 0}, limits=LIMITS)
-    path = save_result(result, tmp_path / "a.json")
+    path = write_result(result, tmp_path / "a.json")
     data = json.loads(path.read_text())
     cell = data["results"]["fame"]["preserve"]
     assert set(HIGHER_IS_BETTER) <= set(cell)

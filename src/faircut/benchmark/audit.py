@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-from PIL import Image
-
 from faircut.benchmark.approaches import Approach
 from faircut.benchmark.cases import Case, CaseClip
 from faircut.benchmark.measure import Instruments, Reading, Record, measure, read_clip
-from faircut.config import from_dict, to_dict
+from faircut.benchmark.store import Store, key_of
+from faircut.config import to_dict
 from faircut.editor import VideoEditor
 from faircut.errors import ConfigError, FaircutError, choices
 from faircut.fairness import targets
 from faircut.fairness.attributes import Attribute
 from faircut.fairness.calibration import Calibration
-from faircut.files import atomic_path
 from faircut.inversion import Inversion
 from faircut.methods.base import Method
 
@@ -158,7 +153,7 @@ def run_audit(
         for policy in policies
         for cell in requests(policy, cases, values, instruments.attribute, audit.seed, calibration)
     ]
-    work = _Work(editor, editor.weights_fingerprint, instruments, audit, folder, calibration)
+    work = _Work(editor, editor.weights_fingerprint, instruments, audit, Store(folder, Record), calibration)
     wanted: dict[str, list[tuple[Approach, str | None]]] = {}
     for cell in cells:
         for approach in approaches:
@@ -196,7 +191,7 @@ class _Work:
     weights: str
     instruments: Instruments
     audit: Audit
-    folder: Path
+    store: Store[Record]
     calibration: Calibration | None
     last: tuple[CaseClip, str, Inversion] | None = None
 
@@ -209,9 +204,9 @@ class _Work:
             alpha = approach.alpha(case, value, self.calibration)
             method = approach.build(case, value, alpha, self.instruments.attribute.name)
             key = self._key(case, approach, value, method)
-            path = self.folder / "records" / f"{key}.json"
-            if path.is_file():
-                yield approach, value, from_dict(Record, json.loads(path.read_text(encoding="utf-8")), str(path))
+            known = self.store.find(key)
+            if known is not None:
+                yield approach, value, known
                 continue
             try:
                 if inversion is None or clip is None:
@@ -227,9 +222,7 @@ class _Work:
             assert result.video is not None
             edited = (result.video.frames + 1) / 2
             record = measure(key, case, approach.name, value, clip, source, edited, seconds, self.instruments)
-            _save_picture((clip.frames + 1) / 2, edited, path.with_suffix(".webp"))
-            with atomic_path(path) as temporary:
-                temporary.write_text(json.dumps(to_dict(record)), encoding="utf-8")
+            self.store.keep(key, record, (clip.frames + 1) / 2, edited)
             yield approach, value, record
 
     def _inverted(self, case: Case) -> tuple[CaseClip, Inversion]:
@@ -243,18 +236,7 @@ class _Work:
 
     def _key(self, case: Case, approach: Approach, value: str | None, method: Method) -> str:
         """Name an edit by all that decides it."""
-        facts = [
+        return key_of(
             self.weights, case.name, case.prompt, approach.name, value, to_dict(method),
             self.audit.steps, self.audit.guidance, self.instruments.attribute.name,
-        ]  # fmt: skip
-        return hashlib.blake2b(json.dumps(facts, sort_keys=True, default=str).encode(), digest_size=12).hexdigest()
-
-
-def _save_picture(source: torch.Tensor, edited: torch.Tensor, path: Path) -> None:
-    """Keep the first, middle and last frame, the source's above the edit's."""
-    chosen = sorted({0, len(source) // 2, len(source) - 1})
-    rows = torch.cat([torch.cat(list(clip[chosen]), dim=-1) for clip in (source, edited)], dim=-2)
-    pixels = (rows * 255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
-        Image.fromarray(pixels).save(temporary, format="webp", quality=85)
+        )  # fmt: skip

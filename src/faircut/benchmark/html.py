@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import html
-import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,8 +11,8 @@ import numpy as np
 
 from faircut.benchmark.results import HIGHER_IS_BETTER, AuditResult, Rows
 from faircut.fairness.calibration import Calibration
-from faircut.files import atomic_path
 from faircut.metrics import Estimate
+from faircut.report.page import figure, image, picture, text, write_page
 
 __all__ = ["plot_calibration", "plot_measures", "plot_price", "plot_professions", "write_html"]
 
@@ -28,14 +25,6 @@ _PLOTTED = (
     "other_person_kept",
 )
 _SHOWN_PICTURES = 6
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #1c2330 }
-table { border-collapse: collapse; margin: .8rem 0 1.6rem } td, th { padding: .25rem .7rem; text-align: right }
-th { border-bottom: 1px solid #9aa4b5 } td:first-child, th:first-child { text-align: left }
-tr:nth-child(even) td { background: #f3f5f9 } small { color: #5b6577 } img { max-width: 100% }
-figure { display: inline-block; margin: .4rem; vertical-align: top; max-width: 26rem }
-figcaption { font-size: 12px; color: #5b6577 }
-"""
 
 
 def write_html(result: AuditResult, found: Mapping[tuple[str, str], Rows], folder: Path, *, seed: int = 0) -> Path:
@@ -52,44 +41,33 @@ def write_html(result: AuditResult, found: Mapping[tuple[str, str], Rows], folde
     """
     facts = result.provenance
     parts = [
-        f"<h1>Fairness audit: {_text(facts['benchmark'])}</h1>",
-        f"<p>Model <b>{_text(facts['model']['name'])}</b> (<small>{_text(facts['model']['fingerprint'])}</small>), "
+        f"<h1>Fairness audit: {text(facts['benchmark'])}</h1>",
+        f"<p>Model <b>{text(facts['model']['name'])}</b> (<small>{text(facts['model']['fingerprint'])}</small>), "
         f"{facts['clips']} clips, {facts['audit']['steps']} steps, guidance {facts['audit']['guidance']:g}, seed "
-        f"{facts['audit']['seed']}. People are read by {_text(facts['reader'])}; CLIP is {_text(facts['clip'])}.</p>",
+        f"{facts['audit']['seed']}. People are read by {text(facts['reader'])}; CLIP is {text(facts['clip'])}.</p>",
         "<h2>What these figures do not say</h2><ul>",
-        *(f"<li>{_text(line)}</li>" for line in result.limits),
+        *(f"<li>{text(line)}</li>" for line in result.limits),
         "</ul>",
         "<h2>Figures</h2><p>Means over professions, with the 95% interval and the number of clips; an arrow says which way "
         "is better.</p>",
         *_tables(result),
         "<h2>Plots</h2>",
-        _image(plot_measures(result), "Each measure with its 95% interval."),
-        _image(
+        image(plot_measures(result), "Each measure with its 95% interval."),
+        image(
             plot_price(result),
             "The price of fairness: how far from fair against how well the edit does its work.",
         ),
-        _image(plot_professions(result), "Who is seen, profession by profession."),
+        image(plot_professions(result), "Who is seen, profession by profession."),
         "<h2>Pictures</h2><p>Drawn by the seed. Above the source, below its edit: first, middle and last frame.</p>",
         *_pictures(found, folder, seed),
     ]
     if result.failed:
         parts += [
             "<h2>Edits that could not be made</h2><ul>",
-            *(f"<li>{_text(x)}</li>" for x in result.failed),
+            *(f"<li>{text(x)}</li>" for x in result.failed),
             "</ul>",
         ]
-    page = (
-        "<!doctype html><html lang='en'><head><meta charset='utf-8'><title>Fairness audit</title>"
-        f"<style>{_STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
-    )
-    path = folder / "report.html"
-    with atomic_path(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    return path
-
-
-def _text(value: Any) -> str:
-    return html.escape(str(value))
+    return write_page("Fairness audit", parts, folder / "report.html")
 
 
 def _number(estimate: Estimate) -> str:
@@ -104,13 +82,13 @@ def _tables(result: AuditResult) -> list[str]:
     parts = []
     for policy in policies:
         methods = [method for method, by in result.results.items() if policy in by]
-        head = "".join(f"<th>{_text(m)}</th>" for m in methods)
+        head = "".join(f"<th>{text(m)}</th>" for m in methods)
         rows = []
         for measure, higher in HIGHER_IS_BETTER.items():
             cells = "".join(f"<td>{_number(result.results[m][policy][measure])}</td>" for m in methods)
             rows.append(f"<tr><td>{measure.replace('_', ' ')} {'↑' if higher else '↓'}</td>{cells}</tr>")
         title = policy.replace("_", ": ").replace("counter", "against the stereotype")
-        parts.append(f"<h3>{_text(title)}</h3><table><tr><th></th>{head}</tr>{''.join(rows)}</table>")
+        parts.append(f"<h3>{text(title)}</h3><table><tr><th></th>{head}</tr>{''.join(rows)}</table>")
     return parts
 
 
@@ -125,38 +103,17 @@ def _pictures(found: Mapping[tuple[str, str], Rows], folder: Path, seed: int) ->
             chosen = [part[i] for i in sorted(rng.permutation(len(part))[:_SHOWN_PICTURES])]
             if not chosen:
                 continue
-            parts.append(f"<h3>{_text(method)}, {_text(policy)}: {title} ({len(part)} of {len(rows)})</h3>")
+            parts.append(f"<h3>{text(method)}, {text(policy)}: {title} ({len(part)} of {len(rows)})</h3>")
             for cell, record in chosen:
+                seen = record.perceived or "unclear"
+                work = "" if record.profession_success else ", profession not seen"
+                asked = cell.value or "nothing"
                 path = folder / "records" / f"{record.key}.webp"
-                if path.is_file():
-                    seen = record.perceived or "unclear"
-                    work = "" if record.profession_success else ", profession not seen"
-                    asked = cell.value or "nothing"
-                    data = base64.b64encode(path.read_bytes()).decode()
-                    parts.append(
-                        f"<figure><img src='data:image/webp;base64,{data}' alt=''><figcaption>{_text(cell.case.prompt)}: "
-                        f"asked for {_text(asked)}, seen as {_text(seen)}{work}</figcaption></figure>"
-                    )
+                parts.append(picture(path, f"{cell.case.prompt}: asked for {asked}, seen as {seen}{work}"))
     return parts
 
 
 # Plots ----------------------------------------------------------------------------------------------------------------
-
-
-def _figure(width: float, height: float) -> Any:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _image(figure: Any, caption: str) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return f"<p><img src='data:image/png;base64,{data}' alt='{_text(caption)}'><br><small>{_text(caption)}</small></p>"
 
 
 def _cells(result: AuditResult) -> list[tuple[str, str, Mapping[str, Estimate]]]:
@@ -173,8 +130,8 @@ def plot_measures(result: AuditResult) -> Any:
     cells = _cells(result)
     methods = list(result.results)
     policies = list(dict.fromkeys(policy for _, policy, _ in cells))
-    figure = _figure(13, 7)
-    for axes, measure in zip(figure.subplots(2, 3).flat, _PLOTTED, strict=True):
+    drawn = figure(13, 7)
+    for axes, measure in zip(drawn.subplots(2, 3).flat, _PLOTTED, strict=True):
         for k, method in enumerate(methods):
             own = [(policies.index(p), c[measure]) for m, p, c in cells if m == method and c[measure].n]
             if own:
@@ -188,19 +145,19 @@ def plot_measures(result: AuditResult) -> Any:
         axes.set_xticks(range(len(policies)), [p.replace("_", "\n") for p in policies], fontsize=8)
         axes.set_ylim(-0.05, 1.05)
         axes.grid(axis="y", alpha=0.3)
-    handles, labels = figure.axes[1].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(6, len(labels) or 1))
-    return figure
+    handles, labels = drawn.axes[1].get_legend_handles_labels()
+    drawn.legend(handles, labels, loc="outside lower center", ncols=min(6, len(labels) or 1))
+    return drawn
 
 
 def plot_price(result: AuditResult) -> Any:
     """Draw fairness against quality, a point for every method and policy; returns a matplotlib Figure."""
-    figure = _figure(13, 4.5)
+    drawn = figure(13, 4.5)
     quality = ("profession_success", "tem_con", "background_psnr")
     markers = "osD^vPX*"
     methods = list(result.results)
     policies = list(dict.fromkeys(policy for _, policy, _ in _cells(result)))
-    for axes, measure in zip(figure.subplots(1, 3), quality, strict=True):
+    for axes, measure in zip(drawn.subplots(1, 3), quality, strict=True):
         for method, policy, cell in _cells(result):
             # What a policy asks for is what is fair under it; where nothing can be asked, an even share is.
             unfair = 1 - cell["hit_rate"].value if cell["hit_rate"].n else cell["disparity"].value
@@ -214,9 +171,9 @@ def plot_price(result: AuditResult) -> Any:
         axes.set_title(measure.replace("_", " "))
         axes.set_xlim(-0.03, 1.03)
         axes.grid(alpha=0.3)
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right upper", fontsize=8)
-    return figure
+    handles, labels = drawn.axes[0].get_legend_handles_labels()
+    drawn.legend(handles, labels, loc="outside right upper", fontsize=8)
+    return drawn
 
 
 def plot_professions(result: AuditResult) -> Any:
@@ -224,8 +181,8 @@ def plot_professions(result: AuditResult) -> Any:
     cells = [(m, p, by) for m, policies in result.professions.items() for p, by in policies.items()]
     columns = min(3, len(cells))
     rows = -(-len(cells) // columns)
-    figure = _figure(13, 0.6 + 2.6 * rows)
-    panels = np.atleast_1d(np.asarray(figure.subplots(rows, columns, sharey=True))).ravel()
+    drawn = figure(13, 0.6 + 2.6 * rows)
+    panels = np.atleast_1d(np.asarray(drawn.subplots(rows, columns, sharey=True))).ravel()
     measured = ("abstentions", "hit_rate", "profession_success", "n")
     for axes, (method, policy, by) in zip(panels, cells, strict=False):
         names = list(by)
@@ -241,8 +198,8 @@ def plot_professions(result: AuditResult) -> Any:
     for axes in panels[len(cells) :]:
         axes.set_visible(False)
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
-    return figure
+    drawn.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    return drawn
 
 
 def plot_calibration(calibration: Calibration) -> Any:
@@ -250,8 +207,8 @@ def plot_calibration(calibration: Calibration) -> Any:
     curves = calibration.curves
     columns = min(4, len(curves))
     rows = -(-len(curves) // columns)
-    figure = _figure(13, 0.5 + 2.4 * rows)
-    panels = np.atleast_1d(np.asarray(figure.subplots(rows, columns, sharex=True, sharey=True))).ravel()
+    drawn = figure(13, 0.5 + 2.4 * rows)
+    panels = np.atleast_1d(np.asarray(drawn.subplots(rows, columns, sharex=True, sharey=True))).ravel()
     for axes, (profession, by) in zip(panels, curves.items(), strict=False):
         for k, (value, points) in enumerate(by.items()):
             alphas = [point.alpha for point in points]
@@ -267,6 +224,6 @@ def plot_calibration(calibration: Calibration) -> Any:
     for axes in panels[len(curves) :]:
         axes.set_visible(False)
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
-    figure.suptitle("Share of edits against alpha (dashed: chosen)", fontsize=10)
-    return figure
+    drawn.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    drawn.suptitle("Share of edits against alpha (dashed: chosen)", fontsize=10)
+    return drawn

@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from faircut.benchmark.audit import Cell
+from faircut.benchmark.files import read_estimate
 from faircut.benchmark.measure import Record
-from faircut.config import to_dict
 from faircut.errors import ConfigError
 from faircut.fairness.attributes import Attribute
-from faircut.files import atomic_path
 from faircut.metrics import Estimate, disparity, estimate, macro_average
 
-__all__ = ["HIGHER_IS_BETTER", "MEASURES", "AuditResult", "Rows", "load_result", "save_result", "summarise"]
+__all__ = ["HIGHER_IS_BETTER", "MEASURES", "AuditResult", "Rows", "load_result", "summarise"]
 
 Rows = Sequence[tuple[Cell, Record]]
 
@@ -161,13 +160,6 @@ def _by_profession(rows: Rows, attribute: Attribute) -> dict[str, dict[str, floa
     return found
 
 
-def save_result(result: AuditResult, path: str | Path) -> Path:
-    """Write a result as JSON; what is not a number is null."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(_finite(to_dict(result)), indent=1) + "\n", encoding="utf-8")
-    return Path(path)
-
-
 def load_result(path: str | Path) -> AuditResult:
     """Read a result.
 
@@ -179,24 +171,10 @@ def load_result(path: str | Path) -> AuditResult:
         if data["format"] != _FORMAT:
             raise ConfigError(f"{path} has format {data['format']}; this version reads {_FORMAT}; run the audit again")
         results = {
-            method: {policy: {k: _estimate(e) for k, e in cell.items()} for policy, cell in policies.items()}
+            method: {policy: {k: read_estimate(e) for k, e in cell.items()} for policy, cell in policies.items()}
             for method, policies in data["results"].items()
         }
         rest = {name: data[name] for name in ("professions", "provenance")}
         return AuditResult(results, limits=tuple(data["limits"]), failed=tuple(data["failed"]), **rest)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"cannot read the audit {path}: {error}") from None
-
-
-def _estimate(data: Mapping[str, Any]) -> Estimate:
-    value, low, high = (math.nan if data[k] is None else float(data[k]) for k in ("value", "low", "high"))
-    return Estimate(value, int(data["n"]), low, high)
-
-
-def _finite(value: Any) -> Any:
-    """JSON knows no NaN."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {k: _finite(v) for k, v in value.items()}
-    return [_finite(v) for v in value] if isinstance(value, list) else value

@@ -12,9 +12,10 @@ from faircut.benchmark.approaches import get_approaches
 from faircut.benchmark.audit import Audit, run_audit
 from faircut.benchmark.calibrate import calibrate
 from faircut.benchmark.cases import Case, calibration_cases, get_benchmark
+from faircut.benchmark.files import write_result
 from faircut.benchmark.html import plot_calibration, write_html
 from faircut.benchmark.measure import Instruments
-from faircut.benchmark.results import AuditResult, save_result, summarise
+from faircut.benchmark.results import AuditResult, summarise
 from faircut.benchmark.settings import AuditRun
 from faircut.benchmark.tasks import load_tasks
 from faircut.checkpoints import locate, pocket_folder
@@ -103,7 +104,7 @@ def run(settings: AuditRun, stage: Stage, json: Path | None = None) -> AuditResu
     )
     for path in (Path(settings.output) / "audit.json", json):
         if path is not None:
-            save_result(result, path)
+            write_result(result, path)
     write_html(result, found, Path(settings.output), seed=settings.seed)
     return result
 

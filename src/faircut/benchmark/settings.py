@@ -1,4 +1,4 @@
-"""What decides an audit; nothing heavy is imported, so that the command line can show the defaults."""
+"""What decides an audit, and a benchmark of edits; nothing heavy is imported, for the command line shows the defaults."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from faircut.checkpoints import POCKET
 from faircut.errors import ConfigError, choices
 
-__all__ = ["AuditRun"]
+__all__ = ["AuditRun", "BenchRun"]
 
 
 @dataclass(frozen=True)
@@ -85,3 +85,40 @@ class AuditRun:
             return float(self.alpha)
         except ValueError:
             raise ConfigError(f"--alpha {self.alpha!r} is no number; give one, such as 1.5, or auto") from None
+
+
+@dataclass(frozen=True)
+class BenchRun:
+    """Everything that decides a benchmark of edits; the flags of ``faircut bench run``.
+
+    Attributes:
+        benchmark: its name, a YAML file of items, or a folder of clips.
+        methods: contestants; ``"all"`` is every one.
+        limit: only so many items, evenly from all kinds; None for all.
+        seed: of methods that draw noise, and of the intervals.
+        model: ``"pocket"``, a folder or a name.
+        clip: of the metrics, or ``"auto"``, the pocket model's.
+        steps: N.
+        shard: (k, n).
+        output: folder.
+        device: torch device or ``"auto"``.
+        dtype: or ``"auto"``.
+    """
+
+    benchmark: str = "pocket-edit"
+    methods: tuple[str, ...] = ("all",)
+    limit: int | None = None
+    seed: int = 0
+    model: str = POCKET
+    clip: str = "auto"
+    steps: int = 20
+    shard: tuple[int, int] = (0, 1)
+    output: str = "bench"
+    device: str = "auto"
+    dtype: str = "auto"
+
+    def __post_init__(self) -> None:
+        if not self.methods:
+            raise ConfigError("a benchmark needs at least one method; give names, or all")
+        if self.steps < 1:
+            raise ConfigError(f"{self.steps} steps were asked for; give at least 1, such as 20")

@@ -9,7 +9,7 @@ import typer
 
 from faircut.benchmark.settings import AuditRun
 from faircut.cli.console import Bars, quiet_libraries, say, table_console
-from faircut.errors import ConfigError
+from faircut.cli.options import commas, shard_of
 
 __all__ = ["audit"]
 
@@ -79,8 +79,8 @@ def audit(
     settings = AuditRun(
         benchmark=benchmark,
         tasks=None if tasks is None else str(tasks),
-        methods=_split(methods),
-        policies=_split(policies),
+        methods=commas(methods),
+        policies=commas(policies),
         attribute=attribute,
         n=n,
         seed=seed,
@@ -91,7 +91,7 @@ def audit(
         guidance=guidance,
         alpha=alpha,
         calibrate=calibrate,
-        shard=_shard(shard),
+        shard=shard_of(shard),
         output=str(output),
         device=device,
         dtype=dtype,
@@ -106,17 +106,6 @@ def audit(
     say(str(Path(settings.output) / "report.html"), "bold green")
     for line in result.failed:
         say(f"  failed: {line}", "yellow")
-
-
-def _split(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def _shard(text: str) -> tuple[int, int]:
-    k, slash, n = text.partition("/")
-    if not slash or not k.isdigit() or not n.isdigit():
-        raise ConfigError(f"--shard {text!r} is no part; give K/N, such as 1/2")
-    return int(k) - 1, int(n)
 
 
 def _show(result: Any) -> None:

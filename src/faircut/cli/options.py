@@ -11,7 +11,7 @@ import typer
 
 from faircut.errors import ConfigError
 
-__all__ = ["CLIP", "EDIT", "METHOD", "MODEL", "PROMPTS", "RUN", "flags", "to_settings"]
+__all__ = ["CLIP", "EDIT", "METHOD", "MODEL", "PROMPTS", "RUN", "commas", "flags", "shard_of", "to_settings"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -279,6 +279,23 @@ def _fame(
     if "alpha" in given:
         method["alpha"] = "auto" if given["alpha"] == "auto" else _number(given["alpha"], "--alpha")
     return {"alpha": "auto", **method}
+
+
+def commas(text: str) -> tuple[str, ...]:
+    """Read names that are separated by commas."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def shard_of(text: str) -> tuple[int, int]:
+    """Read ``--shard K/N`` as (K - 1, N).
+
+    Raises:
+        ConfigError: it is no such part.
+    """
+    k, slash, n = text.partition("/")
+    if not slash or not k.isdigit() or not n.isdigit() or not 1 <= int(k) <= int(n):
+        raise ConfigError(f"--shard {text!r} is no part; give K/N with K from 1 to N, such as 1/2")
+    return int(k) - 1, int(n)
 
 
 def _number(text: str, flag: str) -> float:

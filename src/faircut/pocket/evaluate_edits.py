@@ -39,6 +39,7 @@ __all__ = [
     "EditCase",
     "EditFigures",
     "edit_cases",
+    "fatezero_for",
     "judge_edit",
     "make_case",
     "measure_edit",
@@ -196,24 +197,37 @@ def method_for(case: EditCase) -> Any:
     Returns:
         A FateZero.
     """
+    return fatezero_for(case.kind, case.blend_words, str(case.target.style).split() if case.kind == "style" else ())
+
+
+def fatezero_for(kind: str, blend_words: Any, style_words: Sequence[str] = ()) -> Any:
+    """FateZero with the options that suit a kind of edit.
+
+    Args:
+        kind: one of KINDS; any other is edited like a colour.
+        blend_words: (source words, target words) of the subject; None to edit everywhere.
+        style_words: the words of the prompt that say how the whole picture shall look.
+
+    Returns:
+        A FateZero.
+    """
     from faircut.methods import FateZero
 
-    if case.kind == "colour":
-        return FateZero(blend_words=case.blend_words, latent_blend_steps=1.0)
-    if case.kind == "object":
+    local: dict[str, Any] = {}
+    if blend_words is not None:
+        local = {"blend_words": blend_words, "latent_blend_steps": 1.0}
+    if kind == "object":
         # Another shape: the region must be free to follow its own structure.
-        return FateZero(
-            blend_words=case.blend_words, cross_replace_steps=0.2, self_replace_steps=0.3, latent_blend_steps=1.0
-        )
-    if case.kind == "profession":
-        return FateZero(
-            blend_words=case.blend_words, cross_replace_steps=0.4, self_replace_steps=0.6, latent_blend_steps=1.0
-        )
-    if case.kind == "background":
-        return FateZero(cross_replace_steps=0.5, self_replace_steps=0.3)
-    # What the whole picture shall look like must be heard over the words of what is in it.
-    style = dict.fromkeys(str(case.target.style).split(), _STYLE_WEIGHT)
-    return FateZero(cross_replace_steps=0.4, self_replace_steps=0.3, reweight=style)
+        return FateZero(cross_replace_steps=0.2, self_replace_steps=0.3, **local)
+    if kind == "profession":
+        return FateZero(cross_replace_steps=0.4, self_replace_steps=0.6, **local)
+    if kind == "background":
+        return FateZero(cross_replace_steps=0.5, self_replace_steps=0.3, **local)
+    if kind == "style":
+        # What the whole picture shall look like must be heard over the words of what is in it.
+        reweight = dict.fromkeys(style_words, _STYLE_WEIGHT)
+        return FateZero(cross_replace_steps=0.4, self_replace_steps=0.3, reweight=reweight, **local)
+    return FateZero(**local)
 
 
 def judge_edit(judge: Judge, frames: Tensor, case: EditCase) -> tuple[bool, bool]:

@@ -1,0 +1,170 @@
+"""The report of a benchmark of edits: one HTML file with the leaderboard, plots and pictures in it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from faircut.benchmark.bench import EditRecord
+from faircut.benchmark.edits import EditItem
+from faircut.benchmark.leaderboard import COLUMNS, BenchResult, ranked
+from faircut.evaluate import KINDS
+from faircut.metrics import Estimate
+from faircut.report.page import figure, image, picture, text, write_page
+
+__all__ = ["plot_agreement", "plot_frames", "write_bench_html"]
+
+_SHOWN_PICTURES = 3
+_CURVES = ("tem_con", "clip_t", "warp_error", "background_psnr")
+
+
+def write_bench_html(
+    result: BenchResult, records: Sequence[EditRecord], items: Mapping[str, EditItem], folder: Path
+) -> Path:
+    """Write ``report.html``.
+
+    Args:
+        result: what the benchmark found.
+        records: its edits, whose pictures are in ``folder/records``.
+        items: by name.
+        folder: of the benchmark.
+
+    Returns:
+        The file.
+    """
+    facts = result.provenance
+    parts = [
+        f"<h1>Benchmark: {text(facts['benchmark']['name'])}</h1>",
+        f"<p>{facts['benchmark']['items']} edits (<small>{text(facts['benchmark']['hash'])}</small>), model <b>"
+        f"{text(facts['model']['name'])}</b> (<small>{text(facts['model']['fingerprint'])}</small>), "
+        f"{facts['settings']['steps']} steps, seed {facts['settings']['seed']}; CLIP is {text(facts['clip']['name'])}.</p>",
+        "<p>Means over kinds of edits with 95% intervals (clips resampled within kinds). Consistency means little without "
+        "agreement: an edit that changes nothing is as consistent as its source.</p>",
+        _table(result),
+        _kinds(result),
+        "<h2>Plots</h2>",
+        image(plot_agreement(result), "Consistency against agreement: right and up is better."),
+        image(plot_frames(result), "Frame by frame, the mean over clips."),
+        "<h2>Best and worst</h2><p>Above the source, below its edit: first, middle and last frame.</p>",
+        *_pictures(result, records, items, folder),
+    ]
+    if result.failed:
+        parts += ["<h2>Edits that could not be made</h2><ul>", *(f"<li>{text(x)}</li>" for x in result.failed), "</ul>"]
+    return write_page("Benchmark", parts, folder / "report.html")
+
+
+def _number(estimate: Estimate) -> str:
+    if not estimate.n or math.isnan(estimate.value):
+        return "-"
+    return f"{estimate.value:.3g}<br><small>{estimate.low:.3g} to {estimate.high:.3g}</small>"
+
+
+def _table(result: BenchResult) -> str:
+    arrows = {True: "↑", False: "↓", None: ""}
+    head = "".join(f"<th>{text(label)} {arrows[higher]}</th>" for label, higher in COLUMNS.values())
+    rows = "".join(
+        f"<tr><td>{text(method)}</td><td>{max(e.n for e in result.results[method].values())}</td>"
+        + "".join(f"<td>{_number(result.results[method][name])}</td>" for name in COLUMNS)
+        + "</tr>"
+        for method in ranked(result)
+    )
+    return f"<table><tr><th>method</th><th>n</th>{head}</tr>{rows}</table>"
+
+
+def _kinds(result: BenchResult) -> str:
+    """The share of edits that succeeded, by kind."""
+    kinds = list(dict.fromkeys(kind for by in result.kinds.values() for kind in by))
+    if not kinds:
+        return ""
+    rows = "".join(
+        f"<tr><td>{text(method)}</td>"
+        + "".join(
+            f"<td>{by[kind]['edit_success']:.2f} <small>of {by[kind]['n']:.0f}</small></td>"
+            if kind in by
+            else "<td>-</td>"
+            for kind in kinds
+        )
+        + "</tr>"
+        for method in ranked(result)
+        if (by := result.kinds[method])
+    )
+    head = "".join(f"<th>{text(kind)}</th>" for kind in kinds)
+    return f"<h3>Edit success by kind</h3><table><tr><th></th>{head}</tr>{rows}</table>"
+
+
+def _pictures(
+    result: BenchResult, records: Sequence[EditRecord], items: Mapping[str, EditItem], folder: Path
+) -> list[str]:
+    parts = []
+    for method in ranked(result):
+        own = sorted((r for r in records if r.method == method), key=_worth, reverse=True)
+        ends = (("best", own[:_SHOWN_PICTURES]), ("worst", own[_SHOWN_PICTURES:][-_SHOWN_PICTURES:]))
+        for title, chosen in ends:
+            if chosen:
+                parts.append(f"<h3>{text(method)}: {title}</h3>")
+            for record in chosen:
+                item = items[record.item]
+                parts.append(
+                    picture(
+                        folder / "records" / f"{record.key}.webp",
+                        f"{item.source_prompt} → {item.prompt} ({_said(record)})",
+                    )
+                )
+    return parts
+
+
+def _worth(record: EditRecord) -> tuple[float, float, float]:
+    """Order edits: those that did what was asked, then those that agree with the prompt, then what stayed."""
+    found = (record.figures.get(name, math.nan) for name in ("edit_success", "frame_acc", "background_psnr"))
+    first, second, third = (-math.inf if math.isnan(value) else value for value in found)
+    return first, second, third
+
+
+def _said(record: EditRecord) -> str:
+    return ", ".join(
+        f"{COLUMNS[name][0]} {record.figures[name]:.3g}"
+        for name in ("reached", "kept", "clip_t", "tem_con", "background_psnr")
+        if name in record.figures
+    )
+
+
+def plot_agreement(result: BenchResult) -> Any:
+    """Draw consistency and what stayed against agreement, a point a method; returns a matplotlib Figure."""
+    drawn = figure(13, 4.5)
+    judged = any(by["edit_success"].n for by in result.results.values())
+    across = "edit_success" if judged else "clip_t"
+    for axes, name in zip(drawn.subplots(1, 3), ("tem_con", "background_psnr", "warp_ssim"), strict=True):
+        for number, method in enumerate(result.results):
+            x, y = (result.results[method][key] for key in (across, name))
+            if x.n and y.n:
+                axes.errorbar(
+                    x.value, y.value, [[max(0.0, y.value - y.low)], [max(0.0, y.high - y.value)]],
+                    [[max(0.0, x.value - x.low)], [max(0.0, x.high - x.value)]], fmt="osD^vPX*"[number % 8],
+                    color=f"C{number % 10}", capsize=2, lw=0.8, label=method,
+                )  # fmt: skip
+        axes.set_xlabel(COLUMNS[across][0])
+        axes.set_title(COLUMNS[name][0])
+        axes.grid(alpha=0.3)
+    handles, labels = drawn.axes[0].get_legend_handles_labels()
+    drawn.legend(handles, labels, loc="outside right upper", fontsize=8)
+    return drawn
+
+
+def plot_frames(result: BenchResult) -> Any:
+    """Draw metrics over the frames, a line a method; returns a matplotlib Figure."""
+    names = [name for name in _CURVES if any(name in by for by in result.curves.values())]
+    drawn = figure(13, 3.6)
+    for axes, name in zip(drawn.subplots(1, max(1, len(names)), squeeze=False).flat, names, strict=False):
+        for number, (method, by) in enumerate(result.curves.items()):
+            if name in by:
+                # A pair's value stands between its two frames.
+                places = [i + 0.5 * (KINDS[name].of == "pair") for i in range(len(by[name]))]
+                style = "-" if number < 10 else "--"
+                axes.plot(places, by[name], style, color=f"C{number % 10}", lw=1.2, label=method)
+        axes.set_title(COLUMNS[name][0], fontsize=10)
+        axes.grid(alpha=0.3)
+    handles, labels = drawn.axes[0].get_legend_handles_labels()
+    drawn.legend(handles, labels, loc="outside right upper", fontsize=8)
+    return drawn

@@ -1,0 +1,94 @@
+"""The methods of a benchmark, each with the options that its paper publishes for a kind of edit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from faircut.benchmark.edits import EditItem
+from faircut.errors import ConfigError, choices
+from faircut.methods import (
+    BlendedLatent,
+    Ddim,
+    DiffEdit,
+    Method,
+    NullText,
+    Pix2PixZero,
+    PlugAndPlay,
+    PromptToPrompt,
+    SDEdit,
+    TokenFlow,
+    VideoGrain,
+    VideoP2P,
+)
+from faircut.pocket.evaluate_edits import fatezero_for
+
+__all__ = ["CONTESTANTS", "Contestant", "get_contestants"]
+
+Build = Callable[[EditItem], Method | None]
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One way of editing the items of a benchmark.
+
+    Attributes:
+        name: what results call it.
+        build: makes the method for an item; None where it cannot be asked for such an edit.
+        about: what it is, in a few words.
+    """
+
+    name: str
+    build: Build
+    about: str
+
+
+def _prompt_to_prompt(kind: type[PromptToPrompt]) -> Build:
+    return lambda item: kind(blend_words=item.blend, reweight=dict.fromkeys(item.style, 2.0))
+
+
+def _videograin(item: EditItem) -> Method | None:
+    # Without a subject there is no region to bind.
+    return None if item.blend is None else VideoGrain((item.blend,))
+
+
+def _blended_latent(item: EditItem) -> Method | None:
+    # With a mask all over it would be SDEdit.
+    return None if item.blend is None else BlendedLatent(item.blend[0])
+
+
+CONTESTANTS: dict[str, Contestant] = {
+    contestant.name: contestant
+    for contestant in (
+        Contestant("fatezero", lambda item: fatezero_for(item.kind, item.blend, item.style), "FateZero"),
+        Contestant("ddim", lambda item: Ddim(), "DDIM inversion and guidance"),
+        Contestant("sdedit", lambda item: SDEdit(), "SDEdit"),
+        Contestant("prompt-to-prompt", _prompt_to_prompt(PromptToPrompt), "Prompt-to-Prompt, frame by frame"),
+        Contestant("null-text", _prompt_to_prompt(NullText), "Prompt-to-Prompt on null-text inversion"),
+        Contestant("pix2pix-zero", lambda item: Pix2PixZero(), "pix2pix-zero"),
+        Contestant("plug-and-play", lambda item: PlugAndPlay(), "Plug-and-Play"),
+        Contestant("diffedit", lambda item: DiffEdit(), "DiffEdit"),
+        Contestant("blended-latent", _blended_latent, "Blended Latent Diffusion"),
+        Contestant("tokenflow", lambda item: TokenFlow(), "TokenFlow"),
+        Contestant("videograin", _videograin, "VideoGrain"),
+        Contestant("video-p2p", _prompt_to_prompt(VideoP2P), "Video-P2P"),
+    )
+}
+"""Every way of editing by its name."""
+
+
+def get_contestants(names: Sequence[str]) -> list[Contestant]:
+    """Return ways of editing by their names; ``"all"`` stands for all of them.
+
+    Raises:
+        ConfigError: there is none of a name.
+    """
+    found: dict[str, Contestant] = {}
+    for name in names:
+        if name == "all":
+            found |= CONTESTANTS
+        elif name in CONTESTANTS:
+            found[name] = CONTESTANTS[name]
+        else:
+            raise ConfigError(f"no method {name!r}: {choices(name, (*CONTESTANTS, 'all'))}")
+    return list(found.values())

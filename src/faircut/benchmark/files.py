@@ -1,0 +1,37 @@
+"""Results as JSON files."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from faircut.config import to_dict
+from faircut.files import atomic_path
+from faircut.metrics import Estimate
+
+__all__ = ["read_estimate", "write_result"]
+
+
+def write_result(result: Any, path: str | Path) -> Path:
+    """Write a dataclass as JSON, whole or not at all; what is not a number is null."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(_finite(to_dict(result)), indent=1) + "\n", encoding="utf-8")
+    return Path(path)
+
+
+def read_estimate(data: Mapping[str, Any]) -> Estimate:
+    """Read an estimate as `write_result` wrote it."""
+    value, low, high = (math.nan if data[k] is None else float(data[k]) for k in ("value", "low", "high"))
+    return Estimate(value, int(data["n"]), low, high)
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows no NaN."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    return [_finite(v) for v in value] if isinstance(value, list) else value

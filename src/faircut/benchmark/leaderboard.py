@@ -1,0 +1,180 @@
+"""What a benchmark of edits found, as a typed value: every metric of every method with its interval."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from faircut.benchmark.bench import EditRecord
+from faircut.benchmark.files import read_estimate
+from faircut.errors import ConfigError
+from faircut.metrics import Estimate, estimate, macro_average
+
+__all__ = ["COLUMNS", "BenchResult", "compare", "load_leaderboard", "markdown", "ranked", "summarise"]
+
+_FORMAT = 1
+
+COLUMNS: dict[str, tuple[str, bool | None]] = {
+    "edit_success": ("edit success", True),
+    "reached": ("reached", True),
+    "kept": ("rest kept", True),
+    "clip_t": ("CLIP-T", True),
+    "frame_acc": ("Frame-Acc", True),
+    "tem_con": ("Tem-Con", True),
+    "tem_con_ratio": ("Tem-Con / source's", True),
+    "warp_error": ("Warp-Err", False),
+    "warp_ssim": ("WarpSSIM", True),
+    "q_edit": ("Q-edit", True),
+    "background_psnr": ("background PSNR", True),
+    "psnr": ("PSNR to source", None),
+    "ssim": ("SSIM to source", None),
+    "seconds": ("seconds", False),
+}
+"""Every metric: what the leaderboard calls it, and whether more of it is better; None where neither is."""
+
+
+@dataclass(frozen=True)
+class BenchResult:
+    """What a benchmark found, and with what.
+
+    Attributes:
+        results: by method and metric the estimate, averaged over kinds of edits.
+        kinds: by method and kind the share of edits that succeeded, and how many there were; empty where nobody judges.
+        curves: by method and metric, frame by frame, the mean over items.
+        provenance: benchmark, model, settings, instruments, versions.
+        failed: one line for each edit that could not be made.
+        format: version of this layout.
+    """
+
+    results: Mapping[str, Mapping[str, Estimate]]
+    kinds: Mapping[str, Mapping[str, Mapping[str, float]]]
+    curves: Mapping[str, Mapping[str, Sequence[float]]]
+    provenance: Mapping[str, Any]
+    failed: tuple[str, ...] = ()
+    format: int = field(default=_FORMAT)
+
+
+def summarise(records: Sequence[EditRecord], seed: int = 0) -> dict[str, Any]:
+    """Estimate every metric of every method.
+
+    Args:
+        records: of all edits.
+        seed: of the bootstrap, which draws clips within kinds.
+
+    Returns:
+        ``results``, ``kinds`` and ``curves`` of a `BenchResult`.
+    """
+    by_method: dict[str, list[EditRecord]] = {}
+    for record in records:
+        by_method.setdefault(record.method, []).append(record)
+    results: dict[str, dict[str, Estimate]] = {}
+    kinds: dict[str, dict[str, dict[str, float]]] = {}
+    for method, rows in by_method.items():
+        groups: dict[str, list[EditRecord]] = {}
+        for row in rows:
+            groups.setdefault(row.kind, []).append(row)
+        results[method] = {
+            name: estimate(
+                [[_figure(row, name) for row in group] for group in groups.values()], macro_average, seed=seed
+            )
+            for name in COLUMNS
+        }
+        kinds[method] = {
+            kind: {"edit_success": sum(s) / len(s), "n": float(len(s))}
+            for kind, group in groups.items()
+            if (s := [row.figures["edit_success"] for row in group if "edit_success" in row.figures])
+        }
+    curves = {method: _curves(rows) for method, rows in by_method.items()}
+    return {"results": results, "kinds": kinds, "curves": curves}
+
+
+def _figure(record: EditRecord, name: str) -> float:
+    return record.seconds + record.preparing if name == "seconds" else record.figures.get(name, math.nan)
+
+
+def _curves(rows: Sequence[EditRecord]) -> dict[str, list[float]]:
+    """Average the curves of clips that are as long as the longest."""
+    found = {}
+    for name in dict.fromkeys(name for row in rows for name in row.curves):
+        curves = [row.curves[name] for row in rows if name in row.curves]
+        longest = max(map(len, curves))
+        whole = [curve for curve in curves if len(curve) == longest]
+        found[name] = [sum(values) / len(whole) for values in zip(*whole, strict=True)]
+    return found
+
+
+def markdown(result: BenchResult, columns: Sequence[str] | None = None) -> str:
+    """Write the leaderboard as a Markdown table, the most successful method first.
+
+    Args:
+        result: what was found.
+        columns: metrics; by default all that were measured.
+    """
+    results = result.results
+    shown = [
+        name
+        for name in columns or COLUMNS
+        if any(by[name].n and not math.isnan(by[name].value) for by in results.values())
+    ]
+    arrows = {True: " ↑", False: " ↓", None: ""}
+    lines = [
+        "| method | n | " + " | ".join(COLUMNS[name][0] + arrows[COLUMNS[name][1]] for name in shown) + " |",
+        "| --- | ---: | " + " | ".join("---:" for _ in shown) + " |",
+    ]
+    for method in ranked(result):
+        by = results[method]
+        n = max(by[name].n for name in COLUMNS)
+        lines.append(f"| {method} | {n} | " + " | ".join(_cell(by[name]) for name in shown) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def ranked(result: BenchResult) -> list[str]:
+    """Return the methods, the most successful first; where nobody judges, those that agree best with the prompt."""
+
+    def worth(method: str) -> tuple[float, float]:
+        by = result.results[method]
+        return tuple(-math.inf if math.isnan(by[name].value) else by[name].value for name in ("edit_success", "clip_t"))  # type: ignore[return-value]
+
+    return sorted(result.results, key=worth, reverse=True)
+
+
+def _cell(estimate: Estimate) -> str:
+    if not estimate.n or math.isnan(estimate.value):
+        return "-"
+    return f"{estimate.value:.3g} ({estimate.low:.3g} to {estimate.high:.3g})"
+
+
+def compare(first: BenchResult, second: BenchResult) -> list[tuple[str, str, Estimate, Estimate, bool]]:
+    """Compare what two runs have in common.
+
+    Returns:
+        (method, metric, the first's estimate, the second's, whether their intervals are apart), in the first's order.
+    """
+    rows = []
+    for method, by in first.results.items():
+        for name, ours in by.items():
+            theirs = second.results.get(method, {}).get(name)
+            if theirs is not None and ours.n and theirs.n:
+                rows.append((method, name, ours, theirs, ours.high < theirs.low or theirs.high < ours.low))
+    return rows
+
+
+def load_leaderboard(path: str | Path) -> BenchResult:
+    """Read a result.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    try:
+        data = json.loads(Path(path).read_text(encoding="utf-8"))
+        if data["format"] != _FORMAT:
+            raise ConfigError(f"{path} has format {data['format']}; this version reads {_FORMAT}; run it again")
+        results = {method: {k: read_estimate(e) for k, e in by.items()} for method, by in data["results"].items()}
+        rest = {name: data[name] for name in ("kinds", "curves", "provenance")}
+        return BenchResult(results, failed=tuple(data["failed"]), **rest)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"cannot read the benchmark's result {path}: {error}") from None

@@ -1,0 +1,91 @@
+"""One benchmark of edits from settings to files: what ``faircut bench run`` runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from faircut.benchmark.bench import Bench, run_bench
+from faircut.benchmark.bench_html import write_bench_html
+from faircut.benchmark.contestants import get_contestants
+from faircut.benchmark.edits import EditBenchmark, load_edits
+from faircut.benchmark.files import write_result
+from faircut.benchmark.leaderboard import BenchResult, markdown, summarise
+from faircut.benchmark.settings import BenchRun
+from faircut.cache import cache_folder
+from faircut.checkpoints import locate
+from faircut.config import to_dict
+from faircut.editor import VideoEditor
+from faircut.errors import ConfigError
+from faircut.evaluate import load_clip_scorer
+from faircut.files import atomic_path
+from faircut.inversion import fingerprint
+from faircut.report import Environment
+from faircut.settings import parse_device
+
+__all__ = ["run"]
+
+Stage = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
+
+
+def run(settings: BenchRun, stage: Stage, json: Path | None = None) -> BenchResult | None:
+    """Run a benchmark and write its records, pictures, figures, leaderboard and report.
+
+    Args:
+        settings: of the benchmark.
+        stage: opens a progress bar of so many steps.
+        json: another place for the figures.
+
+    Returns:
+        What it found; None for a shard.
+
+    Raises:
+        FaircutError: something that was given cannot be used.
+    """
+    contestants = get_contestants(settings.methods)
+    benchmark = load_edits(settings.benchmark).limited(settings.limit)
+    device, dtype = parse_device(settings.device, settings.dtype)
+    editor = VideoEditor.from_pretrained(settings.model, dtype=dtype).to(device)
+    editor.set_progress_bar_config(disable=True)
+    bench = Bench(
+        editor, load_clip_scorer(settings.clip), _judge(settings.model), settings.steps, settings.seed, cache_folder()
+    )
+    folder = Path(settings.output)
+    records, failed = run_bench(bench, benchmark, contestants, folder, shard=settings.shard, stage=stage)
+    if settings.shard != (0, 1):
+        return None
+    if not records:
+        raise ConfigError(
+            f"no edit could be made; the first failure: {failed[0] if failed else 'no method edits such items'}"
+        )
+    facts = _provenance(settings, bench, benchmark, device)
+    result = BenchResult(**summarise(records, settings.seed), provenance=facts, failed=tuple(failed))
+    for path in (folder / "bench.json", json):
+        if path is not None:
+            write_result(result, path)
+    with atomic_path(folder / "leaderboard.md") as temporary:
+        temporary.write_text(markdown(result), encoding="utf-8")
+    write_bench_html(result, records, {item.name: item for item in benchmark.items}, folder)
+    return result
+
+
+def _judge(model: str) -> Any:
+    """Load the judge that comes with a pocket model; None for other models."""
+    folder = locate(model)
+    if folder is None or not (folder / "judge").is_dir():
+        return None
+    from faircut.pocket.judge import load_judge
+
+    return load_judge(folder / "judge")
+
+
+def _provenance(settings: BenchRun, bench: Bench, benchmark: EditBenchmark, device: Any) -> dict[str, Any]:
+    return {
+        "settings": to_dict(settings),
+        "benchmark": {"name": benchmark.name, "hash": benchmark.hash, "items": len(benchmark.items)},
+        "model": {"name": settings.model, "fingerprint": bench.editor.fingerprint},
+        "clip": {"name": bench.clip.name, "fingerprint": fingerprint(bench.clip.model)},
+        "environment": to_dict(Environment.of(device, bench.editor.unet.dtype)),
+    }

@@ -1,0 +1,69 @@
+"""What a benchmark keeps of every edit: a record and a picture, under a name made of all that decides it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import torch
+from PIL import Image
+
+from faircut.config import from_dict, to_dict
+from faircut.files import atomic_path
+
+__all__ = ["Store", "key_of"]
+
+R = TypeVar("R")
+
+
+def key_of(*facts: Any) -> str:
+    """Name an edit by all that decides it: 24 hexadecimal digits."""
+    return hashlib.blake2b(json.dumps(facts, sort_keys=True, default=str).encode(), digest_size=12).hexdigest()
+
+
+@dataclass(frozen=True)
+class Store(Generic[R]):
+    """Records in a folder; a stopped run finds what it has made.
+
+    Attributes:
+        folder: of the benchmark.
+        kind: dataclass of the records.
+    """
+
+    folder: Path
+    kind: type[R]
+
+    def _path(self, key: str) -> Path:
+        return self.folder / "records" / f"{key}.json"
+
+    def picture(self, key: str) -> Path:
+        """Return where an edit's picture is."""
+        return self._path(key).with_suffix(".webp")
+
+    def find(self, key: str) -> R | None:
+        """Return a record; None if it was not made yet."""
+        path = self._path(key)
+        return from_dict(self.kind, json.loads(path.read_text(encoding="utf-8")), str(path)) if path.is_file() else None
+
+    def keep(self, key: str, record: R, source: torch.Tensor, edited: torch.Tensor) -> None:
+        """Keep a record, and the first, middle and last frame: the source's above the edit's.
+
+        Args:
+            key: names the edit.
+            record: what it measured.
+            source: (frame, 3, height, width), RGB in [0, 1].
+            edited: the same shape.
+        """
+        chosen = sorted({0, len(source) // 2, len(source) - 1})
+        rows = torch.cat([torch.cat(list(clip[chosen]), dim=-1) for clip in (source, edited)], dim=-2)
+        pixels = (rows * 255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
+        path = self._path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(self.picture(key)) as temporary:
+            Image.fromarray(pixels).save(temporary, format="webp", quality=85)
+        # The record last: where it is, the picture is.
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(to_dict(record)), encoding="utf-8")

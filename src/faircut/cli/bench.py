@@ -1,0 +1,140 @@
+"""``faircut bench``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from faircut.benchmark.settings import BenchRun
+from faircut.cli.console import Bars, guarded, quiet_libraries, say, table_console
+from faircut.cli.options import commas, shard_of
+
+__all__ = ["bench"]
+
+bench = typer.Typer(help="Compare editing methods over a list of edits.", no_args_is_help=True)
+
+_SHOWN = ("edit_success", "clip_t", "frame_acc", "tem_con", "warp_error", "background_psnr", "seconds")
+
+
+def _run(
+    benchmark: Annotated[
+        str, typer.Argument(help="pocket-edit, a YAML file of items, or a folder: TGVE's, V2VBench's, or of clips.")
+    ] = BenchRun.benchmark,
+    methods: Annotated[str, typer.Option("--methods", help="Names by commas, or all.")] = ",".join(BenchRun.methods),
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", help="Only so many items, evenly from all kinds.", show_default="all"),
+    ] = BenchRun.limit,
+    seed: Annotated[int, typer.Option("--seed", help="Of noise and intervals.")] = BenchRun.seed,
+    model: Annotated[
+        str, typer.Option("--model", help="pocket, a Stable Diffusion folder, or a name.")
+    ] = BenchRun.model,
+    clip: Annotated[
+        str, typer.Option("--clip", help="The CLIP of the metrics; auto is the pocket model's.")
+    ] = BenchRun.clip,
+    steps: Annotated[int, typer.Option("--steps", help="Of inversion and edit.")] = BenchRun.steps,
+    shard: Annotated[
+        str, typer.Option("--shard", help="K/N: make only the Kth of N parts of the edits, as one of N processes.")
+    ] = f"{BenchRun.shard[0] + 1}/{BenchRun.shard[1]}",
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of records, pictures and report.")] = Path(
+        BenchRun.output
+    ),
+    json: Annotated[Path | None, typer.Option("--json", help="File for the figures.")] = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, mps.")] = BenchRun.device,
+    dtype: Annotated[str, typer.Option("--dtype", help="auto, float32, float16, bfloat16.")] = BenchRun.dtype,
+) -> None:
+    """Edit every item with every method, and write figures, a leaderboard and a report.
+
+    A stopped run goes on where it was: the same command makes only what is missing in its folder.
+    """
+    from faircut.benchmark.run_bench import run
+
+    settings = BenchRun(
+        benchmark=benchmark,
+        methods=commas(methods),
+        limit=limit,
+        seed=seed,
+        model=model,
+        clip=clip,
+        steps=steps,
+        shard=shard_of(shard),
+        output=str(output),
+        device=device,
+        dtype=dtype,
+    )
+    quiet_libraries()
+    with Bars() as bars:
+        result = run(settings, bars.stage, json)
+    if result is None:
+        say(f"part {shard} is done; when all are, the same command without --shard reports", "bold green")
+        return
+    _show_leaderboard(result)
+    say(str(output / "report.html"), "bold green")
+
+
+def _show(
+    result: Annotated[Path, typer.Argument(help="bench.json of a run, or its folder.")],
+    full: Annotated[bool, typer.Option("--full", help="The whole leaderboard with intervals, as Markdown.")] = False,
+) -> None:
+    """Print the leaderboard of a run."""
+    from faircut.benchmark.leaderboard import load_leaderboard, markdown
+
+    found = load_leaderboard(_file(result))
+    if full:
+        print(markdown(found), end="")
+    else:
+        _show_leaderboard(found)
+
+
+def _compare(
+    first: Annotated[Path, typer.Argument(help="bench.json of a run, or its folder.")],
+    second: Annotated[Path, typer.Argument(help="Of another.")],
+) -> None:
+    """Print what two runs have in common side by side, and where their intervals are apart."""
+    from rich.table import Table
+
+    from faircut.benchmark.leaderboard import COLUMNS, compare, load_leaderboard
+    from faircut.errors import ConfigError
+
+    rows = compare(load_leaderboard(_file(first)), load_leaderboard(_file(second)))
+    if not rows:
+        raise ConfigError(f"{first} and {second} have no method in common, so there is nothing to compare")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("method", "metric", str(first), str(second), "apart"):
+        table.add_column(column, justify="left" if column in ("method", "metric") else "right")
+    for method, name, ours, theirs, apart in rows:
+        cells = (f"{e.value:.4g} ({e.low:.4g} to {e.high:.4g}) {e.n}" for e in (ours, theirs))
+        table.add_row(method, COLUMNS[name][0], *cells, "yes" if apart else "")
+    table_console().print(table)
+
+
+def _file(path: Path) -> Path:
+    return path / "bench.json" if path.is_dir() else path
+
+
+def _show_leaderboard(result: Any) -> None:
+    """Print the main columns, the most successful method first."""
+    import math
+
+    from rich.table import Table
+
+    from faircut.benchmark.leaderboard import COLUMNS, ranked
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("method")
+    table.add_column("n", justify="right")
+    for name in _SHOWN:
+        table.add_column(COLUMNS[name][0], justify="right")
+    for method in ranked(result):
+        by = result.results[method]
+        cells = ("-" if math.isnan(by[name].value) else f"{by[name].value:.4g}" for name in _SHOWN)
+        table.add_row(method, str(max(e.n for e in by.values())), *cells)
+    table_console().print(table)
+    for line in result.failed:
+        say(f"  failed: {line}", "yellow")
+
+
+for _name, _command in (("run", _run), ("show", _show), ("compare", _compare)):
+    bench.command(_name)(guarded(_command))
