@@ -12,6 +12,7 @@ from faircut._version import __version__
 from faircut.cli import align, audit, demo, edit, evaluate, invert, plan
 from faircut.cli.console import INTERRUPTED, fail, guarded
 from faircut.cli.pocket import pocket
+from faircut.cli.study import study
 
 __all__ = ["app", "main"]
 
@@ -34,6 +35,7 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 for _command in (edit.edit, evaluate.evaluate, invert.invert, align.align, plan.plan, audit.audit, demo.demo):
     app.command()(guarded(_command))
 app.add_typer(pocket, name="pocket")
+app.add_typer(study, name="study")
 
 
 def main(arguments: list[str] | None = None) -> None:
