@@ -38,7 +38,7 @@ class Kind:
 
 KINDS: dict[str, Kind] = {
     "clip_t": Kind("CLIP-T", "agrees with the prompt", True, "frame"),
-    "frame_acc": Kind("Frame-Acc", "frames nearer to prompt than source's", True, "frame"),
+    "frame_acc": Kind("Frame-Acc", "frames nearer to the prompt", True, "frame"),
     "tem_con": Kind("Tem-Con", "neighbours are alike to CLIP", True, "pair"),
     "warp_error": Kind("Warp-Err", "change along the source's motion", False, "pair"),
     "warp_ssim": Kind("WarpSSIM", "likeness along the source's motion", True, "pair"),
