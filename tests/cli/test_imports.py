@@ -98,7 +98,9 @@ def test_importing_faircut_imports_nothing_heavy():
     assert done.stdout.strip() == "set()"
 
 
-@pytest.mark.parametrize("command", [[], ["edit"], ["plan"], ["audit"], ["evaluate"]])
+@pytest.mark.parametrize(
+    "command", [[], ["edit"], ["plan"], ["audit"], ["evaluate"], ["study", "make"], ["bench", "run"]]
+)
 def test_help_is_quick_and_imports_nothing_heavy(command):
     code = (
         "import sys\nfrom faircut.cli import main\n"

@@ -13,6 +13,7 @@ from faircut.cli import align, audit, demo, edit, evaluate, invert, plan
 from faircut.cli.bench import bench
 from faircut.cli.console import INTERRUPTED, fail, guarded
 from faircut.cli.pocket import pocket
+from faircut.cli.study import study
 
 __all__ = ["app", "main"]
 
@@ -36,6 +37,7 @@ for _command in (edit.edit, evaluate.evaluate, invert.invert, align.align, plan.
     app.command()(guarded(_command))
 app.add_typer(bench, name="bench")
 app.add_typer(pocket, name="pocket")
+app.add_typer(study, name="study")
 
 
 def main(arguments: list[str] | None = None) -> None:

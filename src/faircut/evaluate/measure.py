@@ -38,7 +38,7 @@ class Kind:
 
 KINDS: dict[str, Kind] = {
     "clip_t": Kind("CLIP-T", "agrees with the prompt", True, "frame"),
-    "frame_acc": Kind("Frame-Acc", "frames nearer to prompt than source's", True, "frame"),
+    "frame_acc": Kind("Frame-Acc", "frames nearer to the prompt", True, "frame"),
     "tem_con": Kind("Tem-Con", "neighbours are alike to CLIP", True, "pair"),
     "warp_error": Kind("Warp-Err", "change along the source's motion", False, "pair"),
     "warp_ssim": Kind("WarpSSIM", "likeness along the source's motion", True, "pair"),
@@ -93,6 +93,30 @@ def measure_edit(
     Raises:
         VideoError: the shapes differ, or the frames are too small.
     """
+    _check(edited, source)
+    texts = clip.texts(prompts)
+    flow, visible = metrics.motion(source)
+    own, its = (_of_one_clip(frames, clip.images(frames), texts, flow, visible) for frames in (edited, source))
+    found = own | _beside_the_source(edited, source, region)
+    return {
+        name: Measure(
+            value=_finite(found[name][0]),
+            source=_finite(its[name][0]) if name in its else None,
+            higher_is_better=kind.higher_is_better,
+            of=kind.of,
+            series=tuple(_finite(value) for value in found[name][1].tolist()),
+        )
+        for name, kind in KINDS.items()
+        if name in found
+    }
+
+
+def _check(edited: Tensor, source: Tensor) -> None:
+    """Check that two clips can be compared.
+
+    Raises:
+        VideoError: the shapes differ, or the frames are too small.
+    """
     if edited.shape != source.shape:
         raise VideoError(
             f"the edit is {tuple(edited.shape)} and the source {tuple(source.shape)}, (frame, channel, height, width); "
@@ -103,27 +127,6 @@ def measure_edit(
         raise VideoError(
             f"clips of {width}x{height} are too small to see their motion: at least {LEAST_SIZE}x{LEAST_SIZE} are needed"
         )
-    texts = clip.texts(prompts)
-    flow, visible = metrics.motion(source)
-    own, its = (_of_one_clip(frames, clip.images(frames), texts, flow, visible) for frames in (edited, source))
-    pairs = {"psnr": metrics.psnr_series, "ssim": metrics.ssim_series}
-    found = {name: (own[name][0], its[name][0], own[name][1]) for name in own}
-    found |= {
-        name: (getattr(metrics, name)(edited, source), None, series(edited, source)) for name, series in pairs.items()
-    }
-    if region is not None:
-        frames = [
-            metrics.region_psnr(edited[i : i + 1], source[i : i + 1], ~region[i : i + 1]) for i in range(len(edited))
-        ]
-        found["background_psnr"] = (metrics.region_psnr(edited, source, ~region), None, torch.tensor(frames))
-    return {
-        name: Measure(
-            _finite(found[name][0]), _finite(found[name][1]), kind.higher_is_better, kind.of,
-            tuple(_finite(value) for value in found[name][2].tolist()),
-        )
-        for name, kind in KINDS.items()
-        if name in found
-    }  # fmt: skip
 
 
 def _of_one_clip(
@@ -145,6 +148,21 @@ def _of_one_clip(
     }
 
 
-def _finite(value: float | None) -> float | None:
+def _beside_the_source(edited: Tensor, source: Tensor, region: Tensor | None) -> dict[str, tuple[float, Tensor]]:
+    """Measure how near the edit stayed to its source: the figure and its curve."""
+    found = {
+        "psnr": (metrics.psnr(edited, source), metrics.psnr_series(edited, source)),
+        "ssim": (metrics.ssim(edited, source), metrics.ssim_series(edited, source)),
+    }
+    if region is not None:
+        frames = [
+            metrics.region_psnr(a, b, ~r)
+            for a, b, r in zip(*(x.split(1) for x in (edited, source, region)), strict=True)
+        ]
+        found["background_psnr"] = (metrics.region_psnr(edited, source, ~region), torch.tensor(frames))
+    return found
+
+
+def _finite(value: float) -> float | None:
     """JSON knows neither NaN nor infinity."""
-    return value if value is not None and math.isfinite(value) else None
+    return value if math.isfinite(value) else None

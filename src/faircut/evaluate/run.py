@@ -133,8 +133,7 @@ def run_evaluation(settings: EvaluationSettings, progress: Stages | None = None)
         scorer.model.to(device)
     with progress.stage("Measuring"):
         prompts = settings.source_prompt, settings.prompt
-        frames = ((video.frames + 1) / 2 for video in (edited, source))
-        measures = measure_edit(*frames, prompts, scorer, region)
+        measures = measure_edit((edited.frames + 1) / 2, (source.frames + 1) / 2, prompts, scorer, region)
     notes += _remarks(settings, measures)
     return Evaluation(
         measures=measures,

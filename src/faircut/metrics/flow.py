@@ -57,7 +57,7 @@ def motion(frames: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def visible_pixels(forward: Tensor, backward: Tensor) -> Tensor:
-    """Find what is not occluded: there and back along the flow leads home (Sundaram et al., 2010, equation 5).
+    """Find what is not occluded: there and back along the flow leads home (Sundaram et al., 2010).
 
     A pixel counts as seen in both frames where ``|f + b|^2 <= 0.01 (|f|^2 + |b|^2) + 0.5``, f the flow there and b the
     backward flow at the place that f leads to.

@@ -75,7 +75,7 @@ def frame_acc_series(embeddings: Tensor, target: Tensor, source: Tensor) -> Tens
 
 
 def frame_acc(embeddings: Tensor, target: Tensor, source: Tensor) -> float:
-    """Frame accuracy (Frame-Acc): in how many frames the edit is seen (FateZero, section 4.2).
+    """Frame accuracy (Frame-Acc): in how many frames the edit is seen (FateZero, Qi et al., 2023).
 
     Args:
         embeddings: (frame, channel), of length 1.

@@ -1,0 +1,178 @@
+"""Making a study: one page with every clip in it, and its key."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from faircut.config import from_dict, to_dict
+from faircut.errors import ConfigError, VideoError
+from faircut.files import atomic_path
+from faircut.report import Environment, hash_clip
+from faircut.report.pictures import fit_for_players
+from faircut.study.key import FORMAT, KeyClip, KeyItem, StudyKey, study_name
+from faircut.video import Video, read_video, write_video
+
+__all__ = ["QUESTIONS", "StudyFile", "StudyItem", "load_study", "make_study"]
+
+QUESTIONS = {
+    "editing": "Which clip follows the text better?",
+    "quality": "Which clip has the better pictures?",
+    "consistency": "Which clip is steadier from picture to picture?",
+}
+"""What is asked of every pair: the three questions of FateZero's user study (Qi et al., 2023)."""
+
+_PLACE = "STUDY_DATA"  # in the page's template
+
+
+@dataclass(frozen=True)
+class StudyItem:
+    """A clip and what several methods made of it.
+
+    Attributes:
+        prompt: what was asked for.
+        source: the clip, relative to the study file.
+        results: by method, the edited clips, relative to the study file; two or more.
+    """
+
+    prompt: str
+    source: str
+    results: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class StudyFile:
+    """What a study shows.
+
+    Attributes:
+        version: of this layout.
+        items: the clips; of each, every two results are one comparison.
+        title: of the page; it must not tell what is compared.
+        num_frames: only the first so many frames of every clip; None for all.
+        size: the shorter side in pixels that every clip is brought to; None for its own.
+    """
+
+    version: int
+    items: tuple[StudyItem, ...]
+    title: str = "Which edit is better?"
+    num_frames: int | None = None
+    size: int | None = None
+
+
+def load_study(path: str | Path) -> StudyFile:
+    """Read a study file.
+
+    Args:
+        path: of the YAML file.
+
+    Raises:
+        ConfigError: it cannot be read, has unknown keys, or compares nothing.
+        VideoError: a clip is missing.
+    """
+    path = Path(path)
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"cannot read the study {path}: {' '.join(str(error).split())}") from None
+    file = from_dict(StudyFile, data, str(path))
+    if file.version != 1:
+        raise ConfigError(f"{path} has version {file.version}; this faircut reads version 1")
+    if not file.items:
+        raise ConfigError(f"{path} has no items; give at least one, with prompt, source and results")
+    for item in file.items:
+        if len(item.results) < 2:
+            raise ConfigError(f"{path} has {len(item.results)} results of {item.source}; give two or more to compare")
+    named = [name for item in file.items for name in (item.source, *item.results.values())]
+    missing = [name for name in named if not (path.parent / name).exists()]
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise VideoError(f"{path} names clips that are not there: {', '.join(missing[:3])}{more}; check their names")
+    return file
+
+
+def make_study(file: StudyFile, folder: str | Path, output: str | Path, *, seed: int = 0) -> StudyKey:
+    """Write the page and, beside it, ``.key.json``, which says what the page must not.
+
+    All clips are encoded anew and alike, with their source's times and without sound, so that nothing but their pictures
+    tells them apart.
+
+    Args:
+        file: what is shown.
+        folder: that its clips are relative to.
+        output: the page, ``.html``.
+        seed: of the clips' names, and with each participant's own name of sides and order.
+
+    Returns:
+        The key.
+
+    Raises:
+        ConfigError: the output is no ``.html`` file.
+        VideoError: a clip cannot be read, or an item's clips differ in size or number of frames.
+    """
+    folder, output = Path(folder), Path(output)
+    if output.suffix != ".html":
+        raise ConfigError(f"{output} is no page; give a name that ends in .html")
+    items: list[KeyItem] = []
+    clips: dict[str, KeyClip] = {}
+    shown: list[dict[str, Any]] = []
+    for number, item in enumerate(file.items):
+        paths = {method: folder / name for method, name in item.results.items()}
+        hashes = {method: hash_clip(path) for method, path in paths.items()}
+        names = {method: _name(seed, number, method, hashes[method]) for method in paths}
+        encoded = _encode(file, folder / item.source, paths)
+        items.append(KeyItem(item.prompt, item.source, hash_clip(folder / item.source)))
+        clips |= {names[m]: KeyClip(number, m, item.results[m], hashes[m]) for m in paths}
+        # Sorted by name: in the file's order, the first would always be the same method.
+        results = {name: encoded[method] for method, name in sorted(names.items(), key=lambda pair: pair[1])}
+        shown.append({"prompt": item.prompt, "source": encoded[None], "clips": results})
+    name = study_name(file.title, seed, QUESTIONS, tuple(items), clips)
+    key = StudyKey(file.title, seed, QUESTIONS, tuple(items), clips, name, Environment().versions)
+    page: dict[str, Any] = {"format": FORMAT, "study": key.study, "title": file.title, "questions": QUESTIONS}
+    page["trials"] = [(n, *pair) for n, item in enumerate(shown) for pair in combinations(item["clips"], 2)]
+    _write(Path(output), {**page, "items": shown}, key)
+    return key
+
+
+def _name(seed: int, number: int, method: str, content: str) -> str:
+    """Name a clip so that the name does not tell the method: 16 hexadecimal digits."""
+    return hashlib.blake2b(f"{seed}/{number}/{method}/{content}".encode(), digest_size=8).hexdigest()
+
+
+def _encode(file: StudyFile, source: Path, results: Mapping[str, Path]) -> dict[str | None, str]:
+    """Read the clips of one item and encode them alike, as data URIs: by method, and the source by None."""
+    original = read_video(source, num_frames=file.num_frames, size=file.size)
+    videos: dict[str | None, Video] = {None: original}
+    for method, path in results.items():
+        video = videos[method] = read_video(path, num_frames=file.num_frames, size=file.size)
+        if (len(video), video.size) != (len(original), original.size):
+            ours, theirs = (f"{len(v)} frames of {v.size[1]}x{v.size[0]}" for v in (original, video))
+            raise VideoError(
+                f"{path} has {theirs} and its source {source} {ours}, which would tell them apart; make them alike, or set "
+                "num_frames and size in the study file"
+            )
+    return {method: _data_uri(original, video.frames) for method, video in videos.items()}
+
+
+def _data_uri(timing: Video, frames: torch.Tensor) -> str:
+    with tempfile.TemporaryDirectory(prefix="faircut-") as folder:
+        path = write_video(timing.with_frames(fit_for_players(frames)), Path(folder) / "clip.mp4", audio_from=False)
+        return f"data:video/mp4;base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def _write(output: Path, page: Mapping[str, Any], key: StudyKey) -> None:
+    template = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
+    # In a script element, text ends at the first "</script"; JSON may write any letter as its number.
+    data = json.dumps(page).replace("<", "\\u003c")
+    with atomic_path(output) as html, atomic_path(output.with_suffix(".key.json")) as secret:
+        html.write_text(template.replace(_PLACE, data, 1), encoding="utf-8")
+        secret.write_text(json.dumps(to_dict(key), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
