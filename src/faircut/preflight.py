@@ -13,7 +13,7 @@ from faircut.report.alignment import AlignmentTable, align_table
 from faircut.settings import RunSettings
 from faircut.video.write import SUFFIXES
 
-__all__ = ["check_output", "check_prompts"]
+__all__ = ["check_method", "check_output", "check_prompts"]
 
 
 def check_prompts(settings: RunSettings, method: Any) -> AlignmentTable:
@@ -32,6 +32,24 @@ def check_prompts(settings: RunSettings, method: Any) -> AlignmentTable:
     if settings.save_masks and not getattr(method, "blend_words", None):
         raise ConfigError("there are no masks to save without blend words; say which words with --blend SOURCE:TARGET")
     return align_table(source, target, method)
+
+
+def check_method(settings: RunSettings, method: Any) -> None:
+    """Check that the settings let a method have what it needs.
+
+    Raises:
+        ConfigError: they do not.
+    """
+    if method.temporal is not None and settings.temporal != method.temporal:
+        raise ConfigError(
+            f"{method.name} needs frames that attend to {', '.join(map(str, method.temporal.frames))} with clip_norm "
+            f"{method.temporal.clip_norm}; leave --attend, --least-channels and --per-frame-norm to it"
+        )
+    if method.null_text and (settings.guidance_scale == 1.0 or settings.negative_prompt):
+        raise ConfigError(
+            f"{method.name} finds an unconditional embedding for every step, in the negative prompt's place, so that guidance "
+            "does not lose the clip; give a guidance other than 1 and no negative prompt"
+        )
 
 
 def check_output(settings: RunSettings) -> None:

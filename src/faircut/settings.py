@@ -107,6 +107,12 @@ class RunSettings:
         options = {name: value for name, value in self.method.items() if name != "name"}
         return from_dict(cls, options, f"method {cls.name}")
 
+    def for_method(self, method: Any) -> RunSettings:
+        """Return the settings with the frames seeing each other as a method needs it, unless that was chosen."""
+        if method.temporal is None or self.temporal != SpatialTemporal():
+            return self
+        return dataclasses.replace(self, temporal=method.temporal)
+
 
 def load_settings(path: str | Path) -> dict[str, Any]:
     """Read a saved configuration, without building it: flags may still change it.

@@ -21,7 +21,7 @@ from faircut.files import atomic_path
 from faircut.inversion import Inversion
 from faircut.methods import Fame
 from faircut.people import Decision, decide, load_reader
-from faircut.preflight import check_output, check_prompts
+from faircut.preflight import check_method, check_output, check_prompts
 from faircut.report import Environment, PeakMemory, RunReport, Stopwatch, describe_clip, save_report
 from faircut.report.pictures import Watched, draw_heat_maps, draw_masks, fit_for_players
 from faircut.settings import RunSettings, parse_device, save_settings
@@ -64,6 +64,8 @@ def run_edit(settings: RunSettings, progress: Progress | None = None) -> RunRepo
     clock = Stopwatch()
     caught: list[str] = []
     method = settings.build_method()
+    settings = settings.for_method(method)
+    check_method(settings, method)
     check_output(settings)
     device, dtype = parse_device(settings.device, settings.dtype)
     with _collect_warnings(caught):
@@ -75,6 +77,11 @@ def run_edit(settings: RunSettings, progress: Progress | None = None) -> RunRepo
             editor = load_editor(settings, device, dtype)
         with workspace() as attention:
             inversion, cached = invert_clip(editor, video, settings, attention, clock, progress)
+            if method.null_text and inversion.null_embeddings is None:
+                with clock.stage("null-text"), progress.stage("Optimising", settings.num_inference_steps) as advance:
+                    inversion = editor.optimise_null_text(
+                        inversion, guidance_scale=settings.guidance_scale, callback_on_step_end=_callback(advance)
+                    )
             decisions: tuple[Decision, ...] = ()
             if isinstance(method, Fame):
                 with clock.stage("people"), progress.stage("Looking at people"):

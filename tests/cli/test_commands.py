@@ -61,6 +61,25 @@ def test_edit_writes_the_video_and_what_belongs_to_it(edit, clip, tmp_path):
     assert attention.size[1] / masks.size[1] == pytest.approx(6 / 3)
 
 
+def test_other_methods_take_their_options_by_name(edit):
+    settings = {
+        "sdedit": (["--set", "strength=0.5"], {"strength": 0.5}),
+        "blended-latent": (["--blend", "jeep:car"], {"words": ["jeep"]}),
+        "videograin": (
+            ["--blend", "jeep:car", "--blend", "road:road"],
+            {"regions": [["jeep", "car"], ["road", "road"]]},
+        ),
+        "null-text": (["--cross-replace", "0.5", "--guidance", 3], {"cross_replace_steps": 0.5}),
+    }
+    for name, (flags, expected) in settings.items():
+        result = edit("--method", name, *flags, "-o", f"{name}.mp4", "--json")
+        assert result.code == 0, result.err
+        assert result.report["method"].items() >= {"name": name, **expected}.items()
+    # The frames see each other as the method needs it.
+    assert result.report["settings"]["temporal"] == {"frames": [0], "least_channels": 0, "clip_norm": False}
+    assert result.report["seconds"]["null-text"] > 0
+
+
 def test_a_warning_is_one_yellow_line(edit):
     result = edit("-o", "out.mp4")
     assert result.code == 0

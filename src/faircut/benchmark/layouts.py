@@ -107,8 +107,8 @@ def _plain(folder: Path) -> EditBenchmark:
         ]
     if not items:
         raise ConfigError(
-            f"{folder} holds no benchmark: neither TGVE's table, nor V2VBench's list, nor clips with a text file each, such as "
-            " jeep.mp4 and jeep.txt (first line the source prompt, every other the prompt of an edit)"
+            f"{folder} holds no benchmark: neither TGVE's table, nor V2VBench's list, nor clips with a text file each, such "
+            "as jeep.mp4 and jeep.txt (first line the source prompt, every other the prompt of an edit)"
         )
     return _benchmark(folder, index, items)
 

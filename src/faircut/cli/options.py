@@ -105,6 +105,10 @@ METHOD: dict[str, Any] = {
         panel=_E,
         metavar="auto|CLIP",
     ),
+    "options": _flag(
+        list[str], "--set", help="Any other option of the method by its name, such as strength=0.5; repeatable.",
+        panel=_E, metavar="OPTION=VALUE",
+    ),
     "guidance_scale": _flag(float, "--guidance", help="Classifier-free guidance (default 7.5; 1 is none).", panel=_E),
     "negative_prompt": _flag(str, "--negative-prompt", help="What shall not be in it.", panel=_E),
     "seed": _flag(int, "--seed", help="For methods that draw noise (default 0).", panel=_E),
@@ -214,7 +218,8 @@ def to_settings(given: Mapping[str, Any], **more: Any) -> dict[str, Any]:
                 raise ConfigError(
                     f"--{flag} is for --method fame, and the method is {method['name']}; give --method fame, too"
                 )
-        method |= read
+        method |= _options(method["name"], read)
+    method |= {name: _value(text) for name, text in _pairs(given.get("options", ()), "--set")}
     settings["method"] = method
 
     temporal = dict(settings.get("temporal", {}))
@@ -237,6 +242,42 @@ def to_settings(given: Mapping[str, Any], **more: Any) -> dict[str, Any]:
             settings[name] = False
     settings |= {name: value for name, value in more.items() if value is not None}
     return settings
+
+
+def _options(name: str, read: dict[str, Any]) -> dict[str, Any]:
+    """Turn what was read from flags into a method's options.
+
+    Raises:
+        ConfigError: the method has no use for a flag.
+    """
+    if not read:
+        return {}
+    import dataclasses
+
+    from faircut.methods import get_method
+
+    cls = get_method(name)
+    if "blend_words" in read:
+        read |= cls.located(*read.pop("blend_words"))
+    known = {field.name for field in dataclasses.fields(cls)}
+    for flag, option in _METHOD_OPTIONS.items():
+        if option in read and option not in known:
+            raise ConfigError(
+                f"--{flag.replace('_', '-')} is of no use to {name}, whose options are {', '.join(sorted(known)) or 'none'}"
+            )
+    return read
+
+
+def _value(text: str) -> Any:
+    """Read an option's value as YAML has it: a number, a word, a list."""
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(
+            f"--set has the value {text!r}, which is no value; give a number, a word or [a, list]"
+        ) from None
 
 
 def _fame(
@@ -315,9 +356,9 @@ def _window(text: str, flag: str) -> float | list[float]:
 def _pairs(texts: Sequence[str], flag: str) -> list[tuple[str, str]]:
     pairs = []
     for text in texts:
-        word, equals, value = text.rpartition("=")
+        word, equals, value = text.rpartition("=") if flag != "--set" else text.partition("=")
         if not equals or not word:
-            raise ConfigError(f"{flag} {text!r} is no WORD=NUMBER; give one, such as watercolor=4")
+            raise ConfigError(f"{flag} {text!r} is no NAME=VALUE; give one, such as watercolor=4")
         pairs.append((word, value))
     return pairs
 

@@ -140,6 +140,11 @@ class Method:
     reference: ClassVar[bool] = False
     null_text: ClassVar[bool] = False
 
+    @classmethod
+    def located(cls, source: Sequence[str], target: Sequence[str]) -> dict[str, Any]:
+        """Return the options that say where to edit, for words of the source prompt and words of the target prompt."""
+        return {"blend_words": (tuple(source), tuple(target))}
+
     def check(self, source: Prompt, target: Prompt) -> None:
         """Say what is wrong with the prompts or options, before any time is spent.
 

@@ -48,6 +48,11 @@ class BlendedLatent(Method):
         if not 0.0 < self.strength <= 1.0:
             raise ConfigError(f"strength is {self.strength}; give a share of the steps above 0 to 1, such as 0.8")
 
+    @classmethod
+    def located(cls, source: Sequence[str], target: Sequence[str]) -> dict[str, Any]:
+        """The mask is made of the source's words alone."""
+        return {"words": tuple(source)}
+
     def check(self, source: Prompt, target: Prompt) -> None:
         """Check that the words are in the source prompt."""
         for phrase in phrases(self.words):

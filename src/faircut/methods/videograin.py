@@ -62,6 +62,20 @@ class VideoGrain(Method):
                 raise ConfigError(f"{name} is {getattr(self, name)}; give 0 to 1")
         StepWindow.of(self.attention_steps)
 
+    @classmethod
+    def located(cls, source: Sequence[str], target: Sequence[str]) -> dict[str, Any]:
+        """Every pair of words is a region.
+
+        Raises:
+            ConfigError: they are no pairs.
+        """
+        if len(source) != len(target):
+            raise ConfigError(
+                f"videograin binds words in pairs, but {', '.join(source)} and {', '.join(target)} were given; give one word or "
+                "phrase of the target for each of the source"
+            )
+        return {"regions": tuple(zip(source, target, strict=True))}
+
     def check(self, source: Prompt, target: Prompt) -> None:
         """Check that all words are in their prompts."""
         for pair in self.regions:
