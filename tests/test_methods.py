@@ -20,6 +20,7 @@ from faircut.methods import (
     Ddim,
     DiffEdit,
     FateZero,
+    MasaCtrl,
     Method,
     NullText,
     Pix2PixZero,
@@ -53,6 +54,7 @@ METHODS = {
     "diffedit": DiffEdit(draws=2),
     "blended-latent": BlendedLatent("jeep"),
     "videograin": VideoGrain((("jeep", "car"), ("road", "road"))),
+    "masactrl": MasaCtrl(),
     "fatezero": FateZero(blend_words=("jeep", "car")),
 }
 
@@ -381,6 +383,19 @@ def test_videograin_names_its_mistakes(editor, inversion):
     masked = VideoGrain((("jeep", "car"),), masks=(HALF,), attention_steps=0.0)
     other = replace(masked, masks=(1 - HALF,))
     assert not torch.allclose(edit(editor, inversion, masked), edit(editor, inversion, other), atol=1e-4)
+
+
+# MasaCtrl -------------------------------------------------------------------------------------------------------------
+
+
+def test_masactrl_under_the_source_prompt_gives_the_source(editor, inversion):
+    never = edit(editor, inversion, MasaCtrl(0.0))
+    torch.testing.assert_close(never, edit(editor, inversion, Ddim()), atol=1e-5, rtol=1e-4)
+    # Where the edit's latents are the source's, exchanging keys and values changes nothing.
+    same = edit(editor, inversion, MasaCtrl((0.0, 0.25)), SOURCE, guidance_scale=1.0)
+    plain = edit(editor, inversion, Ddim(), SOURCE, guidance_scale=1.0)
+    torch.testing.assert_close(same, plain, atol=1e-4, rtol=1e-3)
+    assert not torch.allclose(edit(editor, inversion, MasaCtrl(1.0)), never, atol=1e-3)
 
 
 def test_the_frames_attend_as_the_method_says():

@@ -47,8 +47,8 @@ def check_method(settings: RunSettings, method: Any) -> None:
         )
     if method.null_text and (settings.guidance_scale == 1.0 or settings.negative_prompt):
         raise ConfigError(
-            f"{method.name} finds an unconditional embedding for every step, in the negative prompt's place, so that guidance "
-            "does not lose the clip; give a guidance other than 1 and no negative prompt"
+            f"{method.name} finds an unconditional embedding for every step, in the negative prompt's place, so that "
+            "guidance does not lose the clip; give a guidance other than 1 and no negative prompt"
         )
 
 

@@ -6,6 +6,7 @@ from faircut.methods.ddim import Ddim, TuneAVideo
 from faircut.methods.diffedit import DiffEdit
 from faircut.methods.fame import Fame, Person
 from faircut.methods.fatezero import FateZero
+from faircut.methods.masactrl import MasaCtrl
 from faircut.methods.pix2pix_zero import Pix2PixZero
 from faircut.methods.plug_and_play import PlugAndPlay
 from faircut.methods.prompt_to_prompt import NullText, PromptToPrompt, VideoP2P
@@ -20,6 +21,7 @@ __all__ = [
     "EditTask",
     "Fame",
     "FateZero",
+    "MasaCtrl",
     "Method",
     "NullText",
     "Person",

@@ -71,8 +71,8 @@ class VideoGrain(Method):
         """
         if len(source) != len(target):
             raise ConfigError(
-                f"videograin binds words in pairs, but {', '.join(source)} and {', '.join(target)} were given; give one word or "
-                "phrase of the target for each of the source"
+                f"videograin binds words in pairs, but {', '.join(source)} and {', '.join(target)} were given; give one "
+                "word or phrase of the target for each of the source"
             )
         return {"regions": tuple(zip(source, target, strict=True))}
 
