@@ -9,7 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from faircut._version import __version__
-from faircut.cli import align, audit, demo, edit, evaluate, invert, plan
+from faircut.cli import align, audit, demo, edit, evaluate, invert, plan, sweep
 from faircut.cli.bench import bench
 from faircut.cli.console import INTERRUPTED, fail, guarded
 from faircut.cli.pocket import pocket
@@ -33,7 +33,10 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
         raise typer.Exit
 
 
-for _command in (edit.edit, evaluate.evaluate, invert.invert, align.align, plan.plan, audit.audit, demo.demo):
+_COMMANDS = (
+    edit.edit, evaluate.evaluate, sweep.sweep, invert.invert, align.align, plan.plan, audit.audit, demo.demo,
+)  # fmt: skip
+for _command in _COMMANDS:
     app.command()(guarded(_command))
 app.add_typer(bench, name="bench")
 app.add_typer(pocket, name="pocket")

@@ -11,7 +11,19 @@ import typer
 
 from faircut.errors import ConfigError
 
-__all__ = ["CLIP", "EDIT", "METHOD", "MODEL", "PROMPTS", "RUN", "commas", "flags", "shard_of", "to_settings"]
+__all__ = [
+    "CLIP",
+    "EDIT",
+    "METHOD",
+    "MODEL",
+    "PROMPTS",
+    "RUN",
+    "commas",
+    "flags",
+    "shard_of",
+    "to_settings",
+    "value_of",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -219,7 +231,7 @@ def to_settings(given: Mapping[str, Any], **more: Any) -> dict[str, Any]:
                     f"--{flag} is for --method fame, and the method is {method['name']}; give --method fame, too"
                 )
         method |= _options(method["name"], read)
-    method |= {name: _value(text) for name, text in _pairs(given.get("options", ()), "--set")}
+    method |= {name: value_of(text) for name, text in _pairs(given.get("options", ()), "--set")}
     settings["method"] = method
 
     temporal = dict(settings.get("temporal", {}))
@@ -268,16 +280,18 @@ def _options(name: str, read: dict[str, Any]) -> dict[str, Any]:
     return read
 
 
-def _value(text: str) -> Any:
-    """Read an option's value as YAML has it: a number, a word, a list."""
+def value_of(text: str) -> Any:
+    """Read an option's value as YAML has it: a number, a word, a list.
+
+    Raises:
+        ConfigError: it is none.
+    """
     import yaml
 
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError:
-        raise ConfigError(
-            f"--set has the value {text!r}, which is no value; give a number, a word or [a, list]"
-        ) from None
+        raise ConfigError(f"{text!r} is no value of an option; give a number, a word or [a, list]") from None
 
 
 def _fame(

@@ -26,6 +26,7 @@ from faircut.metrics.frames import (
     tem_con,
     tem_con_series,
 )
+from faircut.metrics.pareto import pareto_front
 
 __all__ = [
     "Estimate",
@@ -38,6 +39,7 @@ __all__ = [
     "macro_average",
     "motion",
     "optical_flow",
+    "pareto_front",
     "psnr",
     "psnr_series",
     "q_edit",

@@ -226,7 +226,7 @@ def fatezero_for(kind: str, blend_words: Any, style_words: Sequence[str] = ()) -
     if kind == "style":
         # What the whole picture shall look like must be heard over the words of what is in it.
         reweight = dict.fromkeys(style_words, _STYLE_WEIGHT)
-        return FateZero(cross_replace_steps=0.4, self_replace_steps=0.3, reweight=reweight, **local)
+        return FateZero(cross_replace_steps=0.4, self_replace_steps=0.4, reweight=reweight, **local)
     return FateZero(**local)
 
 

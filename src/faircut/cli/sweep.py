@@ -1,0 +1,91 @@
+"""``faircut sweep``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from faircut.cli.console import Bars, quiet_libraries, say, table_console
+from faircut.cli.edit import build_settings
+from faircut.cli.options import CLIP, METHOD, MODEL, PROMPTS, flags, to_settings, value_of
+from faircut.errors import ConfigError
+
+__all__ = ["sweep"]
+
+
+@flags(PROMPTS, CLIP, MODEL, METHOD)
+def sweep(
+    given: dict[str, Any],
+    clip: Annotated[
+        str | None, typer.Argument(help="A video file, an animation or a folder of pictures.", show_default=False)
+    ] = None,
+    over: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--over",
+            help="Values of one of the method's options; repeatable: every combination is edited. NAME.KEY is an entry of "
+            "an option such as reweight.",
+            metavar="OPTION=VALUE,VALUE,...",
+            show_default=False,
+        ),
+    ] = None,
+    judge: Annotated[
+        str, typer.Option("--clip-model", help="The CLIP that measures; auto is the pocket model's.")
+    ] = "auto",
+    agreement: Annotated[str, typer.Option("--agreement", help="Metric of agreement with the prompt.")] = "clip_t",
+    consistency: Annotated[str, typer.Option("--consistency", help="Metric of consistency.")] = "tem_con",
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of pictures, videos and report.")] = Path(
+        "sweep"
+    ),
+    json: Annotated[Path | None, typer.Option("--json", help="File for the figures.")] = None,
+) -> None:
+    """Edit a clip with many strengths, and find the best trade-offs of consistency and agreement with the prompt.
+
+    A stopped sweep goes on where it was: the same command makes only what is missing in its folder.
+    """
+    settings = build_settings(to_settings(given, clip=clip))
+    values = dict(_values(text) for text in over or ())
+    from faircut.benchmark.files import write_result
+    from faircut.benchmark.sweep import combinations, run_sweep
+    from faircut.preflight import check_prompts
+
+    combinations(values)
+    check_prompts(settings, settings.build_method())
+    quiet_libraries()
+    with Bars() as bars:
+        found = run_sweep(
+            settings, values, output, clip=judge, agreement=agreement, consistency=consistency, stage=bars.stage
+        )
+    if json is not None:
+        write_result(found, json)
+    _show(found)
+    say(str(output / "sweep.html"), "bold green")
+
+
+def _values(text: str) -> tuple[str, list[Any]]:
+    name, equals, rest = text.partition("=")
+    values = [value_of(part) for part in rest.split(",")] if equals else []
+    if not name or not values or None in values:
+        raise ConfigError(
+            f"--over {text!r} is no OPTION=VALUE,VALUE; give one, such as cross_replace_steps=0.2,0.5,0.8"
+        )
+    return name, values
+
+
+def _show(found: Any) -> None:
+    """Print the front."""
+    from rich.table import Table
+
+    from faircut.evaluate import KINDS
+
+    table = Table(box=None, pad_edge=False, header_style="bold", title="Nothing beats these", title_justify="left")
+    names = list(found.points[0].options)
+    for column in (*names, KINDS[found.agreement].label, KINDS[found.consistency].label):
+        table.add_column(column, justify="right")
+    for point in found.points:
+        if point.front:
+            figures = (f"{point.figures[name]:.4f}" for name in (found.agreement, found.consistency))
+            table.add_row(*(str(point.options[name]) for name in names), *figures)
+    table_console().print(table)
