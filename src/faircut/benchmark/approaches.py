@@ -85,10 +85,11 @@ ABLATION: dict[str, Approach] = {
         Approach("fame:no-cross", _Fame({"cross_modulation": 0.0})),
         Approach("fame:eta-0", _Fame({"eta": 0.0})),
         Approach("fame:alpha-1", _Fame({"alpha": 1.0})),
+        Approach("fame:unblended", _Fame({"base": replace(BASE, latent_blend_steps=None)})),
         Approach("fame:replace", _Fame({"base": replace(BASE, alignment="auto")})),
     )
 }
-"""FAME's parts alone and left out, VideoGrain's modulation (modulation-only), and FateZero without latent blending."""
+"""FAME's parts alone and left out, VideoGrain's modulation (modulation-only), and both without latent blending."""
 
 APPROACHES: dict[str, Approach] = {
     approach.name: approach

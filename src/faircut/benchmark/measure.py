@@ -178,15 +178,19 @@ def measure(
         escaped=escaped,
         tem_con=tem_con(embeddings),
         clip_t=clip_t(embeddings, text),
-        warp_error=None if clip.flow is None else warp_error(edited, clip.flow, _visible(before, clip.flow)),
+        warp_error=None if clip.flow is None else warp_error(edited, clip.flow, _visible(before, clip)),
         background_psnr=None if clip.mask is None else region_psnr(edited, before, ~_widened(clip.mask)),
         seconds=seconds,
     )
 
 
-def _visible(frames: Tensor, flow: Tensor) -> Tensor:
-    """Which pixels of the source are seen in the next frame as well: where the flow brings the same colour back."""
-    back, inside = warp(frames[1:], flow)
+def _visible(frames: Tensor, clip: CaseClip) -> Tensor:
+    """Which pixels of the source are seen in the next frame as well."""
+    assert clip.flow is not None
+    if clip.visible is not None:
+        return clip.visible
+    # Along flow that is exact, a pixel that is hidden is one whose colour does not come back.
+    back, inside = warp(frames[1:], clip.flow)
     return inside & ((back - frames[:-1]).abs().amax(1) < _SAME)
 
 

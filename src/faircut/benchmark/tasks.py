@@ -13,7 +13,7 @@ from faircut.benchmark.cases import FRAMES, Case, CaseClip
 from faircut.config import from_dict
 from faircut.errors import ConfigError, VideoError
 from faircut.fairness.attributes import GENDER
-from faircut.metrics import optical_flow
+from faircut.metrics import motion
 from faircut.prompts import fit_article
 from faircut.video import read_video
 
@@ -123,4 +123,5 @@ def _case(file: TaskFile, task: Task, profession: str, folder: Path) -> Case:
 @lru_cache(maxsize=1)  # The cases of a clip, one for each profession, follow each other.
 def _read(path: Path, frames: int, size: int) -> CaseClip:
     video = read_video(path, num_frames=frames, size=size)
-    return CaseClip(frames=video.frames, flow=optical_flow((video.frames + 1) / 2))
+    flow, visible = motion((video.frames + 1) / 2)
+    return CaseClip(frames=video.frames, flow=flow, visible=visible)
