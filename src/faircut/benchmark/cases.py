@@ -37,7 +37,7 @@ class CaseClip:
         mask: (frame, height, width) bool, the person who is edited; None where nobody knows.
         others: (frame, height, width) bool each: the people who are not.
         flow: (frame - 1, height, width, 2), pixels to the right and down; None where nobody knows.
-        visible: (frame - 1, height, width) bool, which pixels are seen in the next frame as well; None where the flow is exact.
+        visible: (frame - 1, height, width) bool, what is seen in the next frame too; None where the flow is exact.
         empty: (frame, 3, height, width), RGB in [-1, 1], the clip without the person; None where nobody knows.
     """
 
