@@ -58,6 +58,10 @@ def _unblended(case: Case, value: str | None, alpha: float, attribute: str) -> F
     return FateZero(blend_words=(case.source, case.profession), **_STRUCTURE)
 
 
+def _published(case: Case, value: str | None, alpha: float, attribute: str) -> FateZero:
+    return FateZero(blend_words=(case.source, case.profession), latent_blend_steps=1.0)
+
+
 @dataclass(frozen=True)
 class _Fame:
     """Builds FAME with some of its options changed; ``alpha`` among them overrides the calibrated one."""
@@ -75,6 +79,7 @@ ABLATION: dict[str, Approach] = {
     approach.name: approach
     for approach in (
         Approach("fatezero-unblended", _unblended, asks=False),
+        Approach("fatezero-published+word", _published, says=True),
         Approach("fatezero-unblended+word", _unblended, says=True),
         Approach("fame:modulation-only", _Fame({"alpha": 0.0})),
         Approach("fame:temporal-only", _Fame({"alpha": 0.0, "cross_modulation": 0.0})),
@@ -89,7 +94,8 @@ ABLATION: dict[str, Approach] = {
         Approach("fame:replace", _Fame({"base": replace(BASE, alignment="auto")})),
     )
 }
-"""FAME's parts alone and left out, VideoGrain's modulation (modulation-only), and both without latent blending."""
+"""FAME's parts alone and left out, VideoGrain's modulation (modulation-only), and both without latent blending;
+FateZero with the step windows of its published configurations, 0.8 and 0.8, which hold the source's silhouette longer."""
 
 APPROACHES: dict[str, Approach] = {
     approach.name: approach
