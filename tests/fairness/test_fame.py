@@ -13,7 +13,7 @@ from tests.conftest import make_editor
 SOURCE, TARGET = "a silver jeep driving down a road", "a silver car driving down a road"
 BASE = FateZero(blend_words=("jeep", "car"), latent_blend_steps=0.8, cross_replace_steps=0.5, self_replace_steps=0.5)
 PERSON = Person("jeep", "car", "female")
-FAME = Fame((PERSON,), base=BASE)
+FAME = Fame((PERSON,), base=BASE, temporal_modulation=0.3, cross_modulation=1.0)
 PLAIN = replace(FAME, alpha=0.0, temporal_modulation=0.0, cross_modulation=0.0)
 
 
@@ -97,6 +97,10 @@ def test_mistakes_are_named(editor, inversion):
         edit(editor, inversion, FAME, "a silver male car driving down a road")
     with pytest.raises(VideoError, match="clip's 3 frames"):
         edit(editor, inversion, Fame((replace(PERSON, masks=torch.ones(2, 8, 8)),), base=BASE))
+
+
+def test_what_does_nothing_is_off_by_default():
+    assert Fame((PERSON,)).temporal_modulation == Fame((PERSON,)).cross_modulation == 0.0
 
 
 def test_small_grids_are_not_modulated_alone():

@@ -73,7 +73,7 @@ class _Fame:
         return Fame(people, attribute=attribute, **{"alpha": alpha, **self.changes})
 
 
-_ALONE = {"temporal_modulation": 0.0, "cross_modulation": 0.0}
+_TEMPORAL, _CROSS = {"temporal_modulation": 0.3}, {"cross_modulation": 1.0}
 
 ABLATION: dict[str, Approach] = {
     approach.name: approach
@@ -81,21 +81,22 @@ ABLATION: dict[str, Approach] = {
         Approach("fatezero-unblended", _unblended, asks=False),
         Approach("fatezero-published+word", _published, says=True),
         Approach("fatezero-unblended+word", _unblended, says=True),
-        Approach("fame:modulation-only", _Fame({"alpha": 0.0})),
-        Approach("fame:temporal-only", _Fame({"alpha": 0.0, "cross_modulation": 0.0})),
-        Approach("fame:cross-only", _Fame({"alpha": 0.0, "temporal_modulation": 0.0})),
-        Approach("fame:embedding-only", _Fame(_ALONE)),
+        Approach("fame:modulation-only", _Fame({"alpha": 0.0, **_TEMPORAL, **_CROSS})),
+        Approach("fame:temporal-only", _Fame({"alpha": 0.0, **_TEMPORAL})),
+        Approach("fame:cross-only", _Fame({"alpha": 0.0, **_CROSS})),
+        Approach("fame:modulated", _Fame({**_TEMPORAL, **_CROSS})),
+        Approach("fame:temporal", _Fame(_TEMPORAL)),
+        Approach("fame:cross", _Fame(_CROSS)),
+        Approach("fame:cross-eta-0", _Fame({"eta": 0.0, **_CROSS})),
         Approach("fame:unbound", _Fame({"region_bound": False})),
-        Approach("fame:no-temporal", _Fame({"temporal_modulation": 0.0})),
-        Approach("fame:no-cross", _Fame({"cross_modulation": 0.0})),
-        Approach("fame:eta-0", _Fame({"eta": 0.0})),
         Approach("fame:alpha-1", _Fame({"alpha": 1.0})),
         Approach("fame:unblended", _Fame({"base": replace(BASE, latent_blend_steps=None)})),
         Approach("fame:replace", _Fame({"base": replace(BASE, alignment="auto")})),
     )
 }
-"""FAME's parts alone and left out, VideoGrain's modulation (modulation-only), and both without latent blending;
-FateZero with the step windows of its published configurations, 0.8 and 0.8, which hold the source's silhouette longer."""
+"""FAME with its modulations, which are off by default: together, each for itself, and alone (VideoGrain's); and with other
+parts left out. FateZero without latent blending, and with the step windows of its published configurations, 0.8 and 0.8,
+which hold the source's silhouette longer."""
 
 APPROACHES: dict[str, Approach] = {
     approach.name: approach

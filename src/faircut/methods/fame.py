@@ -67,9 +67,10 @@ class Fame(Method):
         alpha: strength of the debiasing, 0 (none) to 2; 1 is the plain word, bound to the region; ``"auto"`` is looked up in
             the model's calibration by `faircut.people.decide`.
         region_bound: whether a region attends to its person's embedding alone; if not, one embedding is everybody's.
-        temporal_modulation: lambda_s at pure noise, 0 to 1; 0 switches it off.
+        temporal_modulation: lambda_s at pure noise, 0 to 1, such as 0.3. Off by default, as the next one: on the benchmark
+            neither changes what is seen, and both take time (docs/fairness.md, ablation).
         temporal_decay: tau in frames; None is half the clip, infinity no decay.
-        cross_modulation: lambda_c at pure noise, 0 to 1; 0 switches it off.
+        cross_modulation: lambda_c at pure noise, 0 to 1, such as 1.
         eta: how far words count by their sensitivity to the debiasing word, 0 (VideoGrain's) to 1.
     """
 
@@ -80,9 +81,9 @@ class Fame(Method):
     attribute: str = "gender"
     alpha: float | Literal["auto"] = 1.0
     region_bound: bool = True
-    temporal_modulation: float = 0.3
+    temporal_modulation: float = 0.0
     temporal_decay: float | None = None
-    cross_modulation: float = 1.0
+    cross_modulation: float = 0.0
     eta: float = 0.5
 
     def __post_init__(self) -> None:
