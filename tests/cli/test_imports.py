@@ -17,7 +17,7 @@ ROOT = Path(faircut.__file__).parent
 # Every room may import from the rooms of lower floors and from its own.
 FLOORS = [
     {"_version", "errors"},
-    {"files", "config"},
+    {"files", "config", "interrupts"},
     {"video", "prompts", "latents", "sampling", "checkpoints", "cache"},
     {"attention", "metrics"},
     {"controllers", "memory", "inversion", "predictor"},
