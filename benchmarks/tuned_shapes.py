@@ -1,6 +1,6 @@
 """What tuning to the clip does for edits of shape: FateZero on the pocket model, before and after Tune-A-Video.
 
-    python benchmarks/tuned_shapes.py [--cases N] [--steps N] [--lr RATE] [--json FILE] [--picture PNG]
+    python benchmarks/tuned_shapes.py [--cases N] [--frames N] [--steps N] [--lr RATE] [--json FILE] [--picture PNG]
 
 tunes the pocket model to each of the first clips of the fixed list of object edits (a car to a jeep, a dog to a cat), and
 edits the clip on the plain and on the tuned model, with FateZero as it suits shapes and with DDIM alone, as Tune-A-Video
@@ -32,8 +32,8 @@ from faircut.pocket.judge import load_judge
 from faircut.pocket.train.pictures import contact_sheet, to_pixels, to_tensor
 from faircut.tune import TuneSettings, tune
 
-_FRAMES, _STEPS = 8, 20
-_SHOWN = (0, 7)
+_STEPS = 20
+_SHOWN = (0, -1)
 
 
 METHODS = {"fatezero": method_for, "ddim": lambda case: TuneAVideo()}
@@ -51,9 +51,11 @@ def edited(editor: VideoEditor, case: EditCase, frames: torch.Tensor) -> dict[st
     return pictures
 
 
-def compare(case: EditCase, settings: TuneSettings, judge: Any, scorer: Any) -> tuple[dict[str, Any], torch.Tensor]:
+def compare(
+    case: EditCase, count: int, settings: TuneSettings, judge: Any, scorer: Any
+) -> tuple[dict[str, Any], torch.Tensor]:
     """Edit a clip before and after tuning; the figures of both, and frames of the source and of all edits."""
-    clip = render_clip(case.source, _FRAMES)
+    clip = render_clip(case.source, count)
     frames = to_tensor(clip.frames)
     editor = VideoEditor.from_pretrained("pocket")
     editor.set_progress_bar_config(disable=True)
@@ -79,7 +81,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=6)
     parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--frames", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=80)
     parser.add_argument("--lr", type=float)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--picture", type=Path)
@@ -89,7 +92,7 @@ def main() -> None:
     cases = [case for case in edit_cases() if case.kind == "object"]
     rows, pictures = [], []
     for case in cases[options.first : options.first + options.cases]:
-        row, shown = compare(case, settings, judge, scorer)
+        row, shown = compare(case, options.frames, settings, judge, scorer)
         rows.append(row)
         pictures += [*shown]
         print(f"{row['source']} -> {row['target']} ({row['tuning_seconds']} s of tuning)")
@@ -102,7 +105,7 @@ def main() -> None:
     if options.picture is not None:
         contact_sheet(to_pixels(torch.stack(pictures)), (1 + len(COLUMNS)) * len(_SHOWN), options.picture)
     if options.json is not None:
-        settings_used = {"steps": settings.steps, "learning_rate": settings.learning_rate}
+        settings_used = {"frames": options.frames, "steps": settings.steps, "learning_rate": settings.learning_rate}
         options.json.write_text(json.dumps({"settings": settings_used, "means": means, "edits": rows}, indent=1) + "\n")
 
 
