@@ -21,6 +21,7 @@ from faircut.attention.controller import Controller
 from faircut.attention.masks import blend_mask, token_map
 from faircut.attention.processor import AttentionControl, install, layers_of
 from faircut.attention.source import FUSED_SCALE, DiskStore, LiveSource, MemoryStore, RecordedSource, Recorder
+from faircut.attention.temporal import has_temporal, load_temporal, save_temporal, temporal_apart
 from faircut.checkpoints import POCKET, locate, pocket_folder
 from faircut.config import SpatialTemporal, Supplier, to_dict
 from faircut.controllers.regions import mask_layers
@@ -113,6 +114,7 @@ class VideoEditor(
 
         Args:
             model: ``"pocket"`` for the model that ships with faircut, a folder in diffusers' layout, or a name on the hub.
+                A folder's ``temporal`` layers (see `faircut.tune`) are attached.
             kwargs: as ``DiffusionPipeline.from_pretrained`` takes them (``dtype``, ``variant``, ``revision``, ...).
 
         Raises:
@@ -126,13 +128,28 @@ class VideoEditor(
             # Its weights are stored in half precision for size; half precision is slow or wrong on a CPU.
             kwargs.setdefault("dtype", torch.float32)
         try:
-            return super().from_pretrained(str(model), **kwargs)
+            editor = super().from_pretrained(str(model), **kwargs)
         except (OSError, ValueError, AttributeError, TypeError) as error:
             first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise ModelError(
                 f"cannot load {str(model)!r} as a Stable Diffusion checkpoint: {first}; give 'pocket', a folder with "
                 "model_index.json, or a name on the hub"
             ) from error
+        if folder is not None:
+            load_temporal(editor.unet, folder / "temporal")
+        return editor
+
+    def save_pretrained(self, save_directory: str | Path, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
+        """Save the model as any diffusers pipeline, and the temporal layers of a tuned one in a folder beside its parts.
+
+        Raises:
+            ModelError: the layers would not travel: an adapter sits in them, or the model is to be pushed to the hub.
+        """
+        if kwargs.get("push_to_hub") and has_temporal(self.unet):
+            raise ModelError("diffusers pushes no temporal layers; save the model to a folder and upload the folder")
+        with temporal_apart(self.unet):
+            super().save_pretrained(str(save_directory), *args, **kwargs)
+        save_temporal(self.unet, Path(save_directory) / "temporal")
 
     # What the pieces are ------------------------------------------------------------------------------------------
 

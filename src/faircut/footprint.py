@@ -24,6 +24,7 @@ from faircut.attention.context import BatchLayout, Layer, Step
 from faircut.attention.controller import Controller
 from faircut.attention.processor import install, layers_of, project_text
 from faircut.attention.source import FUSED_SCALE, MemoryStore, RecordedSource, Recorder, SourceComplete
+from faircut.attention.temporal import attach_temporal, has_temporal
 from faircut.config import SpatialTemporal
 from faircut.controllers.spatial_temporal import SpatialTemporalAttention
 from faircut.latents import vae_factor
@@ -133,6 +134,8 @@ class Shadow:
                 torch.nn.Module.to(type(module).from_config(module.config), module.dtype).eval()
                 for module in (unet, vae)
             )
+            if has_temporal(unet):
+                attach_temporal(self.unet)
 
 
 @torch.no_grad()

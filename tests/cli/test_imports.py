@@ -17,7 +17,7 @@ ROOT = Path(faircut.__file__).parent
 # Every room may import from the rooms of lower floors and from its own.
 FLOORS = [
     {"_version", "errors"},
-    {"files", "config"},
+    {"files", "config", "interrupts"},
     {"video", "prompts", "latents", "sampling", "checkpoints", "cache"},
     {"attention", "metrics"},
     {"controllers", "memory", "inversion", "predictor"},
@@ -99,7 +99,8 @@ def test_importing_faircut_imports_nothing_heavy():
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["edit"], ["plan"], ["audit"], ["evaluate"], ["study", "make"], ["bench", "run"]]
+    "command",
+    [[], ["edit"], ["plan"], ["audit"], ["evaluate"], ["study", "make"], ["bench", "run"], ["sweep"], ["tune"]],
 )
 def test_help_is_quick_and_imports_nothing_heavy(command):
     code = (

@@ -15,7 +15,7 @@ from faircut.cli import app
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-DOCUMENTED = [ROOT / "README.md", ROOT / "docs" / "cli.md"]
+DOCUMENTED = [ROOT / "README.md", *(ROOT / "docs" / f"{page}.md" for page in ("cli", "tuning"))]
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -39,10 +39,13 @@ def test_there_are_commands():
 def test_every_command_parses(words):
     from typer.main import get_command
 
-    group = get_command(app)
-    command = group.commands[words[0]]
-    # A parse without a call: unknown flags, missing arguments and bad values would raise.
-    command.make_context(words[0], list(words[1:]))
+    command, name, rest = get_command(app), "faircut", list(words)
+    # A parse without a call: unknown commands and flags, missing arguments and bad values would raise.
+    while True:
+        context = command.make_context(name, rest)
+        if not hasattr(command, "resolve_command"):
+            break
+        name, command, rest = command.resolve_command(context, [*context._protected_args, *context.args])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

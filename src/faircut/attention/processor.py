@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from faircut.attention.context import AttentionContext, Layer, Step
 from faircut.attention.controller import QKV, Controller
 from faircut.attention.norm import clip_norms
+from faircut.attention.temporal import clip_frames
 from faircut.errors import AttentionError, choices
 
 __all__ = ["AttentionControl", "StagedAttnProcessor", "install", "layers_of", "project_text"]
@@ -296,6 +297,7 @@ def install(
     with ExitStack() as stack:
         if clip_norm and frames > 1:
             stack.enter_context(clip_norms(unet, frames))
+        stack.enter_context(clip_frames(unet, frames))
         # set_attn_processor empties the dict it is given.
         stack.callback(lambda: unet.set_attn_processor(dict(before)))
         unet.set_attn_processor({name: StagedAttnProcessor(layer, control) for name, layer in layers.items()})

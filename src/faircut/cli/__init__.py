@@ -14,6 +14,7 @@ from faircut.cli.bench import bench
 from faircut.cli.console import INTERRUPTED, fail, guarded
 from faircut.cli.pocket import pocket
 from faircut.cli.study import study
+from faircut.cli.tune import tune
 
 __all__ = ["app", "main"]
 
@@ -39,6 +40,7 @@ _COMMANDS = (
 for _command in _COMMANDS:
     app.command()(guarded(_command))
 app.add_typer(bench, name="bench")
+app.add_typer(tune, name="tune")
 app.add_typer(pocket, name="pocket")
 app.add_typer(study, name="study")
 

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from faircut.errors import ConfigError, FaircutError, ReconstructionWarning
 
-__all__ = ["Bars", "fail", "guarded", "quiet_libraries", "say", "table_console", "writing"]
+__all__ = ["Bars", "Display", "fail", "guarded", "quiet_libraries", "say", "table_console", "writing"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -156,3 +156,29 @@ class Bars:
         if figures:
             update["figures"] = figures
         self._progress.update(self._shares[name], **update)
+
+
+class Display:
+    """Shows a training: one bar a stage with its latest figures; plain lines where nobody looks at a terminal.
+
+    Args:
+        bars: to show it on.
+        quiet: show nothing.
+    """
+
+    def __init__(self, bars: Bars, quiet: bool = False) -> None:
+        self.bars, self.quiet = bars, quiet
+
+    def __call__(self, stage: str, line: dict[str, Any]) -> None:
+        """Show how a stage goes on.
+
+        Args:
+            stage: its name.
+            line: figures by name, and how much is ``done``, 0 to 1.
+        """
+        done = line.get("done")
+        figures = "  ".join(f"{key} {value:.6g}" for key, value in line.items() if key not in ("done", "step", "lr"))
+        if self.bars.shown:
+            self.bars.share(stage, done, figures)
+        elif figures and not self.quiet:
+            print(f"{stage}{'' if done is None else f' {100 * done:.1f} %'}: {figures}", flush=True)

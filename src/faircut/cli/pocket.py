@@ -7,32 +7,16 @@ import os
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from faircut.cli.console import INTERRUPTED, Bars, fail, guarded, quiet_libraries, say, table_console
+from faircut.cli.console import INTERRUPTED, Bars, Display, fail, guarded, quiet_libraries, say, table_console
 from faircut.errors import ConfigError
 
 __all__ = ["pocket"]
 
 pocket = typer.Typer(no_args_is_help=True, help="Train and measure the model that comes with faircut.")
-
-
-class _Display:
-    """One bar a stage with its latest figures; plain lines where nobody looks at a terminal."""
-
-    def __init__(self, bars: Bars) -> None:
-        self.bars = bars
-
-    def __call__(self, stage: str, line: dict[str, Any]) -> None:
-        """Show how a stage goes on; see `faircut.pocket.train.stages.Log`."""
-        done = line.get("done")
-        figures = "  ".join(f"{key} {value:.6g}" for key, value in line.items() if key not in ("done", "step", "lr"))
-        if self.bars.shown:
-            self.bars.share(stage, done, figures)
-        elif figures:
-            print(f"{stage}{'' if done is None else f' {100 * done:.1f} %'}: {figures}", flush=True)
 
 
 @pocket.command()
@@ -73,7 +57,7 @@ def train(
                 minutes=minutes,
                 init_from=init_from,
                 weights=weights,
-                log=_Display(bars),
+                log=Display(bars),
             )
     except KeyboardInterrupt:
         fail("stopped; the same command goes on from the last checkpoint", INTERRUPTED)

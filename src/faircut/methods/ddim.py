@@ -31,4 +31,4 @@ class TuneAVideo(Method):
     """
 
     name: ClassVar[str] = "tune-a-video"
-    temporal: ClassVar[SpatialTemporal | None] = SpatialTemporal(("first", -1))
+    temporal: ClassVar[SpatialTemporal] = SpatialTemporal(("first", -1))

@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from threading import BrokenBarrierError
 from typing import Any
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor
 
 from faircut.errors import ConfigError
+from faircut.interrupts import stop_on_signals
 from faircut.pocket.train.config import RunConfig
 from faircut.pocket.train.state import Flat, Stage, State
 
@@ -154,7 +154,7 @@ def fit(
             helper.start()
             helpers.append(helper)
     try:
-        with _stop_on_signals() as stop:
+        with stop_on_signals() as stop:
             _lead(stage, state, grads, shared, world, stop, log)
     finally:
         if world > 1:
@@ -170,26 +170,6 @@ def fit(
         flat.params.copy_(state.ema)
     stage.model.eval()
     return stage
-
-
-@contextlib.contextmanager
-def _stop_on_signals() -> Iterator[threading.Event]:
-    """An event that an interrupt or a termination sets: the step is finished and kept, then the training ends."""
-    stop = threading.Event()
-    before = {}
-
-    def handle(number: int, frame: Any) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    if threading.current_thread() is threading.main_thread():
-        before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _lead(

@@ -1,0 +1,121 @@
+"""``faircut tune`` and ``faircut tune convert``."""
+
+from __future__ import annotations
+
+import json as _json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from faircut.cli.console import INTERRUPTED, Bars, Display, fail, guarded, quiet_libraries, say
+from faircut.cli.options import CLIP, MODEL, flags, to_settings
+
+__all__ = ["tune"]
+
+
+class _ClipFirst(TyperGroup):
+    """``faircut tune CLIP ...`` is ``faircut tune clip CLIP ...``; only ``convert`` is called by its name."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the command's name in front of what is no command."""
+        return super().parse_args(ctx, args if args and args[0] in self.commands else ["clip", *args])
+
+
+tune = typer.Typer(cls=_ClipFirst, help="Tune a model to one clip (Tune-A-Video), or convert a published checkpoint.")
+
+_FLAGS = {name: MODEL[name] for name in ("model", "device")}
+
+
+@flags(CLIP, _FLAGS)
+def _clip(
+    given: dict[str, Any],
+    clip: Annotated[str, typer.Argument(help="A video file, an animation or a folder of pictures.")],
+    prompt: Annotated[str, typer.Option("-p", "--prompt", help="What is in the clip.")],
+    output: Annotated[
+        str | None,
+        typer.Option("-o", "--output", help="The folder of the tuned model (default: CLIP.tuned).", show_default=False),
+    ] = None,
+    steps: Annotated[int, typer.Option("--steps", help="Steps of the optimiser.")] = 500,
+    lr: Annotated[
+        float | None, typer.Option("--lr", help="Learning rate.", show_default="3e-5; more for a small model")
+    ] = None,
+    validate: Annotated[
+        list[str] | None, typer.Option("--validate", help="Edit the clip with this prompt now and then; repeatable.")
+    ] = None,
+    validate_every: Annotated[int, typer.Option("--validate-every", help="Steps between validations.")] = 100,
+    validation_steps: Annotated[int, typer.Option("--validation-steps", help="Their DDIM steps.")] = 50,
+    guidance: Annotated[float, typer.Option("--guidance", help="Their classifier-free guidance.")] = 7.5,
+    no_temporal_layers: Annotated[
+        bool, typer.Option("--no-temporal-layers", help="Tune attention alone, and add no layers.")
+    ] = False,
+    bfloat16: Annotated[bool, typer.Option("--bfloat16", help="Compute in bfloat16; weights stay float32.")] = False,
+    gradient_checkpointing: Annotated[
+        bool, typer.Option("--gradient-checkpointing", help="Less memory, a third more time.")
+    ] = False,
+    seed: Annotated[int, typer.Option("--seed", help="Of noise and new layers.")] = 0,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Begin again where the folder holds a tuning.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the facts as JSON and nothing else.")] = False,
+) -> None:
+    """Tune a model to one clip; the same command again goes on where the last one stopped.
+
+    "faircut tune convert CHECKPOINT -o FOLDER" makes a model of a published Tune-A-Video checkpoint.
+    """
+    known = to_settings(given, clip=clip, prompt=prompt, source_prompt=prompt, output=output or "")
+    from faircut.config import from_dict
+    from faircut.settings import RunSettings, parse_device
+    from faircut.tune import TuneSettings
+    from faircut.tune import tune as run
+    from faircut.workflow import load_editor, read_clip
+
+    settings = TuneSettings(
+        steps=steps,
+        learning_rate=lr,
+        temporal_layers=not no_temporal_layers,
+        seed=seed,
+        precision="bfloat16" if bfloat16 else "float32",
+        gradient_checkpointing=gradient_checkpointing,
+        validation_prompts=tuple(validate or ()),
+        validate_every=validate_every,
+        validation_steps=validation_steps,
+        guidance_scale=guidance,
+    )
+    source = from_dict(RunSettings, known, "the run")
+    device, dtype = parse_device(source.device, "float32")
+    quiet_libraries()
+    folder = Path(output or f"{Path(clip).stem}.tuned")
+    try:
+        with Bars(quiet=json, counted=False) as bars:
+            video = read_clip(source)
+            with bars.stage("Loading the model"):
+                editor = load_editor(source, device, dtype)
+            tuned = run(editor, video, prompt, settings, folder, fresh=fresh, log=Display(bars, quiet=json))
+    except KeyboardInterrupt:
+        fail("stopped; the same command goes on from the last checkpoint", INTERRUPTED)
+    if json:
+        clips = [str(path) for path in tuned.validations]
+        facts = {"model": str(folder), "step": tuned.step, "loss": tuned.loss, "seconds": tuned.seconds}
+        print(_json.dumps({**facts, "validations": clips}, indent=2))
+        return
+    say(str(folder), "bold green")
+    quality = "nothing was left to do" if tuned.loss is None else f"loss {tuned.loss:.4f}"
+    say(f"  {tuned.step} steps in {tuned.seconds:.0f} s; {quality}")
+    for path in tuned.validations:
+        say(f"  {path}")
+
+
+tune.command("clip", hidden=True)(guarded(_clip))
+
+
+@tune.command()
+@guarded
+def convert(
+    checkpoint: Annotated[str, typer.Argument(help="The folder of a published Tune-A-Video checkpoint.")],
+    output: Annotated[str, typer.Option("-o", "--output", help="The folder of the model.", show_default=False)],
+) -> None:
+    """Make a model that faircut and diffusers load of a published Tune-A-Video checkpoint."""
+    from faircut.tune import convert as run
+
+    quiet_libraries()
+    say(str(run(checkpoint, output)), "bold green")

@@ -1,0 +1,106 @@
+"""What is learnt, and what learns it: the clip's noise, and the parameters of a UNet that take gradients."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from faircut import latents as vae_io
+from faircut.attention.context import BatchLayout, Step
+from faircut.attention.processor import AttentionControl
+from faircut.attention.temporal import has_temporal
+from faircut.editor import VideoEditor
+from faircut.errors import ConfigError, choices
+from faircut.sampling import Schedule, add_noise
+
+__all__ = ["Lesson", "learning_parameters", "learns"]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """The clip as it is learnt.
+
+    Attributes:
+        z_0: (frame, channel, height, width), float32.
+        text: (frame, token, channel), its prompt.
+        levels: (timestep,), cumulative alphas.
+        velocity: whether the model predicts velocities.
+        seed: of the noise.
+    """
+
+    z_0: torch.Tensor
+    text: torch.Tensor
+    levels: torch.Tensor
+    velocity: bool
+    seed: int
+
+    @classmethod
+    def of(cls, editor: VideoEditor, frames: torch.Tensor, prompt: str, seed: int) -> Lesson:
+        """Encode a clip, (frame, 3, height, width) in [-1, 1], and its prompt, once for all steps."""
+        from diffusers import DDIMScheduler
+
+        config, device = editor.scheduler.config, editor._execution_device
+        with torch.no_grad():
+            z_0 = vae_io.encode(frames, editor.vae, device).float()
+            text = editor._embed(prompt).expand(len(z_0), -1, -1)
+        levels = DDIMScheduler.from_config(config).alphas_cumprod.float().to(device)
+        return cls(z_0, text, levels, Schedule.of(config, 1).prediction_type == "v_prediction", seed)
+
+    def loss(self, unet: Any, control: AttentionControl, step: int) -> torch.Tensor:
+        """Return the mean squared error at the noise and the noise level that belong to a step (section 4.3)."""
+        rng = np.random.default_rng([self.seed, step])
+        t = int(rng.integers(len(self.levels)))
+        noise = torch.from_numpy(rng.standard_normal(self.z_0.shape, np.float32)).to(self.z_0)
+        a = self.levels[t]
+        z_t = add_noise(self.z_0, noise, a)
+        target = a.sqrt() * noise - (1 - a).sqrt() * self.z_0 if self.velocity else noise
+        frames, grid = len(z_t), (z_t.shape[2], z_t.shape[3])
+        control.begin(Step("denoise", 0, 1, t, BatchLayout(("cond",), frames), grid))
+        timestep = torch.tensor(t, device=z_t.device)
+        output = unet(z_t, timestep, encoder_hidden_states=self.text, return_dict=False)[0]
+        control.check_fired()
+        return F.mse_loss(output.float(), target)
+
+
+def learning_parameters(unet: nn.Module, ends: tuple[str, ...]) -> dict[str, nn.Parameter]:
+    """Find what learns: the parameters of all modules whose names end so.
+
+    Raises:
+        ConfigError: an end fits no module.
+    """
+    ends = tuple(end for end in ends if end != "attn_temp" or has_temporal(unet))
+    modules = dict(unet.named_modules())
+    for end in ends:
+        if not any(name.endswith(end) and list(part.parameters()) for name, part in modules.items()):
+            known = {".".join(name.split(".")[-2:]) for name in modules if ".transformer_blocks.0." in name}
+            raise ConfigError(f"no module of this UNet ends with {end!r}: {choices(end, known)}")
+    return {
+        f"{name}.{own}": parameter
+        for name, part in modules.items()
+        if name.endswith(ends)
+        for own, parameter in part.named_parameters()
+    }
+
+
+@contextlib.contextmanager
+def learns(unet: Any, parameters: Mapping[str, nn.Parameter], checkpointing: bool) -> Iterator[None]:
+    """Let some parameters of a frozen UNet take gradients."""
+    was = unet.is_gradient_checkpointing
+    for parameter in parameters.values():
+        parameter.requires_grad_(True)
+    if checkpointing:
+        unet.enable_gradient_checkpointing()
+    try:
+        yield
+    finally:
+        for parameter in parameters.values():
+            parameter.requires_grad_(False)
+        if checkpointing and not was:
+            unet.disable_gradient_checkpointing()

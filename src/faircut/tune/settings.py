@@ -1,0 +1,75 @@
+"""What decides what a tuning gives."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from faircut.errors import ConfigError
+
+__all__ = ["TuneSettings", "default_rate"]
+
+# Tune-A-Video's published configurations tune Stable Diffusion, whose widest block has 1280 channels, at this rate.
+_PUBLISHED_RATE = 3e-5
+# A narrow model, such as the pocket model, hardly moves at that rate: see docs/tuning.md.
+_NARROW, _NARROW_RATE = 512, 3e-4
+
+
+def default_rate(unet: Any) -> float:
+    """Return the learning rate for a UNet: the published 3e-5, or ten times as much for one as narrow as the pocket's."""
+    return _PUBLISHED_RATE if max(unet.config.block_out_channels) > _NARROW else _NARROW_RATE
+
+
+@dataclass(frozen=True)
+class TuneSettings:
+    """How a model is tuned to a clip; the defaults are those of Tune-A-Video's published configurations.
+
+    Attributes:
+        steps: of the optimiser, each on the whole clip at one noise level.
+        learning_rate: of AdamW, constant; None is `default_rate`.
+        trainable: ends of the names of the UNet's modules that learn.
+        temporal_layers: whether every transformer block is given a layer in which positions attend over the frames.
+        seed: every random number follows from it and the step.
+        precision: of the forward pass; weights and optimiser are float32.
+        gradient_checkpointing: compute activations twice rather than keep them: less memory, a third more time.
+        validation_prompts: with each of them the clip is edited now and then, to see how far the tuning is.
+        validate_every: steps between validations; there is one at the end, too.
+        validation_steps: DDIM steps of a validation's inversion and edits.
+        guidance_scale: g of its edits.
+        checkpoint_every: seconds between checkpoints.
+    """
+
+    steps: int = 500
+    learning_rate: float | None = None
+    trainable: tuple[str, ...] = ("attn1.to_q", "attn2.to_q", "attn_temp")
+    temporal_layers: bool = True
+    seed: int = 0
+    precision: Literal["float32", "bfloat16"] = "float32"
+    gradient_checkpointing: bool = False
+    validation_prompts: tuple[str, ...] = ()
+    validate_every: int = 100
+    validation_steps: int = 50
+    guidance_scale: float = 7.5
+    checkpoint_every: float = 120.0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "validate_every", "validation_steps"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; give at least 1")
+        if self.learning_rate is not None and not 0 < self.learning_rate < 1:
+            raise ConfigError(f"learning_rate is {self.learning_rate}; give a number above 0, such as 3e-5")
+        for name in ("seed", "checkpoint_every", "guidance_scale"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}; give 0 or more")
+        if self.precision not in ("float32", "bfloat16"):
+            raise ConfigError(f"precision is {self.precision!r}; give 'float32' or 'bfloat16'")
+        if not self.trainable or isinstance(self.trainable, str):
+            raise ConfigError(
+                f"trainable is {self.trainable!r}; give ends of module names, such as ('attn1.to_q', 'attn2.to_q')"
+            )
+
+    def resolved(self, unet: Any) -> TuneSettings:
+        """Return the settings with the learning rate that suits a UNet, where none was given."""
+        rate = default_rate(unet) if self.learning_rate is None else self.learning_rate
+        return dataclasses.replace(self, learning_rate=rate)

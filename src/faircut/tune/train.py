@@ -1,0 +1,257 @@
+"""Tune-A-Video's training: the noise of one clip, predicted at random noise levels under its own prompt."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from faircut.attention.processor import install
+from faircut.attention.temporal import attach_temporal
+from faircut.config import to_dict
+from faircut.controllers.spatial_temporal import SpatialTemporalAttention
+from faircut.editor import VideoEditor
+from faircut.errors import ConfigError, ModelError, NumericalError, OutOfMemoryError, VideoError
+from faircut.interrupts import stop_on_signals
+from faircut.inversion import content_key
+from faircut.methods import TuneAVideo
+from faircut.predictor import frozen
+from faircut.tune.lesson import Lesson, learning_parameters, learns
+from faircut.tune.settings import TuneSettings
+from faircut.tune.state import Checkpoint, open_folder, publish, published
+from faircut.video import Video, side_by_side, write_video
+
+__all__ = ["Log", "Tuned", "tune"]
+
+Log = Callable[[str, dict[str, Any]], None]
+
+# As published; of the settings only these decide the weights of a step.
+_WEIGHT_DECAY, _LARGEST_NORM = 1e-2, 1.0
+_DECISIVE = ("learning_rate", "trainable", "temporal_layers", "seed", "precision")
+_LOG_EVERY = 20
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What a tuning gives.
+
+    Attributes:
+        folder: holds the tuned model.
+        step: how many steps it has had.
+        loss: mean squared error of the noise over the last steps of this run; None if there were none.
+        seconds: that all steps took, over all runs.
+        validations: the clips that were written, in order.
+    """
+
+    folder: Path
+    step: int
+    loss: float | None
+    seconds: float
+    validations: tuple[Path, ...]
+
+
+def tune(
+    editor: VideoEditor,
+    video: Video,
+    prompt: str,
+    settings: TuneSettings | None = None,
+    folder: str | Path = "tuned",
+    *,
+    fresh: bool = False,
+    log: Log | None = None,
+) -> Tuned:
+    """Let a model learn one clip, or go on where that was stopped; the editor's own weights change.
+
+    Frames see the first and the one before (`TuneAVideo.temporal`), norms the whole clip. The folder then holds a model that
+    `VideoEditor.from_pretrained` loads, temporal layers included. Stopped by Ctrl-C or killed, the same call goes on from
+    the last checkpoint, on a CPU bit for bit.
+
+    Args:
+        editor: a model in float32.
+        video: the clip.
+        prompt: what is in it.
+        settings: how.
+        folder: of checkpoints, log, validation clips and, in the end, the model.
+        fresh: begin again where the folder holds another tuning.
+        log: told how far it is: a stage's name, and ``done`` (0 to 1) with figures such as ``loss``.
+
+    Raises:
+        ConfigError: a setting is out of range, or the folder holds something else.
+        ModelError: the model is not in float32, or adapters sit on it.
+        PromptError, VideoError: the prompt or the clip cannot be used.
+        NumericalError: the loss is no longer finite.
+        OutOfMemoryError: memory ran out.
+        KeyboardInterrupt: it was stopped; the checkpoint is written.
+    """
+    settings = (settings or TuneSettings()).resolved(editor.unet)
+    folder, unet = Path(folder), editor.unet
+    _check(editor, video, prompt, settings)
+    facts = {"prompt": prompt, "clip": content_key(video.frames), "model": editor.fingerprint}
+    open_folder(folder, facts | {name: to_dict(getattr(settings, name)) for name in _DECISIVE}, fresh=fresh)
+    if settings.temporal_layers:
+        attach_temporal(unet, settings.seed)
+    parameters = learning_parameters(unet, settings.trainable)
+    adam = torch.optim.AdamW(parameters.values(), settings.learning_rate or 0.0, weight_decay=_WEIGHT_DECAY)
+    checkpoint = Checkpoint(folder, parameters, adam)
+    begun, seconds = checkpoint.load()
+    if begun > settings.steps:
+        raise ConfigError(f"{folder} holds {begun} steps already; give as many or more, or begin again with fresh")
+    run = _Run(editor, video, prompt, settings, folder, log or (lambda stage, line: None), checkpoint, begun, seconds)
+    with frozen(unet), stop_on_signals() as stop, _out_of_memory():
+        run.learn(parameters, adam, stop.is_set)
+    if run.step < settings.steps:
+        raise KeyboardInterrupt
+    if not published(folder, run.step):
+        run.log("Writing", {})
+        publish(editor, folder, run.step)
+    return Tuned(folder, run.step, run.mean_loss, run.seconds, tuple(run.validations))
+
+
+class _Run:
+    """One run of a tuning, from its last checkpoint on."""
+
+    def __init__(
+        self,
+        editor: VideoEditor,
+        video: Video,
+        prompt: str,
+        settings: TuneSettings,
+        folder: Path,
+        log: Log,
+        checkpoint: Checkpoint,
+        step: int,
+        seconds: float,
+    ) -> None:
+        self.editor, self.video, self.prompt, self.settings = editor, video, prompt, settings
+        self.folder, self.log, self.checkpoint = folder, log, checkpoint
+        self.step, self.seconds = step, seconds
+        self.validations: list[Path] = []
+        self.losses: list[float] = []
+
+    @property
+    def mean_loss(self) -> float | None:
+        """Over the last steps of this run: single ones differ by their noise level."""
+        recent = self.losses[-100:]
+        return sum(recent) / len(recent) if recent else None
+
+    def learn(
+        self, parameters: Mapping[str, nn.Parameter], adam: torch.optim.Optimizer, stopped: Callable[[], bool]
+    ) -> None:
+        """Take the steps that are left; checkpoints and validations in between."""
+        settings = self.settings
+        lesson = Lesson.of(self.editor, self.video.frames, self.prompt, settings.seed)
+        saved = time.monotonic()
+        while True:
+            if self._validation_due():
+                self._validate()
+            if self.step >= settings.steps or stopped():
+                break
+            started = time.monotonic()
+            loss = self._step(lesson, parameters, adam)
+            self.step += 1
+            self.seconds += time.monotonic() - started
+            self._note(loss)
+            ends = self.step >= settings.steps or stopped()
+            if ends or self._validation_due() or time.monotonic() - saved > settings.checkpoint_every:
+                self.checkpoint.save(self.step, self.seconds)
+                saved = time.monotonic()
+
+    def _step(self, lesson: Lesson, parameters: Mapping[str, nn.Parameter], adam: torch.optim.Optimizer) -> float:
+        """Take one step of the optimiser and return its loss."""
+        unet, settings, frames = self.editor.unet, self.settings, len(lesson.z_0)
+        sees = SpatialTemporalAttention(TuneAVideo.temporal, frames)
+        with (
+            torch.enable_grad(),
+            learns(unet, parameters, settings.gradient_checkpointing),
+            install(unet, [sees], frames=frames, clip_norm=TuneAVideo.temporal.clip_norm) as control,
+        ):
+            with torch.autocast(lesson.z_0.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+                loss = lesson.loss(unet, control, self.step)
+            # Blocks that are computed again in the backward pass need the control, too.
+            loss.backward()
+        value = float(loss.detach())
+        if not np.isfinite(value):
+            raise NumericalError(
+                f"the loss is no longer finite at step {self.step}; give a lower learning_rate than "
+                f"{settings.learning_rate:g}, or precision float32"
+            )
+        nn.utils.clip_grad_norm_(parameters.values(), _LARGEST_NORM)
+        adam.step()
+        adam.zero_grad()
+        return value
+
+    def _note(self, loss: float) -> None:
+        """Tell how far it is, and write a line to the log now and then."""
+        self.losses.append(loss)
+        line: dict[str, Any] = {"done": self.step / self.settings.steps}
+        if self.step % _LOG_EVERY == 0 or self.step == self.settings.steps:
+            line |= {"loss": round(sum(self.losses[-_LOG_EVERY:]) / len(self.losses[-_LOG_EVERY:]), 6)}
+            with open(self.folder / "log.jsonl", "a", encoding="utf-8") as lines:
+                lines.write(json.dumps({"step": self.step, "seconds": round(self.seconds, 1), **line}) + "\n")
+        self.log("Tuning", line)
+
+    def _validation_file(self) -> Path:
+        return self.folder / "validation" / f"step-{self.step}.mp4"
+
+    def _validation_due(self) -> bool:
+        settings = self.settings
+        reached = self.step > 0 and (self.step % settings.validate_every == 0 or self.step == settings.steps)
+        return bool(settings.validation_prompts) and reached and not self._validation_file().is_file()
+
+    def _validate(self) -> None:
+        """Edit the clip's inverted latents under every validation prompt, and write all of them side by side."""
+        self.log("Validating", {})
+        settings, editor = self.settings, self.editor
+        inversion = editor.invert(
+            self.video,
+            self.prompt,
+            num_inference_steps=settings.validation_steps,
+            temporal=TuneAVideo.temporal,
+            supplier="live",
+        )
+        edits = [
+            editor.edit(inversion, prompt, TuneAVideo(), guidance_scale=settings.guidance_scale).video
+            for prompt in settings.validation_prompts
+        ]
+        clips = [self.video, *(edit for edit in edits if edit is not None)]
+        labels = (self.prompt, *settings.validation_prompts)
+        self.validations.append(write_video(side_by_side(clips, labels), self._validation_file()))
+
+
+def _check(editor: VideoEditor, video: Video, prompt: str, settings: TuneSettings) -> None:
+    """Say what is wrong before time is spent.
+
+    Raises:
+        ModelError, PromptError, VideoError: the model, a prompt or the clip cannot be used.
+    """
+    if editor.unet.dtype != torch.float32:
+        raise ModelError(
+            f"the model is in {str(editor.unet.dtype).removeprefix('torch.')}; load it with dtype=torch.float32"
+        )
+    if getattr(editor.unet, "peft_config", None):
+        raise ModelError("adapters sit on this model, and tuning changes plain weights; fuse and unload them first")
+    if not len(video):
+        raise VideoError("the clip has no frames; give at least one")
+    for text in (prompt, *settings.validation_prompts):
+        editor.tokenize(text)
+
+
+@contextlib.contextmanager
+def _out_of_memory() -> Iterator[None]:
+    """Turn running out of memory into an error that says what takes less."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        if isinstance(error, OutOfMemoryError):
+            raise
+        raise OutOfMemoryError(
+            "out of memory while tuning; try gradient_checkpointing, precision bfloat16, fewer frames or a smaller size"
+        ) from error
