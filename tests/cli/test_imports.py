@@ -24,6 +24,7 @@ FLOORS = [
     {"fairness"},
     {"methods"},
     {"footprint"},
+    {"pipeline"},
     {"editor"},
     {"settings", "report", "tune", "pocket"},
     {"preflight", "plan", "people"},

@@ -1,0 +1,272 @@
+"""What every use of a model shares: loading and saving it, its parts, and the UNet under control."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import torch
+from diffusers.loaders import FromSingleFileMixin, StableDiffusionLoraLoaderMixin, TextualInversionLoaderMixin
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline, StableDiffusionMixin
+
+from faircut import latents as vae_io
+from faircut.attention.context import Layer
+from faircut.attention.controller import Controller
+from faircut.attention.processor import AttentionControl, install, layers_of
+from faircut.attention.source import FUSED_SCALE, LiveSource, RecordedSource, Recorder
+from faircut.attention.temporal import has_temporal, load_temporal, save_temporal, temporal_apart
+from faircut.checkpoints import POCKET, locate, pocket_folder
+from faircut.config import SpatialTemporal, Supplier
+from faircut.controllers.spatial_temporal import SpatialTemporalAttention
+from faircut.errors import ConfigError, ModelError
+from faircut.footprint import free_bytes, what_fits
+from faircut.inversion import Inversion, fingerprint
+from faircut.memory import budget_for_recording, explain_out_of_memory, recorded_bytes
+from faircut.methods.base import Predict
+from faircut.predictor import ModelText, NoisePredictor
+from faircut.prompts import Prompt
+from faircut.sampling import Schedule
+
+__all__ = ["EditorPipeline", "StepEnd"]
+
+StepEnd = Callable[[Any, int, int, dict[str, torch.Tensor]], dict[str, torch.Tensor] | None]
+
+P = TypeVar("P", bound="EditorPipeline")
+
+
+class EditorPipeline(
+    DiffusionPipeline,
+    StableDiffusionMixin,
+    TextualInversionLoaderMixin,
+    StableDiffusionLoraLoaderMixin,
+    FromSingleFileMixin,
+):
+    """A diffusers pipeline whose UNet can be put under control: the base of `faircut.editor.VideoEditor`.
+
+    Args:
+        vae: an ``AutoencoderKL``.
+        text_encoder: a ``CLIPTextModel``.
+        tokenizer: a fast ``CLIPTokenizer``.
+        unet: a ``UNet2DConditionModel`` with cross-attention.
+        scheduler: any scheduler of Stable Diffusion; its noise schedule is used, its sampler is not.
+        safety_checker: accepted so that folders which name one load; not used.
+        feature_extractor: likewise.
+        image_encoder: likewise.
+    """
+
+    model_cpu_offload_seq = "text_encoder->unet->vae"  # type: ignore[assignment]
+    _optional_components = ["safety_checker", "feature_extractor", "image_encoder"]  # noqa: RUF012
+    _callback_tensor_inputs = ["latents"]  # noqa: RUF012
+
+    def __init__(
+        self,
+        vae: Any,
+        text_encoder: Any,
+        tokenizer: Any,
+        unet: Any,
+        scheduler: Any,
+        safety_checker: Any = None,
+        feature_extractor: Any = None,
+        image_encoder: Any = None,
+    ) -> None:
+        super().__init__()
+        self.register_modules(
+            vae=vae,
+            text_encoder=text_encoder,
+            tokenizer=tokenizer,
+            unet=unet,
+            scheduler=scheduler,
+            safety_checker=safety_checker,
+            feature_extractor=feature_extractor,
+            image_encoder=image_encoder,
+        )
+
+    @classmethod
+    def from_pretrained(cls: type[P], model: str | Path = POCKET, **kwargs: Any) -> P:  # type: ignore[override]
+        """Load a checkpoint.
+
+        Args:
+            model: ``"pocket"`` for the model that ships with faircut, a folder in diffusers' layout, or a name on the hub.
+                A folder's ``temporal`` layers (see `faircut.tune`) are attached.
+            kwargs: as ``DiffusionPipeline.from_pretrained`` takes them (``dtype``, ``variant``, ``revision``, ...).
+
+        Raises:
+            ModelError: there is no Stable Diffusion checkpoint at that place.
+        """
+        folder = locate(model)
+        if folder is not None:
+            model = str(folder)
+        kwargs = {"safety_checker": None, "feature_extractor": None, **kwargs}
+        if folder == pocket_folder():
+            # Its weights are stored in half precision for size; half precision is slow or wrong on a CPU.
+            kwargs.setdefault("dtype", torch.float32)
+        try:
+            editor = super().from_pretrained(str(model), **kwargs)
+        except (OSError, ValueError, AttributeError, TypeError) as error:
+            first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise ModelError(
+                f"cannot load {str(model)!r} as a Stable Diffusion checkpoint: {first}; give 'pocket', a folder with "
+                "model_index.json, or a name on the hub"
+            ) from error
+        if folder is not None:
+            load_temporal(editor.unet, folder / "temporal")
+        return editor
+
+    def save_pretrained(self, save_directory: str | Path, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
+        """Save the model as any diffusers pipeline, and the temporal layers of a tuned one in a folder beside its parts.
+
+        Raises:
+            ModelError: the layers would not travel: an adapter sits in them, or the model is to be pushed to the hub.
+        """
+        if kwargs.get("push_to_hub") and has_temporal(self.unet):
+            raise ModelError("diffusers pushes no temporal layers; save the model to a folder and upload the folder")
+        with temporal_apart(self.unet):
+            super().save_pretrained(str(save_directory), *args, **kwargs)
+        save_temporal(self.unet, Path(save_directory) / "temporal")
+
+    # What the pieces are ------------------------------------------------------------------------------------------
+
+    @property
+    def layers(self) -> dict[str, Layer]:
+        """The UNet's attention layers by name, in the order in which they run."""
+        return layers_of(self.unet)
+
+    @property
+    def fingerprint(self) -> str:
+        """Identifies the weights, adapters included."""
+        return fingerprint(self.unet, self.vae, self.text_encoder)
+
+    @property
+    def weights_fingerprint(self) -> str:
+        """Identifies the weights as far as half precision holds them, adapters included."""
+        return fingerprint(self.unet, self.vae, self.text_encoder, precision=False)
+
+    def tokenize(self, text: str) -> Prompt:
+        """Tokenise a prompt.
+
+        Raises:
+            PromptError: it is too long for the model.
+        """
+        return self._text.tokenize(text)
+
+    @property
+    def _text(self) -> ModelText:
+        return ModelText(self)
+
+    def _embed(self, text: str) -> torch.Tensor:
+        """Encode a text, (1, token, channel), in the UNet's dtype."""
+        return self._text.embed(self.tokenize(text))
+
+    # Parts --------------------------------------------------------------------------------------------------------
+
+    def choose_supplier(
+        self, supplier: Supplier, clip: torch.Tensor, steps: int, memory_budget: int | None
+    ) -> Literal["live", "memory", "disk"]:
+        """Decide where the source's attention will come from: ``"auto"`` records if it fits the budget.
+
+        Raises:
+            ConfigError: there is no such supplier.
+        """
+        if supplier not in ("auto", "live", "memory", "disk"):
+            raise ConfigError(f"supplier is {supplier!r}; give 'auto', 'live', 'memory' or 'disk'")
+        if supplier != "auto":
+            return supplier
+        budget = budget_for_recording() if memory_budget is None else memory_budget
+        return "memory" if self.recorded_bytes(clip, steps) <= budget else "live"
+
+    def recorded_bytes(self, clip: torch.Tensor, num_inference_steps: int) -> int:
+        """Predict the bytes that recorded attention takes for a clip (frames or latents, 4 axes)."""
+        factor = 1 if clip.shape[1] == self.unet.config.in_channels else vae_io.vae_factor(self.vae)
+        grid = tuple(-(-side // factor) for side in clip.shape[-2:])
+        tokens = self.tokenizer.model_max_length
+        return recorded_bytes(
+            self.layers.values(), grid, len(clip), num_inference_steps, tokens, self.unet.dtype.itemsize
+        )
+
+    def _to_latents(
+        self, clip: torch.Tensor, generator: torch.Generator | None
+    ) -> tuple[torch.Tensor, tuple[int, int], torch.Tensor | None]:
+        """Return the clip's latents, its size in pixels and its frames as uint8."""
+        device = self._execution_device
+        if clip.shape[1] == self.unet.config.in_channels:
+            factor = vae_io.vae_factor(self.vae)
+            return clip.to(device, torch.float32), (clip.shape[2] * factor, clip.shape[3] * factor), None
+        z_0 = vae_io.encode(clip, self.vae, device, generator=generator).float()
+        frames = ((clip + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).cpu()
+        return z_0, (clip.shape[2], clip.shape[3]), frames
+
+    def _decode(self, z: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        """Return the frames of latents, (frame, 3, height, width), RGB in [-1, 1]."""
+        return vae_io.decode(z, self.vae, self._execution_device, size)
+
+    def _beside(self, inversion: Inversion, schedule: Schedule, branch: str) -> Predict:
+        """Return what evaluates the UNet for one branch, with controllers of its own, beside the run of the sampler."""
+
+        def predict(
+            z: torch.Tensor, index: int, embedding: torch.Tensor, controllers: Sequence[Controller] = ()
+        ) -> torch.Tensor:
+            with self._controlled(controllers, inversion.temporal, inversion.num_frames) as control:
+                noise = NoisePredictor(self.unet, control, schedule, inversion.num_frames)
+                return noise("denoise", index, {branch: (z, embedding)})[branch]
+
+        return predict
+
+    def _source_attention(
+        self,
+        inversion: Inversion,
+        schedule: Schedule,
+        latents: torch.Tensor,
+        level: Literal["inversion", "denoising"] = "inversion",
+    ) -> RecordedSource:
+        """Return the supplier of the source's attention."""
+        if inversion.attention is not None and level == "inversion":
+            return RecordedSource(inversion.attention, self._execution_device)
+        embedding = self._embed(inversion.source_prompt)
+        predict = self._beside(inversion, schedule, "source")
+        # In an inversion the attention that belongs to t_k was computed from the latent one level cleaner.
+        offset = len(schedule) - (1 if level == "inversion" else 0)
+
+        def run_source(k: int, recorder: Recorder) -> None:
+            predict(latents[offset - k], k, embedding, [recorder])
+
+        last = [layer.name for layer in self.layers.values() if layer.scale <= FUSED_SCALE][-1]
+        return LiveSource(run_source, self._execution_device, last)
+
+    @contextmanager
+    def _controlled(
+        self, controllers: Sequence[Controller], temporal: SpatialTemporal, frames: int
+    ) -> Iterator[AttentionControl]:
+        """Install controllers, and after them what lets the frames see each other."""
+        attached = [*controllers, SpatialTemporalAttention(temporal, frames)]
+        with install(self.unet, attached, frames=frames, clip_norm=temporal.clip_norm) as control:
+            yield control
+
+    @contextmanager
+    def _guarded(self, frames: int, size: Sequence[int]) -> Iterator[None]:
+        """Turn running out of memory into an error that says what would fit."""
+        try:
+            yield
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            device = torch.device(self._execution_device)
+
+            def fitting() -> str | None:
+                return what_fits(self.unet, self.vae, frames, size, SpatialTemporal(), free_bytes(device))
+
+            explain_out_of_memory(error, frames, size, fitting)
+            raise
+
+    def _check_model(self, inversion: Inversion) -> None:
+        """Check that an inversion belongs to this model."""
+        if inversion.model != self.fingerprint:
+            raise ModelError(
+                f"this inversion was made with another model ({inversion.model[:8]}, not {self.fingerprint[:8]}); invert "
+                "the clip with this one, with the same adapters and dtype"
+            )
+
+    def _after_step(self, callback: StepEnd | None, index: int, timestep: int, z: torch.Tensor) -> torch.Tensor:
+        """Call the user's callback; what it returns as latents takes their place."""
+        if callback is None:
+            return z
+        return (callback(self, index, timestep, {"latents": z}) or {}).get("latents", z)
