@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +78,7 @@ class Calibration:
 
 
 def best_alpha(points: tuple[Point, ...], *, wanted: float = 0.95, loss: float = 0.03) -> float:
-    """Choose the smallest strength above 0 that reaches the wanted hit rate without losing the profession, and a step more.
-
-    The step is for the few clips that are measured, which cannot tell a hit rate of .8 from .95; it is taken only if the
-    next strength keeps hit rate and profession.
+    """Choose the smallest strength above 0 that reaches the wanted hit rate without losing the profession.
 
     Args:
         points: what was measured; at 0, where nothing is asked for, only to know how often the profession succeeds.
@@ -99,9 +95,9 @@ def best_alpha(points: tuple[Point, ...], *, wanted: float = 0.95, loss: float =
     def enough(point: Point) -> bool:
         return point.hit_rate >= wanted and point.profession_success >= first.profession_success - loss
 
-    for point, following in zip_longest(asked, asked[1:]):
+    for point in asked:
         if enough(point):
-            return following.alpha if following is not None and enough(following) else point.alpha
+            return point.alpha
     # min of both: a strength that hits without the profession is as bad as one that keeps it without a hit.
     return min(asked, key=lambda p: (-round(min(p.hit_rate, p.profession_success), 6), p.alpha)).alpha
 
