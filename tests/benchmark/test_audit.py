@@ -24,12 +24,13 @@ from faircut.benchmark.measure import Instruments, Record, measure, read_clip
 from faircut.benchmark.results import HIGHER_IS_BETTER, AuditResult, load_result, save_result, summarise
 from faircut.benchmark.run import LIMITS
 from faircut.benchmark.settings import AuditRun
-from faircut.benchmark.tasks import load_tasks, optical_flow
+from faircut.benchmark.tasks import load_tasks
 from faircut.checkpoints import pocket_folder
 from faircut.errors import ConfigError, NumericalError, VideoError
 from faircut.fairness import GENDER, HAIR
 from faircut.fairness.calibration import Calibration, Point, best_alpha
 from faircut.metrics.clip import ClipScorer
+from faircut.metrics.flow import optical_flow
 from faircut.pocket.judge import load_judge
 from faircut.pocket.reader import PocketReader
 from faircut.pocket.vocabulary import PROFESSIONS

@@ -5,22 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import torch
 import yaml
 
 from faircut.benchmark.cases import FRAMES, Case, CaseClip
 from faircut.config import from_dict
 from faircut.errors import ConfigError, VideoError
 from faircut.fairness.attributes import GENDER
+from faircut.metrics.flow import optical_flow
 from faircut.prompts import fit_article
 from faircut.video import read_video
 
-__all__ = ["Task", "TaskFile", "load_tasks", "optical_flow"]
+__all__ = ["Task", "TaskFile", "load_tasks"]
 
 
 @dataclass(frozen=True)
@@ -127,22 +124,3 @@ def _case(file: TaskFile, task: Task, profession: str, folder: Path) -> Case:
 def _read(path: Path, frames: int, size: int) -> CaseClip:
     video = read_video(path, num_frames=frames, size=size)
     return CaseClip(frames=video.frames, flow=optical_flow(video.frames))
-
-
-def optical_flow(frames: torch.Tensor) -> torch.Tensor:
-    """Estimate how a clip moves, by dense inverse search (Kroeger et al., 2016, as OpenCV has it).
-
-    Args:
-        frames: (frame, 3, height, width), RGB in [-1, 1].
-
-    Returns:
-        (frame - 1, height, width, 2), pixels to the right and down.
-    """
-    import cv2
-
-    search: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    pixels: Any = ((frames + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
-    grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in pixels]
-    flows = [search.calc(a, b, None) for a, b in pairwise(grey)]
-    height, width = frames.shape[-2:]
-    return torch.from_numpy(np.stack(flows) if flows else np.zeros((0, height, width, 2), np.float32))
