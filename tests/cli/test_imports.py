@@ -25,7 +25,7 @@ FLOORS = [
     {"methods"},
     {"footprint"},
     {"editor"},
-    {"settings", "report", "tune", "pocket"},
+    {"settings", "report", "tune", "pocket", "atlas"},
     {"preflight", "plan", "people"},
     {"workflow"},
     {"benchmark"},
@@ -98,7 +98,7 @@ def test_importing_faircut_imports_nothing_heavy():
     assert done.stdout.strip() == "set()"
 
 
-@pytest.mark.parametrize("command", [[], ["edit"], ["plan"], ["audit"]])
+@pytest.mark.parametrize("command", [[], ["edit"], ["plan"], ["audit"], ["atlas", "fit"], ["atlas", "edit"]])
 def test_help_is_quick_and_imports_nothing_heavy(command):
     code = (
         "import sys\nfrom faircut.cli import main\n"

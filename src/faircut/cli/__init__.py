@@ -10,6 +10,7 @@ import typer
 
 from faircut._version import __version__
 from faircut.cli import align, audit, demo, edit, invert, plan
+from faircut.cli.atlas import atlas
 from faircut.cli.console import INTERRUPTED, fail, guarded
 from faircut.cli.pocket import pocket
 
@@ -33,6 +34,7 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 for _command in (edit.edit, invert.invert, align.align, plan.plan, audit.audit, demo.demo):
     app.command()(guarded(_command))
+app.add_typer(atlas, name="atlas")
 app.add_typer(pocket, name="pocket")
 
 
