@@ -2,8 +2,8 @@
 
     python benchmarks/atlas.py [--n 3] [--pictures FOLDER]
 
-Masks are the drawn world's own. Both ways use FateZero with the pocket model's options for the kind of edit, 20 steps. Seconds
-are of the processor, with one thread.
+Masks are the drawn world's own. Both ways use FateZero with the pocket model's options for the kind of edit, 20 steps.
+Seconds are of the processor, with one thread.
 """
 
 from __future__ import annotations
