@@ -133,7 +133,7 @@ def push_pull(total: Tensor, weight: Tensor) -> list[Tensor]:
     if min(total.shape[1:]) < 2 * _SHRINK:
         mean = total.sum((1, 2)) / weight.sum().clamp_min(1e-6)
         return [torch.where(weight > 1e-3, total / weight.clamp_min(1e-3), mean[:, None, None])]
-    size = [-(-side // _SHRINK) for side in total.shape[1:]]
+    size = (-(-total.shape[1] // _SHRINK), -(-total.shape[2] // _SHRINK))
     below = push_pull(F.adaptive_avg_pool2d(total, size), F.adaptive_avg_pool2d(weight, size))
     filled = F.interpolate(over(below)[None], total.shape[1:], mode="bilinear")[0]
     sure = weight.clamp(max=1)
