@@ -50,8 +50,8 @@ class EditResult:
 class VideoEditor(EditorPipeline):
     """Edits videos by text with a text-to-image model and no training.
 
-    A diffusers pipeline: devices, dtypes, offloading, LoRA and textual inversion work as they do there. Loading and parts are
-    those of `faircut.pipeline.EditorPipeline`.
+    A diffusers pipeline: devices, dtypes, offloading, LoRA and textual inversion work as they do there. Loading and parts
+    are those of `faircut.pipeline.EditorPipeline`.
     """
 
     # Inversion ----------------------------------------------------------------------------------------------------

@@ -378,11 +378,10 @@ def test_a_small_audit_shows_what_fame_is_for(pocket_editor, cases, instruments,
 # Calibration and tasks ------------------------------------------------------------------------------------------------
 
 
-def test_the_smallest_sufficient_strength_is_chosen_and_one_step_more():
+def test_the_smallest_sufficient_strength_is_chosen():
     points = (Point(0.0, 0.0, 1.0, 4), Point(1.0, 0.5, 1.0, 4), Point(1.5, 1.0, 1.0, 4), Point(2.0, 1.0, 0.5, 4))
-    # The next step would lose the profession.
     assert best_alpha(points) == 1.5
-    assert best_alpha(points, wanted=0.5) == 1.5
+    assert best_alpha(points, wanted=0.5) == 1.0
     assert best_alpha(points[:2], wanted=0.5) == 1.0
     # Where the profession is lost too soon, the best of both.
     assert best_alpha((Point(0.0, 0.0, 1.0, 4), Point(1.0, 0.75, 0.75, 4), Point(2.0, 1.0, 0.25, 4))) == 1.0

@@ -26,7 +26,7 @@ FLOORS = [
     {"footprint"},
     {"pipeline"},
     {"editor"},
-    {"settings", "report", "tune", "pocket"},
+    {"settings", "report", "tune", "pocket", "atlas"},
     {"preflight", "plan", "people"},
     {"workflow", "evaluate", "study"},
     {"benchmark"},
@@ -101,7 +101,8 @@ def test_importing_faircut_imports_nothing_heavy():
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["edit"], ["plan"], ["audit"], ["evaluate"], ["study", "make"], ["bench", "run"], ["sweep"], ["tune"]],
+    [[], *([name] for name in ("edit", "plan", "audit", "evaluate", "sweep", "tune"))]
+    + [["study", "make"], ["bench", "run"], ["atlas", "fit"]],
 )
 def test_help_is_quick_and_imports_nothing_heavy(command):
     code = (

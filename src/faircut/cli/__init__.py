@@ -10,6 +10,7 @@ import typer
 
 from faircut._version import __version__
 from faircut.cli import align, audit, demo, edit, evaluate, invert, plan, sweep
+from faircut.cli.atlas import atlas
 from faircut.cli.bench import bench
 from faircut.cli.console import INTERRUPTED, fail, guarded
 from faircut.cli.pocket import pocket
@@ -39,6 +40,7 @@ _COMMANDS = (
 )  # fmt: skip
 for _command in _COMMANDS:
     app.command()(guarded(_command))
+app.add_typer(atlas, name="atlas")
 app.add_typer(bench, name="bench")
 app.add_typer(tune, name="tune")
 app.add_typer(pocket, name="pocket")

@@ -1,0 +1,232 @@
+"""An atlas as a value: two pictures, where every pixel of a clip looks in them, and which of the two it shows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn import functional as F
+
+from faircut.atlas.layers import Canvas, look_up, splat, spread
+from faircut.atlas.settings import AtlasSettings
+from faircut.config import from_dict, to_dict
+from faircut.errors import ConfigError, FaircutError, VideoError, choices
+from faircut.files import atomic_path
+from faircut.video import SourceInfo, Video
+
+__all__ = ["LAYERS", "Atlas", "Layer"]
+
+LAYERS = ("foreground", "background")
+_FORMAT = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """One layer of an atlas.
+
+    Attributes:
+        picture: (3, height', width'), RGB in [-1, 1].
+        points: (frame, 2, rows, columns), where the control points of each frame look, in pixels of the reference frame.
+        canvas: what part of the layer's plane the picture covers.
+    """
+
+    picture: Tensor
+    points: Tensor
+    canvas: Canvas
+
+
+@dataclass(frozen=True, eq=False)
+class Atlas:
+    """A clip taken apart into a foreground and a background (Kasten et al., 2021, arXiv 2109.11418).
+
+    Both layers' planes have the reference frame's pixels as their unit and origin, so that in their own places the two
+    pictures, one over the other, look like that frame, continued beyond its borders as far as other frames show.
+
+    Attributes:
+        video: the clip.
+        layers: by name, ``"foreground"`` and ``"background"``.
+        alpha: (frame, height, width), in [0, 1]: how much of the foreground is seen.
+        reference: index of the reference frame.
+        settings: of the fit.
+        report: ``psnr`` of the reconstruction in dB, ``seconds`` that the fit took, and the last ``losses``.
+    """
+
+    video: Video
+    layers: Mapping[str, Layer]
+    alpha: Tensor
+    reference: int
+    settings: AtlasSettings
+    report: Mapping[str, Any] = field(default_factory=dict)
+
+    def layer(self, name: str) -> Layer:
+        """Return a layer.
+
+        Raises:
+            ConfigError: there is none of that name.
+        """
+        if name not in self.layers:
+            raise ConfigError(f"an atlas has no layer {name!r}: {choices(name, self.layers)}")
+        return self.layers[name]
+
+    def places(self, name: str) -> Tensor:
+        """Return where every pixel of the clip looks in a layer's picture.
+
+        Args:
+            name: of the layer.
+
+        Returns:
+            (frame, height, width, 2), (x, y), of which -1 and 1 are the picture's edges.
+
+        Raises:
+            ConfigError: there is no such layer.
+        """
+        layer = self.layer(name)
+        return layer.canvas.normalise(spread(layer.points, self.video.size))
+
+    def render(self) -> Tensor:
+        """Put the clip together again from its layers: (frame, 3, height, width), RGB in [-1, 1]."""
+        return self.compose({})
+
+    def compose(self, pictures: Mapping[str, Tensor]) -> Tensor:
+        """Put a clip together from other pictures, ``alpha foreground + (1 - alpha) background``.
+
+        Args:
+            pictures: by layer, (3, any height, any width), RGB in [-1, 1]; each covers what the layer's own covers, and a
+                layer without one keeps its own.
+
+        Returns:
+            (frame, 3, height, width), RGB in [-1, 1].
+
+        Raises:
+            ConfigError: there is no such layer.
+            VideoError: something is no picture.
+        """
+        for name, picture in pictures.items():
+            self.layer(name)
+            if picture.ndim != 3 or picture.shape[0] != 3 or not picture.is_floating_point():
+                raise VideoError(
+                    f"a picture of shape {tuple(picture.shape)} and {picture.dtype} was given for the {name}; give "
+                    "(3, height, width), floating, RGB in [-1, 1], such as Atlas.pictures() returns"
+                )
+        seen = {}
+        for name, layer in self.layers.items():
+            places = spread(layer.points, self.video.size)
+            seen[name] = look_up(pictures.get(name, layer.picture).float(), places, layer.canvas)
+        alpha = self.alpha[:, None]
+        return (alpha * seen["foreground"] + (1 - alpha) * seen["background"]).clamp(-1, 1)
+
+    def pictures(self, size: tuple[int, int] | None = None) -> dict[str, Tensor]:
+        """Return the layers' pictures.
+
+        Args:
+            size: (height, width) in pixels; None for their own sizes.
+
+        Returns:
+            By layer, (3, height, width), RGB in [-1, 1].
+        """
+        if size is None:
+            return {name: layer.picture.clone() for name, layer in self.layers.items()}
+        return {
+            name: F.interpolate(layer.picture[None], size, mode="bilinear", antialias=True)[0]
+            for name, layer in self.layers.items()
+        }
+
+    def coverage(self, name: str) -> Tensor:
+        """Return how opaque a layer's picture is where frames show it.
+
+        Args:
+            name: of the layer.
+
+        Returns:
+            (height', width'), in [0, 1]: the opacity of the pixels that look there, the most opaque counting most; 0
+            where none looks.
+
+        Raises:
+            ConfigError: there is no such layer.
+        """
+        layer = self.layer(name)
+        opacity = (self.alpha if name == "foreground" else 1 - self.alpha)[:, None]
+        places, size = spread(layer.points, self.video.size), layer.canvas.pixels(1.0)
+        total = splat(torch.cat([opacity.square(), opacity], dim=1), places, layer.canvas, size)
+        share = total[:1] / total[1:].clamp_min(1e-3) * (total[1:] / 0.25).clamp(max=1)
+        return F.interpolate(share[None], layer.picture.shape[1:], mode="bilinear")[0, 0].clamp(0, 1)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the atlas to a folder (safetensors and JSON), whole or not at all.
+
+        Args:
+            folder: where; an existing atlas there is replaced.
+
+        Returns:
+            The folder.
+        """
+        tensors = {
+            "frames": ((self.video.frames + 1) * 127.5).round().clamp(0, 255).to(torch.uint8),
+            "alpha": self.alpha,
+        }
+        for name, layer in self.layers.items():
+            tensors |= {f"{name}.picture": layer.picture, f"{name}.points": layer.points}
+        facts = {
+            "format": _FORMAT,
+            "canvases": {name: asdict(layer.canvas) for name, layer in self.layers.items()},
+            "reference": self.reference,
+            "settings": to_dict(self.settings),
+            "report": to_dict(self.report),
+            "times": to_dict(self.video.times),
+            "duration": to_dict(self.video.duration),
+            "source": to_dict(self.video.source),
+        }
+        with atomic_path(folder) as path:
+            path.mkdir()
+            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path / "atlas.safetensors")
+            (path / "atlas.json").write_text(json.dumps(facts, indent=2), encoding="utf-8")
+        return Path(folder)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Atlas:
+        """Read an atlas from a folder.
+
+        Raises:
+            ConfigError: there is no atlas in the folder, or it is damaged.
+        """
+        folder = Path(folder)
+        try:
+            facts = json.loads((folder / "atlas.json").read_text(encoding="utf-8"))
+            if facts["format"] != _FORMAT:
+                raise ConfigError(
+                    f"{folder} holds format {facts['format']}; this version reads {_FORMAT}; fit it again"
+                )
+            with safe_open(folder / "atlas.safetensors", framework="pt") as file:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return cls(
+                video=Video(
+                    tensors["frames"].float() / 127.5 - 1,
+                    tuple(map(Fraction, facts["times"])),
+                    Fraction(facts["duration"]),
+                    None if facts["source"] is None else from_dict(SourceInfo, facts["source"]),
+                ),
+                layers={
+                    name: Layer(
+                        tensors[f"{name}.picture"], tensors[f"{name}.points"], Canvas(**facts["canvases"][name])
+                    )
+                    for name in LAYERS
+                },
+                alpha=tensors["alpha"],
+                reference=facts["reference"],
+                settings=from_dict(AtlasSettings, facts["settings"]),
+                report=facts["report"],
+            )
+        except FaircutError:
+            raise
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise ConfigError(
+                f"{folder} holds no readable atlas ({error}); write one with faircut atlas fit or Atlas.save"
+            ) from None

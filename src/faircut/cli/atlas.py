@@ -1,0 +1,193 @@
+"""``faircut atlas``: take a clip apart into two pictures, and edit one of them for all frames."""
+
+from __future__ import annotations
+
+import json as _json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from faircut.cli.console import Bars, guarded, quiet_libraries, say
+from faircut.cli.edit import build_settings
+from faircut.cli.options import CLIP, METHOD, MODEL, PROMPTS, flags, to_settings
+from faircut.errors import ConfigError
+
+__all__ = ["atlas"]
+
+atlas = typer.Typer(no_args_is_help=True, help="Edit a clip through a layered atlas: one picture for all frames.")
+
+_FIT = {name: {**PROMPTS, **MODEL}[name] for name in ("source_prompt", "model", "lora", "device", "dtype")}
+_LOOK_STEPS = 20
+
+
+@atlas.command()
+@guarded
+@flags(_FIT, CLIP)
+def fit(
+    given: dict[str, Any],
+    clip: Annotated[str, typer.Argument(help="A video file, an animation or a folder of pictures.")],
+    output: Annotated[
+        str | None,
+        typer.Option("-o", "--output", help="The folder to write (default: CLIP.atlas).", show_default=False),
+    ] = None,
+    words: Annotated[
+        str | None,
+        typer.Option(
+            "--words", help="The foreground is where these words of -s/--source-prompt are; joined by commas."
+        ),
+    ] = None,
+    mask: Annotated[
+        str | None,
+        typer.Option(
+            "--mask", help="The foreground is where this clip or folder of pictures is bright, frame by frame."
+        ),
+    ] = None,
+    steps: Annotated[int, typer.Option("--steps", help="Gradient steps of the fit.")] = 300,
+    seed: Annotated[int, typer.Option("--seed", help="Of the fit.")] = 0,
+    json: Annotated[bool, typer.Option("--json", help="Print the facts as JSON and nothing else.")] = False,
+) -> None:
+    """Fit an atlas to a clip; without --words or --mask what moves on its own is the foreground."""
+    if words is not None and mask is not None:
+        raise ConfigError("--words and --mask both say where the foreground is; give one of them")
+    if words is not None and "source_prompt" not in given:
+        raise ConfigError("--words needs the prompt that they are from; give -s/--source-prompt, too")
+    settings = build_settings({"source_prompt": "", **to_settings(given, clip=clip)}, ("clip",))
+    path = Path(clip)
+    folder = Path(output or f"{path.stem if path.suffix else path.name}.atlas")
+    from faircut.atlas import AtlasSettings, fit_atlas
+    from faircut.errors import VideoError
+    from faircut.workflow import read_clip
+
+    if folder.exists() and not (folder / "atlas.json").is_file():
+        raise VideoError(f"{folder} is there and holds no atlas; choose another name with -o")
+    fitting = AtlasSettings(steps=steps, seed=seed)
+    quiet_libraries()
+    with Bars(quiet=json) as bars:
+        with bars.stage("Reading"):
+            video = read_clip(settings)
+            masks = None if mask is None else _read_masks(mask, settings)
+        if words is not None:
+            with bars.stage("Looking"):
+                masks = _locate(video, words, settings)
+        with bars.stage("Fitting", steps) as advance:
+            fitted = fit_atlas(video, masks, fitting, advance)
+        try:
+            fitted.save(folder)
+        except OSError as error:
+            raise VideoError(f"cannot write {folder}: {error.strerror or error}; choose another place") from error
+    share = float((fitted.alpha > 0.5).float().mean())
+    facts = {"atlas": str(folder), "frames": len(video), "foreground": share, **fitted.report}
+    if json:
+        print(_json.dumps(facts, indent=2))
+        return
+    say(str(folder), "bold green")
+    say(f"  {facts['psnr']:.1f} dB in {facts['seconds']:.0f} s; {share:.0%} foreground")
+
+
+def _read_masks(path: str, settings: Any) -> Any:
+    """Read masks as the clip is read: bright is foreground."""
+    from dataclasses import replace
+
+    from faircut.workflow import read_clip
+
+    return read_clip(replace(settings, clip=path)).frames.mean(1) > 0
+
+
+def _locate(video: Any, words: str, settings: Any) -> Any:
+    """Look where words are in a clip, (frame, height, width), bool."""
+    from faircut.settings import parse_device
+    from faircut.workflow import load_editor
+
+    editor = load_editor(settings, *parse_device(settings.device, settings.dtype))
+    inversion = editor.invert(video, settings.source_prompt, num_inference_steps=_LOOK_STEPS)
+    return editor.locate(inversion, [word.strip() for word in words.split(",")])
+
+
+@atlas.command()
+@guarded
+@flags(PROMPTS, MODEL, METHOD)
+def edit(
+    given: dict[str, Any],
+    folder: Annotated[str, typer.Argument(help="A folder that faircut atlas fit wrote.")],
+    layer: Annotated[str, typer.Option("--layer", help="foreground or background.")] = "foreground",
+    output: Annotated[
+        str | None,
+        typer.Option("-o", "--output", help="Where the result goes (default: FOLDER.edited.mp4).", show_default=False),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON and nothing else.")] = False,
+) -> None:
+    """Edit a layer of an atlas by text; writes the video, a side-by-side, what the model saw and made, and a report."""
+    output = output or f"{Path(folder).name}.edited.mp4"
+    settings = build_settings(to_settings(given, clip=folder, output=output))
+    import torch
+
+    from faircut.atlas import Atlas, edit_atlas
+    from faircut.preflight import check_output, check_prompts
+    from faircut.settings import parse_device
+    from faircut.workflow import load_editor
+
+    quiet_libraries()
+    method = settings.build_method()
+    check_output(settings)
+    device, dtype = parse_device(settings.device, settings.dtype)
+    with Bars(quiet=json) as bars:
+        with bars.stage("Reading"):
+            known = Atlas.load(folder)
+            known.layer(layer)
+            check_prompts(settings, method)
+        with bars.stage("Loading the model"):
+            editor = load_editor(settings, device, dtype)
+        with bars.stage("Editing", settings.num_inference_steps) as advance:
+            result = edit_atlas(
+                editor,
+                known,
+                settings.source_prompt,
+                settings.prompt,
+                method,
+                layer=layer,
+                num_inference_steps=settings.num_inference_steps,
+                guidance_scale=settings.guidance_scale,
+                negative_prompt=settings.negative_prompt,
+                fixed_point_steps=settings.fixed_point_steps,
+                generator=torch.Generator().manual_seed(settings.seed),
+                callback_on_step_end=lambda *_: advance(),
+            )
+        report = _write(known, result, settings)
+    if json:
+        print(_json.dumps(report, indent=2))
+        return
+    for path in report["outputs"].values():
+        say(path)
+
+
+def _write(known: Any, result: Any, settings: Any) -> dict[str, Any]:
+    """Write an edit and what goes beside it; returns the report with the files' names."""
+    from faircut.config import to_dict
+    from faircut.errors import VideoError
+    from faircut.files import atomic_path
+    from faircut.report.pictures import draw_pairs, enlarge_small
+    from faircut.video import side_by_side, write_video
+
+    final = Path(settings.output)
+    stem = final.with_suffix("") if final.suffix else final
+    files = {
+        "video": final,
+        "side_by_side": Path(f"{stem}.side_by_side.mp4"),
+        "picture": Path(f"{stem}.atlas.png"),
+        "report": Path(f"{stem}.report.json"),
+    }
+    outputs = {kind: str(path) for kind, path in files.items()}
+    report = {**result.report, "settings": to_dict(settings), "outputs": outputs}
+    labels = (settings.source_prompt, settings.prompt)
+    try:
+        write_video(result.video, files["video"])
+        pair = [clip.with_frames(enlarge_small(clip.frames)) for clip in (known.video, result.video)]
+        write_video(side_by_side(pair, labels), files["side_by_side"])
+        with atomic_path(files["picture"]) as path:
+            draw_pairs(result.before[None], result.after[None], labels).save(path)
+        with atomic_path(files["report"]) as path:
+            path.write_text(_json.dumps(report, indent=2), encoding="utf-8")
+    except OSError as error:
+        raise VideoError(f"cannot write {final}: {error.strerror or error}; choose another place with -o") from error
+    return report
