@@ -12,7 +12,7 @@ from faircut.atlas.motion import moving_mask, to_reference
 from faircut.config import from_dict
 from faircut.errors import ConfigError, VideoError
 from faircut.methods import FateZero
-from faircut.metrics.flow import optical_flow
+from faircut.metrics import optical_flow
 
 SIZE, SIDE, COUNT, STEP = (40, 56), 14, 4, 5
 TOP, LEFT = 13, 10

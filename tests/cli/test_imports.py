@@ -101,8 +101,10 @@ def test_importing_faircut_imports_nothing_heavy():
 
 @pytest.mark.parametrize(
     "command",
-    [[], *([name] for name in ("edit", "plan", "audit", "evaluate", "sweep", "tune"))]
-    + [["study", "make"], ["bench", "run"], ["atlas", "fit"]],
+    [
+        *([], ["edit"], ["plan"], ["audit"], ["evaluate"], ["sweep"], ["tune"]),
+        *(["study", "make"], ["bench", "run"], ["atlas", "fit"]),
+    ],
 )
 def test_help_is_quick_and_imports_nothing_heavy(command):
     code = (

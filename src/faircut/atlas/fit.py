@@ -25,8 +25,7 @@ from faircut.atlas.losses import (
 from faircut.atlas.motion import agreeing, moving_mask, to_reference
 from faircut.atlas.settings import AtlasSettings
 from faircut.errors import NumericalError, VideoError
-from faircut.metrics.flow import optical_flow
-from faircut.metrics.frames import region_psnr
+from faircut.metrics import optical_flow, region_psnr
 from faircut.video import Video
 
 __all__ = ["fit_atlas"]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from faircut.metrics.frames import warp
+from faircut.metrics import warp
 
 __all__ = [
     "alpha_flow_loss",

@@ -99,10 +99,10 @@ class TokenPropagation(Controller):
         self._edited = {}
         for branch in set(_EDITED) & set(context.layout.branches):
             query, key, value, _ = qkv.part(context.layout.slice(branch))
-            joined = [
+            key, value = (
                 x[chosen].transpose(0, 1).flatten(1, 2)[None].expand(len(chosen), -1, -1, -1) for x in (key, value)
-            ]
-            self._edited[branch] = F.scaled_dot_product_attention(query[chosen], *joined)
+            )
+            self._edited[branch] = F.scaled_dot_product_attention(query[chosen], key, value)
         return context, qkv
 
     def on_output(self, context: AttentionContext, output: torch.Tensor) -> tuple[AttentionContext, torch.Tensor]:
