@@ -106,7 +106,7 @@ def test_who_is_edited_must_be_clear(refused, clip, tiny_folder):  # noqa: F811
         (["--n", "1000"], "1000 clips were asked for"),
         (["--alpha", "much"], "is no number"),
         (["--shard", "3"], "--shard '3' is no part"),
-        (["--shard", "3/2"], "the shard is 3/2"),
+        (["--shard", "3/2"], "K from 1 to N"),
         (["--tasks", "nowhere.yaml"], "cannot read the tasks nowhere.yaml"),
         (["--steps", "0"], "0 steps were asked for"),
         (["--model", "/nowhere"], "/nowhere"),
