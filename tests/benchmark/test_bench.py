@@ -235,6 +235,11 @@ def test_kinds_count_alike_whatever_their_number():
     assert found["edit_success"].value == 0.5
     assert found["edit_success"].n == 4
     assert found["tem_con"].value == pytest.approx(0.7)
+    # One clip of a style says nothing of how styles differ, so the kinds are drawn.
+    assert (found["edit_success"].low, found["edit_success"].high) == (0.0, 1.0)
+    more = [*rows, record("m", "c", "style", edit_success=1.0, tem_con=0.5)]
+    within = summarise(more)["results"]["m"]["edit_success"]
+    assert (within.value, within.low, within.high) == (0.75, 0.5, 1.0)
     # What a method prepares is part of what it costs.
     assert found["seconds"].value == 3.0
     assert found["background_psnr"].n == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +78,7 @@ def summarise(records: Sequence[EditRecord], seed: int = 0) -> dict[str, Any]:
         for row in rows:
             groups.setdefault(row.kind, []).append(row)
         results[method] = {
-            name: estimate(
-                [[_figure(row, name) for row in group] for group in groups.values()], macro_average, seed=seed
-            )
+            name: _estimated([[_figure(row, name) for row in group] for group in groups.values()], seed)
             for name in COLUMNS
         }
         kinds[method] = {
@@ -90,6 +88,19 @@ def summarise(records: Sequence[EditRecord], seed: int = 0) -> dict[str, Any]:
         }
     curves = {method: _curves(rows) for method, rows in by_method.items()}
     return {"results": results, "kinds": kinds, "curves": curves}
+
+
+def _estimated(groups: Sequence[Sequence[float]], seed: int) -> Estimate:
+    """Average kinds, and draw clips within them; where a kind has one clip, the kinds are drawn instead.
+
+    One clip says nothing of how clips of its kind differ, and an interval that is a point would be read as certainty.
+    """
+    known = [[value for value in group if not math.isnan(value)] for group in groups]
+    known = [group for group in known if group]
+    if not known or min(map(len, known)) > 1:
+        return estimate(known, macro_average, seed=seed)
+    drawn = estimate([[sum(group) / len(group) for group in known]], macro_average, seed=seed)
+    return replace(drawn, n=sum(map(len, known)))
 
 
 def _figure(record: EditRecord, name: str) -> float:
