@@ -450,11 +450,12 @@ class VideoEditor(EditorPipeline):
         self, method: Method, task: EditTask, negative_prompt: str | None, null: torch.Tensor | None
     ) -> Callable[[torch.Tensor, int], dict[str, tuple[torch.Tensor, torch.Tensor]]]:
         """Return what says, for the latents of a step, who is in its batch; without a negative prompt nothing is guided."""
-        cond, source = method.embedding(task), self._embed(task.source.text)
+        cond = method.embedding(task)
+        source = self._embed(task.source.text) if method.reference else None
         uncond = None if negative_prompt is None else self._embed(negative_prompt)
 
         def branches(z: torch.Tensor, k: int) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-            batch = {"reference": (task.source_latents(k), source)} if method.reference else {}
+            batch = {} if source is None else {"reference": (task.source_latents(k), source)}
             if uncond is not None:
                 optimised = null is not None and method.null_text
                 batch["uncond"] = (z, null[k].to(cond) if null is not None and optimised else uncond)
