@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from faircut.benchmark.cases import Case
-from faircut.errors import ConfigError, choices
+from faircut.benchmark.names import pick
 from faircut.fairness.attributes import Attribute
 from faircut.fairness.calibration import Calibration
 from faircut.fairness.embedding import debias
@@ -116,12 +116,4 @@ def get_approaches(names: list[str]) -> list[Approach]:
     Raises:
         ConfigError: there is none of a name.
     """
-    found: dict[str, Approach] = {}
-    for name in names:
-        if name == "ablation":
-            found |= ABLATION
-        elif name in APPROACHES:
-            found[name] = APPROACHES[name]
-        else:
-            raise ConfigError(f"no method {name!r}: {choices(name, (*APPROACHES, 'ablation'))}")
-    return list(found.values())
+    return pick(names, APPROACHES, {"ablation": ABLATION})

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from faircut.benchmark.edits import EditItem
-from faircut.errors import ConfigError, choices
+from faircut.benchmark.names import pick
 from faircut.methods import (
     BlendedLatent,
     Ddim,
@@ -85,12 +85,4 @@ def get_contestants(names: Sequence[str]) -> list[Contestant]:
     Raises:
         ConfigError: there is none of a name.
     """
-    found: dict[str, Contestant] = {}
-    for name in names:
-        if name == "all":
-            found |= CONTESTANTS
-        elif name in CONTESTANTS:
-            found[name] = CONTESTANTS[name]
-        else:
-            raise ConfigError(f"no method {name!r}: {choices(name, (*CONTESTANTS, 'all'))}")
-    return list(found.values())
+    return pick(names, CONTESTANTS, {"all": CONTESTANTS})
