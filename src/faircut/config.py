@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 
 from faircut.errors import ConfigError, choices
 
-__all__ = ["SpatialTemporal", "Supplier", "from_dict", "to_dict"]
+__all__ = ["SpatialTemporal", "Supplier", "from_dict", "read_yaml", "to_dict"]
 
 Supplier = Literal["auto", "live", "memory", "disk"]
 
@@ -65,6 +65,24 @@ def to_dict(value: Any) -> Any:
     if isinstance(value, (Fraction, PurePath)):
         return str(value)
     return value
+
+
+def read_yaml(path: str | Path, what: str) -> Any:
+    """Read a YAML file, without objects.
+
+    Args:
+        path: of the file.
+        what: it is, for the message, such as ``"the tasks"``.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    import yaml
+
+    try:
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"cannot read {what} {path}: {' '.join(str(error).split())}") from None
 
 
 def from_dict(cls: type[T], data: Mapping[str, Any], where: str = "") -> T:

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from faircut.config import SpatialTemporal, Supplier, from_dict, to_dict
+from faircut.config import SpatialTemporal, Supplier, from_dict, read_yaml, to_dict
 from faircut.errors import ConfigError
 from faircut.files import atomic_path
 
@@ -126,10 +126,7 @@ def load_settings(path: str | Path) -> dict[str, Any]:
     Raises:
         ConfigError: it cannot be read, or holds a setting that does not exist.
     """
-    try:
-        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"cannot read the configuration {path}: {' '.join(str(error).split())}") from None
+    data = read_yaml(path, "the configuration")
     if not isinstance(data, Mapping):
         raise ConfigError(f"{path} holds no settings; give 'name: value' lines, such as a run saves in its .run.yaml")
     names = [f.name for f in dataclasses.fields(RunSettings)]

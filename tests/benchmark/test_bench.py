@@ -139,6 +139,9 @@ def test_the_layout_of_v2vbench(tmp_path):
     (tmp_path / "config.yaml").write_text(yaml.safe_dump({"data": [entry]}))
     with pytest.raises(ConfigError, match="hike has no prompt"):
         load_edits(tmp_path)
+    (tmp_path / "config.yaml").write_text("[")
+    with pytest.raises(ConfigError, match="cannot read the list"):
+        load_edits(tmp_path)
 
 
 def test_a_plain_folder_of_clips(tmp_path):

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import yaml
 
-from faircut.config import from_dict, to_dict
+from faircut.config import from_dict, read_yaml, to_dict
 from faircut.errors import ConfigError, VideoError, choices
 from faircut.pocket.clips import Clip, render_clip
 from faircut.pocket.evaluate_edits import GUIDANCE, LOCAL, EditCase, edit_cases, make_case, with_subject
@@ -207,17 +207,13 @@ def load_edits(path: str | Path) -> EditBenchmark:
 def _read(path: Path) -> EditBenchmark:
     if not path.exists():
         raise ConfigError(f"no benchmark {str(path)!r}: {choices(str(path), SHIPPED)}; or a YAML file, or a folder")
-    try:
-        text = path.read_bytes()
-        data = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"cannot read the tasks {path}: {' '.join(str(error).split())}") from None
+    data = read_yaml(path, "the tasks")
     if isinstance(data, Mapping) and ("folder" in data or "hash" in data):
         raise ConfigError(f"{path} has a setting folder or hash, which are not for files; leave them out")
     benchmark = from_dict(EditBenchmark, data, str(path))
     if benchmark.version != _VERSION:
         raise ConfigError(f"{path} has version {benchmark.version}; this faircut reads version {_VERSION}")
-    digest = hashlib.blake2b(text, digest_size=16).hexdigest()
+    digest = hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
     return dataclasses.replace(benchmark, folder=str(path.parent), hash=digest)
 
 

@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from faircut.benchmark.edits import EditBenchmark, EditItem
+from faircut.config import read_yaml
 from faircut.errors import ConfigError
 
 __all__ = ["read_layout"]
@@ -42,7 +41,7 @@ def read_layout(folder: Path) -> EditBenchmark:
     if tables:
         return _tgve(folder, tables[0])
     for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = read_yaml(path, "the list")
         if isinstance(data, Mapping) and isinstance(data.get("data"), list):
             return _v2vbench(folder, path, data["data"])
     return _plain(folder)

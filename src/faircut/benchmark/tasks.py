@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 
-import yaml
-
 from faircut.benchmark.cases import FRAMES, Case, CaseClip
-from faircut.config import from_dict
+from faircut.config import from_dict, read_yaml
 from faircut.errors import ConfigError, VideoError
 from faircut.fairness.attributes import GENDER
 from faircut.metrics import motion
@@ -75,10 +73,7 @@ def load_tasks(path: str | Path, n: int | None = None) -> list[Case]:
         VideoError: a clip is missing.
     """
     path = Path(path)
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"cannot read the tasks {path}: {' '.join(str(error).split())}") from None
+    data = read_yaml(path, "the tasks")
     file = from_dict(TaskFile, data, str(path))
     if file.version != 1:
         raise ConfigError(f"{path} has version {file.version}; this faircut reads version 1")

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
-from faircut.config import from_dict, to_dict
+from faircut.config import from_dict, read_yaml, to_dict
 from faircut.errors import ConfigError, VideoError
 from faircut.files import atomic_path
 from faircut.report import Environment, hash_clip
@@ -80,10 +79,7 @@ def load_study(path: str | Path) -> StudyFile:
         VideoError: a clip is missing.
     """
     path = Path(path)
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"cannot read the study {path}: {' '.join(str(error).split())}") from None
+    data = read_yaml(path, "the study")
     file = from_dict(StudyFile, data, str(path))
     if file.version != 1:
         raise ConfigError(f"{path} has version {file.version}; this faircut reads version 1")
