@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from faircut import VideoEditor
-from faircut.benchmark.bench import Bench, EditRecord, run_bench
+from faircut.benchmark.bench import EditRecord, run_bench
 from faircut.benchmark.bench_html import plot_agreement, plot_frames, write_bench_html
 from faircut.benchmark.contestants import CONTESTANTS, get_contestants
 from faircut.benchmark.edits import EditItem, load_edits, pocket_edit, to_yaml
@@ -25,6 +25,7 @@ from faircut.benchmark.leaderboard import (
     ranked,
     summarise,
 )
+from faircut.benchmark.prepared import Bench
 from faircut.benchmark.settings import BenchRun
 from faircut.checkpoints import pocket_folder
 from faircut.errors import ConfigError, NumericalError, VideoError
@@ -163,7 +164,7 @@ def test_a_plain_folder_of_clips(tmp_path):
 def test_every_method_of_the_field_can_be_asked():
     item = load_edits("pocket-edit").items[0]
     for name, contestant in CONTESTANTS.items():
-        assert contestant.build(item).name == name
+        assert contestant.build(item).name == {"fatezero-tuned": "fatezero", "atlas": "fatezero"}.get(name, name)
     assert next(iter(CONTESTANTS)) == "fatezero"
     assert [c.name for c in get_contestants(["ddim", "all"])][:2] == ["ddim", "fatezero"]
     with pytest.raises(ConfigError, match="did you mean 'fatezero'"):
@@ -224,11 +225,59 @@ def test_an_edit_that_draws_noise_is_made_again_for_another_seed(bench, tmp_path
     assert len(keys) == 2
 
 
+def test_an_item_is_edited_alike_in_a_part_of_a_benchmark_and_in_all_of_it(bench, tmp_path):
+    two = replace(load_edits("pocket-edit").limited(2), num_frames=1)
+    one = replace(two, items=two.items[1:])
+    whole, _ = run_bench(bench, two, get_contestants(["sdedit"]), tmp_path, stage=silent)
+    part, _ = run_bench(bench, one, get_contestants(["sdedit"]), tmp_path, stage=silent)
+    assert part == whole[1:]
+    assert whole[0].key != whole[1].key
+
+
+def test_tuning_to_a_clip_is_counted_and_leaves_the_model_as_it_was(bench, tmp_path):
+    benchmark = replace(load_edits("pocket-edit").limited(1), num_frames=2)
+    before = bench.editor.weights_fingerprint
+    contestants = get_contestants(["tune-a-video", "fatezero-tuned"])
+    (ddim, fatezero), failed = run_bench(replace(bench, tuning_steps=1), benchmark, contestants, tmp_path, stage=silent)
+    assert not failed
+    assert ddim.preparing == fatezero.preparing > 0, "both were made with the same tuned model"
+    assert bench.editor.weights_fingerprint == before
+    (longer, _), _ = run_bench(replace(bench, tuning_steps=2), benchmark, contestants, tmp_path, stage=silent)
+    assert longer.key != ddim.key
+    assert longer.figures != ddim.figures
+
+
+def test_an_atlas_is_edited_in_one_picture_and_the_rest_of_the_clip_stays(bench, tmp_path):
+    benchmark = replace(load_edits("pocket-edit").limited(1), num_frames=3)
+    (direct, atlas), failed = run_bench(
+        bench, benchmark, get_contestants(["fatezero", "atlas"]), tmp_path, stage=silent
+    )
+    assert not failed
+    assert atlas.preparing > 0
+    assert atlas.figures["background_psnr"] > direct.figures["background_psnr"]
+
+
+def test_an_atlas_has_no_style():
+    style = next(item for item in load_edits("pocket-edit").items if item.style)
+    assert CONTESTANTS["atlas"].build(style) is None
+
+
 # Results --------------------------------------------------------------------------------------------------------------
 
 
 def record(method, item, kind, **figures):
     return EditRecord(f"{method}{item}", item, kind, method, figures, {"tem_con": (0.5, 0.7)}, 2.0, 1.0)
+
+
+def test_time_is_told_as_a_multiple_of_fatezeros_on_the_same_clips():
+    rows = [
+        replace(record("fatezero", item, "colour"), seconds=s, preparing=0.0) for item, s in (("a", 1.0), ("b", 10.0))
+    ]
+    rows += [replace(record("m", item, "colour"), seconds=s, preparing=1.0) for item, s in (("a", 1.0), ("b", 9.0))]
+    found = summarise(rows)["results"]
+    assert found["m"]["time_ratio"].value == pytest.approx(1.5)
+    assert found["fatezero"]["time_ratio"].value == 1.0
+    assert summarise(rows[2:])["results"]["m"]["time_ratio"].n == 0
 
 
 def test_kinds_count_alike_whatever_their_number():

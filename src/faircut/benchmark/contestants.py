@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from faircut.benchmark.edits import EditItem
 from faircut.benchmark.names import pick
@@ -19,6 +20,7 @@ from faircut.methods import (
     PromptToPrompt,
     SDEdit,
     TokenFlow,
+    TuneAVideo,
     VideoGrain,
     VideoP2P,
 )
@@ -37,15 +39,26 @@ class Contestant:
         name: what results call it.
         build: makes the method for an item; None where it cannot be asked for such an edit.
         about: what it is, in a few words.
+        through: what is edited: the clip; the clip, with a model that was tuned to it; or a layer of the clip's atlas.
     """
 
     name: str
     build: Build
     about: str
+    through: Literal["clip", "tuned", "atlas"] = "clip"
 
 
 def _prompt_to_prompt(kind: type[PromptToPrompt]) -> Build:
     return lambda item: kind(blend_words=item.blend, reweight=dict.fromkeys(item.style, 2.0))
+
+
+def _fatezero(item: EditItem) -> Method:
+    return fatezero_for(item.kind, item.blend, item.style)
+
+
+def _in_atlas(item: EditItem) -> Method | None:
+    # A style is of the whole picture, and an atlas is edited layer by layer.
+    return None if item.style else _fatezero(item)
 
 
 def _videograin(item: EditItem) -> Method | None:
@@ -61,7 +74,7 @@ def _blended_latent(item: EditItem) -> Method | None:
 CONTESTANTS: dict[str, Contestant] = {
     contestant.name: contestant
     for contestant in (
-        Contestant("fatezero", lambda item: fatezero_for(item.kind, item.blend, item.style), "FateZero"),
+        Contestant("fatezero", _fatezero, "FateZero"),
         Contestant("ddim", lambda item: Ddim(), "DDIM inversion and guidance"),
         Contestant("sdedit", lambda item: SDEdit(), "SDEdit"),
         Contestant("prompt-to-prompt", _prompt_to_prompt(PromptToPrompt), "Prompt-to-Prompt, frame by frame"),
@@ -73,6 +86,9 @@ CONTESTANTS: dict[str, Contestant] = {
         Contestant("blended-latent", _blended_latent, "Blended Latent Diffusion"),
         Contestant("tokenflow", lambda item: TokenFlow(), "TokenFlow"),
         Contestant("videograin", _videograin, "VideoGrain"),
+        Contestant("tune-a-video", lambda item: TuneAVideo(), "Tune-A-Video", "tuned"),
+        Contestant("fatezero-tuned", _fatezero, "FateZero on a model tuned to the clip", "tuned"),
+        Contestant("atlas", _in_atlas, "FateZero on a layered atlas", "atlas"),
         Contestant("video-p2p", _prompt_to_prompt(VideoP2P), "Video-P2P"),
     )
 }

@@ -33,8 +33,11 @@ COLUMNS: dict[str, tuple[str, bool | None]] = {
     "psnr": ("PSNR to source", None),
     "ssim": ("SSIM to source", None),
     "seconds": ("seconds", False),
+    "time_ratio": ("of FateZero's time", False),
 }
 """Every metric: what the leaderboard calls it, and whether more of it is better; None where neither is."""
+
+_CLOCK = "fatezero"
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,8 @@ def summarise(records: Sequence[EditRecord], seed: int = 0) -> dict[str, Any]:
         ``results``, ``kinds`` and ``curves`` of a `BenchResult`.
     """
     by_method: dict[str, list[EditRecord]] = {}
+    # On the same clip, for clips differ, and so does what else a machine does in an hour.
+    clock = {record.item: _seconds(record) for record in records if record.method == _CLOCK}
     for record in records:
         by_method.setdefault(record.method, []).append(record)
     results: dict[str, dict[str, Estimate]] = {}
@@ -78,7 +83,7 @@ def summarise(records: Sequence[EditRecord], seed: int = 0) -> dict[str, Any]:
         for row in rows:
             groups.setdefault(row.kind, []).append(row)
         results[method] = {
-            name: _estimated([[_figure(row, name) for row in group] for group in groups.values()], seed)
+            name: _estimated([[_figure(row, name, clock) for row in group] for group in groups.values()], seed)
             for name in COLUMNS
         }
         kinds[method] = {
@@ -103,8 +108,16 @@ def _estimated(groups: Sequence[Sequence[float]], seed: int) -> Estimate:
     return replace(drawn, n=sum(map(len, known)))
 
 
-def _figure(record: EditRecord, name: str) -> float:
-    return record.seconds + record.preparing if name == "seconds" else record.figures.get(name, math.nan)
+def _seconds(record: EditRecord) -> float:
+    return record.seconds + record.preparing
+
+
+def _figure(record: EditRecord, name: str, clock: Mapping[str, float]) -> float:
+    if name == "seconds":
+        return _seconds(record)
+    if name == "time_ratio":
+        return _seconds(record) / clock[record.item] if record.item in clock else math.nan
+    return record.figures.get(name, math.nan)
 
 
 def _curves(rows: Sequence[EditRecord]) -> dict[str, list[float]]:

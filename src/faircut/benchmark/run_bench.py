@@ -7,12 +7,13 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from faircut.benchmark.bench import Bench, run_bench
+from faircut.benchmark.bench import run_bench
 from faircut.benchmark.bench_html import write_bench_html
 from faircut.benchmark.contestants import get_contestants
 from faircut.benchmark.edits import EditBenchmark, load_edits
 from faircut.benchmark.files import write_result
 from faircut.benchmark.leaderboard import BenchResult, markdown, summarise
+from faircut.benchmark.prepared import Bench
 from faircut.benchmark.settings import BenchRun
 from faircut.cache import cache_folder
 from faircut.checkpoints import locate
@@ -50,8 +51,9 @@ def run(settings: BenchRun, stage: Stage, json: Path | None = None) -> BenchResu
     editor = VideoEditor.from_pretrained(settings.model, dtype=dtype).to(device)
     editor.set_progress_bar_config(disable=True)
     bench = Bench(
-        editor, load_clip_scorer(settings.clip), _judge(settings.model), settings.steps, settings.seed, cache_folder()
-    )
+        editor, load_clip_scorer(settings.clip), _judge(settings.model), settings.steps, settings.seed, cache_folder(),
+        settings.tuning_steps,
+    )  # fmt: skip
     folder = Path(settings.output)
     records, failed = run_bench(bench, benchmark, contestants, folder, shard=settings.shard, stage=stage)
     if settings.shard != (0, 1):

@@ -99,6 +99,7 @@ class BenchRun:
         model: ``"pocket"``, a folder or a name.
         clip: of the metrics, or ``"auto"``, the pocket model's.
         steps: N.
+        tuning_steps: of the methods whose model is tuned to each clip first.
         shard: (k, n).
         output: folder.
         device: torch device or ``"auto"``.
@@ -112,6 +113,7 @@ class BenchRun:
     model: str = POCKET
     clip: str = "auto"
     steps: int = 20
+    tuning_steps: int = 500  # as `faircut tune`
     shard: tuple[int, int] = (0, 1)
     output: str = "bench"
     device: str = "auto"
@@ -120,5 +122,6 @@ class BenchRun:
     def __post_init__(self) -> None:
         if not self.methods:
             raise ConfigError("a benchmark needs at least one method; give names, or all")
-        if self.steps < 1:
-            raise ConfigError(f"{self.steps} steps were asked for; give at least 1, such as 20")
+        for steps in (self.steps, self.tuning_steps):
+            if steps < 1:
+                raise ConfigError(f"{steps} steps were asked for; give at least 1, such as 20")

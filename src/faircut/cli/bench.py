@@ -15,7 +15,7 @@ __all__ = ["bench"]
 
 bench = typer.Typer(help="Compare editing methods over a list of edits.", no_args_is_help=True)
 
-_SHOWN = ("edit_success", "clip_t", "frame_acc", "tem_con", "warp_error", "background_psnr", "seconds")
+_SHOWN = ("edit_success", "clip_t", "frame_acc", "tem_con", "warp_error", "background_psnr", "seconds", "time_ratio")
 
 
 def _run(
@@ -35,6 +35,9 @@ def _run(
         str, typer.Option("--clip", help="The CLIP of the metrics; auto is the pocket model's.")
     ] = BenchRun.clip,
     steps: Annotated[int, typer.Option("--steps", help="Of inversion and edit.")] = BenchRun.steps,
+    tuning_steps: Annotated[
+        int, typer.Option("--tuning-steps", help="Of methods whose model is tuned to each clip first.")
+    ] = BenchRun.tuning_steps,
     shard: Annotated[
         str, typer.Option("--shard", help="K/N: make only the Kth of N parts of the edits, as one of N processes.")
     ] = f"{BenchRun.shard[0] + 1}/{BenchRun.shard[1]}",
@@ -59,6 +62,7 @@ def _run(
         model=model,
         clip=clip,
         steps=steps,
+        tuning_steps=tuning_steps,
         shard=shard_of(shard),
         output=str(output),
         device=device,

@@ -1,0 +1,146 @@
+"""What the methods of a benchmark edit: a clip, inverted, with a model tuned to it, or taken apart into an atlas."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+import time
+import zlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from faircut.atlas import Atlas, edit_atlas, fit_atlas
+from faircut.benchmark.contestants import Contestant
+from faircut.benchmark.edits import EditBenchmark, EditItem, ItemClip
+from faircut.config import SpatialTemporal
+from faircut.editor import VideoEditor
+from faircut.inversion import Inversion
+from faircut.methods import TuneAVideo
+from faircut.methods.base import Method
+from faircut.metrics.clip import ClipScorer
+from faircut.pocket.judge import Judge
+from faircut.tune import TuneSettings, tune
+from faircut.video import Video
+
+__all__ = ["Bench", "PreparedItem"]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What decides every edit of a benchmark, and what it is measured with.
+
+    Attributes:
+        editor: the model.
+        clip: embeds frames and prompts.
+        judge: reads drawn clips; None for models that have none.
+        steps: N of inversion and edit.
+        seed: of methods that draw noise; every item has its own noise, the same in a part of the benchmark as in all of it.
+        cache: folder of inversions, which every method and every later run shares; None for none.
+        tuning_steps: of contestants whose model is tuned to the clip.
+    """
+
+    editor: VideoEditor
+    clip: ClipScorer
+    judge: Judge | None
+    steps: int
+    seed: int
+    cache: Path | None = None
+    tuning_steps: int = 500
+
+
+class PreparedItem:
+    """One item: its clip is read, inverted, tuned to and taken apart once each, and only where a method asks for it."""
+
+    def __init__(self, bench: Bench, benchmark: EditBenchmark, item: EditItem) -> None:
+        self.bench, self.benchmark, self.item = bench, benchmark, item
+        self.guidance = float(benchmark.guidance.get(item.kind, 7.5))
+        self.seed = bench.seed + zlib.crc32(item.name.encode())
+        self._inversions: dict[tuple[SpatialTemporal, bool, bool], tuple[Inversion, float]] = {}
+
+    @cached_property
+    def clip(self) -> ItemClip:
+        """The clip."""
+        return self.benchmark.load(self.item)
+
+    def edit(self, contestant: Contestant, method: Method) -> tuple[Tensor, float, float]:
+        """Edit the clip.
+
+        Returns:
+            (frame, 3, height, width) in [-1, 1]; the seconds of the edit; and those of what the method needs once a clip
+            beside the plain inversion.
+
+        Raises:
+            FaircutError: it cannot be edited so.
+        """
+        options: dict[str, Any] = {
+            "guidance_scale": self.guidance,
+            "generator": torch.Generator().manual_seed(self.seed),
+        }
+        if contestant.through == "atlas":
+            atlas, preparing = self._atlas
+            layer = "background" if self.item.kind == "background" else "foreground"
+            started = time.perf_counter()
+            video = edit_atlas(
+                self.bench.editor, atlas, self.item.source_prompt, self.item.prompt, method,
+                layer=layer, num_inference_steps=self.bench.steps, **options,
+            ).video  # fmt: skip
+            return video.frames, time.perf_counter() - started, preparing
+        tuned = contestant.through == "tuned"
+        editor, tuning = self._tuned if tuned else (self.bench.editor, 0.0)
+        inversion, preparing = self._inverted(editor, method, tuned)
+        started = time.perf_counter()
+        result = editor.edit(inversion, self.item.prompt, method, **options)
+        assert result.video is not None
+        return result.video.frames, time.perf_counter() - started, tuning + preparing
+
+    def _inverted(self, editor: VideoEditor, method: Method, tuned: bool) -> tuple[Inversion, float]:
+        """Return what a method edits, and the seconds that it took beside the plain inversion."""
+        # Frames see each other in the edit of a tuned model as they did in the tuning.
+        temporal = TuneAVideo.temporal if tuned else method.temporal or SpatialTemporal()
+        if (temporal, False, tuned) not in self._inversions:
+            inversion = editor.invert(
+                self.clip.frames, self.item.source_prompt, num_inference_steps=self.bench.steps, temporal=temporal,
+                supplier="live", cache=None if tuned else self.bench.cache,
+            )  # fmt: skip
+            self._inversions[temporal, False, tuned] = inversion, 0.0
+        if method.null_text and (temporal, True, tuned) not in self._inversions:
+            started = time.perf_counter()
+            inversion = editor.optimise_null_text(
+                self._inversions[temporal, False, tuned][0], guidance_scale=self.guidance
+            )
+            self._inversions[temporal, True, tuned] = inversion, time.perf_counter() - started
+        return self._inversions[temporal, method.null_text, tuned]
+
+    @cached_property
+    def _tuned(self) -> tuple[VideoEditor, float]:
+        """A model of its own that has learnt the clip, and the seconds that it took."""
+        components = self.bench.editor.components
+        editor = VideoEditor(**{**components, "unet": copy.deepcopy(components["unet"])})
+        editor.to(self.bench.editor._execution_device)
+        editor.set_progress_bar_config(disable=True)
+        with tempfile.TemporaryDirectory() as folder:
+            tuned = tune(
+                editor,
+                Video.from_frames(self.clip.frames),
+                self.item.source_prompt,
+                TuneSettings(steps=self.bench.tuning_steps, seed=self.bench.seed),
+                Path(folder) / "tuned",
+            )
+        return editor, tuned.seconds
+
+    @cached_property
+    def _atlas(self) -> tuple[Atlas, float]:
+        """The clip's atlas, whose foreground is where the subject's words are, or else what moves; and its seconds."""
+        editor, item = self.bench.editor, self.item
+        started = time.perf_counter()
+        masks = None
+        if item.blend is not None:
+            inversion, _ = self._inverted(editor, Method(), tuned=False)
+            masks = editor.locate(inversion, [item.blend[0]])
+        atlas = fit_atlas(self.clip.frames, masks)
+        return atlas, time.perf_counter() - started
