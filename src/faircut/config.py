@@ -51,6 +51,10 @@ class SpatialTemporal:
                 )
 
 
+TUNED = SpatialTemporal(("first", -1))
+"""As Tune-A-Video tunes a model to a clip, and as frames see each other on a tuned model."""
+
+
 def to_dict(value: Any) -> Any:
     """Turn a dataclass, however nested, into what JSON and YAML can hold, but for fields of metadata ``saved: False``."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

@@ -79,7 +79,7 @@ class VideoEditor(EditorPipeline):
                 (frame, latent channel, height, width).
             source_prompt: what is in the clip.
             num_inference_steps: N.
-            temporal: how the frames see each other; by default each sees the middle one, as in the published configurations.
+            temporal: how the frames see each other; by default as in `spatial_temporal`.
             fixed_point_steps: share of the steps, from the clip on, that are corrected by one fixed-point iteration each; 0
                 is FateZero's inversion, 0.1 reconstructs some 4 dB better for a tenth more time.
             supplier: where edits get the source's attention from. ``"live"`` computes it again, ``"memory"`` and ``"disk"``
@@ -96,7 +96,7 @@ class VideoEditor(EditorPipeline):
             OutOfMemoryError: memory ran out; says what would fit.
         """
         schedule = Schedule.of(self.scheduler.config, num_inference_steps)
-        temporal = temporal or SpatialTemporal()
+        temporal = temporal or self.spatial_temporal
         if not 0.0 <= fixed_point_steps <= 1.0:
             raise ConfigError(
                 f"fixed_point_steps is {fixed_point_steps}; give a share of the steps, 0 to 1, such as 0.1"

@@ -18,7 +18,7 @@ from faircut.attention.processor import AttentionControl, install, layers_of
 from faircut.attention.source import FUSED_SCALE, LiveSource, RecordedSource, Recorder
 from faircut.attention.temporal import has_temporal, load_temporal, save_temporal, temporal_apart
 from faircut.checkpoints import POCKET, locate, pocket_folder
-from faircut.config import SpatialTemporal, Supplier
+from faircut.config import TUNED, SpatialTemporal, Supplier
 from faircut.controllers.spatial_temporal import SpatialTemporalAttention
 from faircut.errors import ConfigError, ModelError
 from faircut.footprint import free_bytes, what_fits
@@ -142,6 +142,15 @@ class EditorPipeline(
     def weights_fingerprint(self) -> str:
         """Identifies the weights as far as half precision holds them, adapters included."""
         return fingerprint(self.unet, self.vae, self.text_encoder, precision=False)
+
+    @property
+    def spatial_temporal(self) -> SpatialTemporal:
+        """How frames see each other unless something else is asked for.
+
+        Each sees the middle one, as in FateZero's published configurations; on a model with temporal layers the first and
+        the one before, as it was tuned.
+        """
+        return TUNED if has_temporal(self.unet) else SpatialTemporal()
 
     def tokenize(self, text: str) -> Prompt:
         """Tokenise a prompt.

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import psutil
 import torch
 
+from faircut.config import SpatialTemporal
 from faircut.editor import VideoEditor
 from faircut.footprint import Footprint, LiveBytes, Shadow, evaluate, footprint
 from faircut.latents import vae_factor
@@ -134,6 +135,7 @@ def make_plan(
         The plan.
     """
     frames, size, steps = len(video), video.size, settings.num_inference_steps
+    temporal = settings.seen(method, editor.spatial_temporal)
     shadow = Shadow(editor.unet, editor.vae)
     guided = settings.guidance_scale != 1.0
     counted = {
@@ -142,7 +144,7 @@ def make_plan(
             frames,
             size,
             steps,
-            settings.temporal,
+            temporal,
             method,
             prompts,
             tokenize=editor.tokenize,
@@ -151,7 +153,7 @@ def make_plan(
         )
         for live in (True, False)
     }
-    measured = probe(editor, shadow, frames, size, settings)
+    measured = probe(editor, shadow, frames, size, temporal)
     device = torch.device(editor._execution_device)
     on_gpu = device.type == "cuda"
     ram = psutil.virtual_memory().available + psutil.Process().memory_info().rss
@@ -181,7 +183,7 @@ def make_plan(
     )
 
 
-def probe(editor: VideoEditor, shadow: Shadow, frames: int, size: tuple[int, int], settings: RunSettings) -> Probe:
+def probe(editor: VideoEditor, shadow: Shadow, frames: int, size: tuple[int, int], temporal: SpatialTemporal) -> Probe:
     """Measure a model on this computer: a small evaluation to wake it up, then one at the size of the clip.
 
     Args:
@@ -189,14 +191,14 @@ def probe(editor: VideoEditor, shadow: Shadow, frames: int, size: tuple[int, int
         shadow: the same without data.
         frames: of the clip.
         size: (height, width) of the clip.
-        settings: of the run.
+        temporal: how the frames see each other.
     """
     factor = vae_factor(editor.vae)
     grid = (-(-size[0] // factor), -(-size[1] // factor))
     device = torch.device(editor._execution_device)
 
     def unet(count: int, at: tuple[int, int]) -> Callable[[], None]:
-        return lambda: evaluate(editor.unet, ("source",), count, at, settings.temporal)
+        return lambda: evaluate(editor.unet, ("source",), count, at, temporal)
 
     def decode(at: tuple[int, int]) -> Callable[[], Any]:
         z = torch.zeros(1, editor.vae.config.latent_channels, *at, dtype=editor.vae.dtype, device=device)
@@ -216,7 +218,7 @@ def probe(editor: VideoEditor, shadow: Shadow, frames: int, size: tuple[int, int
         count = max(1, min(frames, int(_PROBE_SECONDS / max(one, 1e-6))))
         seconds, grown = _timed(unet(count, grid), device)
         with LiveBytes() as counter:
-            counted = counter.peak_of(lambda: evaluate(shadow.unet, ("source",), count, grid, settings.temporal))
+            counted = counter.peak_of(lambda: evaluate(shadow.unet, ("source",), count, grid, temporal))
         encode_seconds, decode_seconds = (_timed(work(grid), device)[0] for work in (encode, decode))
     # A small evaluation drowns in what allocators keep; there the usual figure serves better.
     overhead = min(2.0, max(1.0, grown / counted)) if grown > 2**26 else _OVERHEAD

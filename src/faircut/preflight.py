@@ -40,7 +40,7 @@ def check_method(settings: RunSettings, method: Any) -> None:
     Raises:
         ConfigError: they do not.
     """
-    if method.temporal is not None and settings.temporal != method.temporal:
+    if method.temporal is not None and settings.temporal not in (None, method.temporal):
         raise ConfigError(
             f"{method.name} needs frames that attend to {', '.join(map(str, method.temporal.frames))} with clip_norm "
             f"{method.temporal.clip_norm}; leave --attend, --least-channels and --per-frame-norm to it"

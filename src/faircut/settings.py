@@ -38,7 +38,7 @@ class RunSettings:
         start: the first frame to read.
         stride: reads every so manieth frame.
         size: the shorter side in pixels, or (height, width); None for the clip's own.
-        temporal: how the frames see each other.
+        temporal: how the frames see each other; None is as the method needs it, or as the model is used to.
         fixed_point_steps: share of the inversion's steps, from the clip on, that are corrected by a fixed-point iteration.
         supplier: where the source's attention comes from: ``"auto"``, ``"live"``, ``"memory"`` or ``"disk"``.
         memory_budget: bytes that recorded attention may take in ``"auto"``.
@@ -67,7 +67,7 @@ class RunSettings:
     start: int = 0
     stride: int = 1
     size: int | tuple[int, int] | None = None
-    temporal: SpatialTemporal = field(default_factory=SpatialTemporal)
+    temporal: SpatialTemporal | None = None
     fixed_point_steps: float = 0.0
     supplier: Supplier = "auto"
     memory_budget: int | None = None
@@ -107,11 +107,15 @@ class RunSettings:
         options = {name: value for name, value in self.method.items() if name != "name"}
         return from_dict(cls, options, f"method {cls.name}")
 
-    def for_method(self, method: Any) -> RunSettings:
-        """Return the settings with the frames seeing each other as a method needs it, unless that was chosen."""
-        if method.temporal is None or self.temporal != SpatialTemporal():
-            return self
-        return dataclasses.replace(self, temporal=method.temporal)
+    def seen(self, method: Any, usual: SpatialTemporal) -> SpatialTemporal:
+        """Return how the frames see each other: as was chosen, else as the method needs it, else as usual.
+
+        Args:
+            method: an editing method.
+            usual: `VideoEditor.spatial_temporal` of the model.
+        """
+        chosen: SpatialTemporal = self.temporal or method.temporal or usual
+        return chosen
 
 
 def load_settings(path: str | Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import torch
 
 from faircut.cache import cache_folder, note_reconstruction, prune
-from faircut.config import to_dict
+from faircut.config import SpatialTemporal, to_dict
 from faircut.editor import VideoEditor
 from faircut.errors import ConfigError, FaircutError, ModelError, ReconstructionWarning, VideoError
 from faircut.files import atomic_path
@@ -64,7 +64,6 @@ def run_edit(settings: RunSettings, progress: Progress | None = None) -> RunRepo
     clock = Stopwatch()
     caught: list[str] = []
     method = settings.build_method()
-    settings = settings.for_method(method)
     check_method(settings, method)
     check_output(settings)
     device, dtype = parse_device(settings.device, settings.dtype)
@@ -76,7 +75,8 @@ def run_edit(settings: RunSettings, progress: Progress | None = None) -> RunRepo
         with clock.stage("load"), progress.stage("Loading the model"):
             editor = load_editor(settings, device, dtype)
         with workspace() as attention:
-            inversion, cached = invert_clip(editor, video, settings, attention, clock, progress)
+            temporal = settings.seen(method, editor.spatial_temporal)
+            inversion, cached = invert_clip(editor, video, settings, temporal, attention, clock, progress)
             if method.null_text and inversion.null_embeddings is None:
                 with clock.stage("null-text"), progress.stage("Optimising", settings.num_inference_steps) as advance:
                     inversion = editor.optimise_null_text(
@@ -101,7 +101,7 @@ def run_edit(settings: RunSettings, progress: Progress | None = None) -> RunRepo
                     callback_on_step_end=_callback(advance),
                 )
         report = RunReport(
-            settings=to_dict(settings),
+            settings=to_dict(replace(settings, temporal=temporal)),
             method={"name": method.name, **to_dict(method)},
             environment=Environment.of(device, editor.unet.dtype),
             clip=describe_clip(video, settings.clip),
@@ -184,6 +184,7 @@ def invert_clip(
     editor: VideoEditor,
     video: Video,
     settings: RunSettings,
+    temporal: SpatialTemporal,
     attention: Path,
     clock: Stopwatch,
     progress: Progress | None = None,
@@ -194,6 +195,7 @@ def invert_clip(
         editor: the loaded model.
         video: the clip.
         settings: of the run.
+        temporal: how the frames see each other.
         attention: an empty folder for attention recorded on disk; must outlive the inversion.
         clock: takes the times of the stages "invert" and "reconstruct".
         progress: shows how far it is.
@@ -203,7 +205,7 @@ def invert_clip(
     """
     progress = progress or _Silent()
     if settings.inversion is not None:
-        return _load_inversion(video, settings, settings.inversion), False
+        return _load_inversion(video, settings, temporal, settings.inversion), False
     steps = settings.num_inference_steps
     supplier = editor.choose_supplier(settings.supplier, video.frames, steps, settings.memory_budget)
     recorded = supplier != "live"
@@ -213,7 +215,7 @@ def invert_clip(
             video.frames,
             settings.source_prompt,
             steps,
-            settings.temporal,
+            temporal,
             settings.fixed_point_steps,
             recorded=recorded,
         )
@@ -228,7 +230,7 @@ def invert_clip(
                 video,
                 settings.source_prompt,
                 num_inference_steps=steps,
-                temporal=settings.temporal,
+                temporal=temporal,
                 fixed_point_steps=settings.fixed_point_steps,
                 supplier=supplier,
                 attention_folder=attention if supplier == "disk" else None,
@@ -257,14 +259,14 @@ def _found(folder: Path) -> Inversion | None:
         return None
 
 
-def _load_inversion(video: Video, settings: RunSettings, folder: str) -> Inversion:
+def _load_inversion(video: Video, settings: RunSettings, temporal: SpatialTemporal, folder: str) -> Inversion:
     inversion = Inversion.load(folder)
     for what, ours, theirs in (
         ("source prompt", settings.source_prompt, inversion.source_prompt),
         ("frame count", len(video), inversion.num_frames),
         ("size", video.size, inversion.size),
         ("number of steps", settings.num_inference_steps, inversion.num_inference_steps),
-        ("temporal setting", settings.temporal, inversion.temporal),
+        ("temporal setting", temporal, inversion.temporal),
         ("share of fixed-point steps", settings.fixed_point_steps, inversion.fixed_point_steps),
     ):
         if ours != theirs:

@@ -28,8 +28,11 @@ def test_tune_makes_a_model_that_edits(tune, cli, clip, tmp_path):
     assert result.report["validations"] == ["tuned/validation/step-2.mp4"]
     assert read_video(tmp_path / "tuned/validation/step-2.mp4").size[1] == 2 * read_video(clip).size[1]
     assert has_temporal(VideoEditor.from_pretrained(tmp_path / "tuned").unet)
-    edit = cli("edit", clip, "-s", SOURCE, "-p", TARGET, "--model", "tuned", "--attend", "first,-1", "--steps", 2)
+    edit = cli("edit", clip, "-s", SOURCE, "-p", TARGET, "--model", "tuned", "--steps", 2, "-o", "edit.mp4", "--json")
     assert edit.code == 0, edit.err
+    assert edit.report["settings"]["temporal"]["frames"] == ["first", -1]
+    plain = cli("edit", "--config", "edit.run.yaml", "--model", "pocket", "-o", "plain.mp4", "--json")
+    assert plain.report["settings"]["temporal"]["frames"] == ["middle"], "what nobody chose is not kept"
 
     again = tune("--steps", 2, "--lr", 1e-2)
     assert again.out.splitlines()[0] == "tuned"

@@ -20,7 +20,6 @@ from faircut.benchmark.edits import EditBenchmark, EditItem, ItemClip
 from faircut.config import SpatialTemporal
 from faircut.editor import VideoEditor
 from faircut.inversion import Inversion
-from faircut.methods import TuneAVideo
 from faircut.methods.base import Method
 from faircut.metrics.clip import ClipScorer
 from faircut.pocket.judge import Judge
@@ -100,8 +99,7 @@ class PreparedItem:
 
     def _inverted(self, editor: VideoEditor, method: Method, tuned: bool) -> tuple[Inversion, float]:
         """Return what a method edits, and the seconds that it took beside the plain inversion."""
-        # Frames see each other in the edit of a tuned model as they did in the tuning.
-        temporal = TuneAVideo.temporal if tuned else method.temporal or SpatialTemporal()
+        temporal = method.temporal or editor.spatial_temporal
         if (temporal, False, tuned) not in self._inversions:
             inversion = editor.invert(
                 self.clip.frames, self.item.source_prompt, num_inference_steps=self.bench.steps, temporal=temporal,

@@ -139,7 +139,6 @@ def run_sweep(
     for options in combinations(over):
         built = with_options({k: v for k, v in settings.method.items() if k != "name"}, options)
         methods.append((options, from_dict(cls, built, f"method {cls.name}")))
-    settings = settings.for_method(methods[0][1])
     device, dtype = parse_device(settings.device, settings.dtype)
     scorer = load_clip_scorer(clip)
     with stage("Reading"):
@@ -148,7 +147,8 @@ def run_sweep(
         editor = load_editor(settings, device, dtype)
     store, source = Store(folder, SweepPoint), (video.frames + 1) / 2
     with workspace() as attention:
-        inversion, _ = invert_clip(editor, video, settings, attention, Stopwatch())
+        temporal = settings.seen(methods[0][1], editor.spatial_temporal)
+        inversion, _ = invert_clip(editor, video, settings, temporal, attention, Stopwatch())
         points = []
         with stage("Editing", len(methods)) as advance:
             for options, method in methods:

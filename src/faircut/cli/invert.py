@@ -47,7 +47,8 @@ def invert(
         Prompt.of(settings.source_prompt, load_tokenizer(settings.model))
         with bars.stage("Loading the model"):
             editor = load_editor(settings, device, dtype)
-        inversion, cached = invert_clip(editor, video, settings, attention, clock, bars)
+        temporal = settings.temporal or editor.spatial_temporal
+        inversion, cached = invert_clip(editor, video, settings, temporal, attention, clock, bars)
         with bars.stage("Writing"):
             try:
                 inversion.save(folder)

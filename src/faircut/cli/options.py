@@ -75,7 +75,7 @@ MODEL: dict[str, Any] = {
     ),
     "attend": _flag(
         str, "--attend", help="Whose keys and values a frame sees: relative numbers, first, middle, last "
-        "(default middle; the paper has 0,middle).", panel=_M, metavar="FRAMES",
+        "(default middle, on a tuned model first,-1; the paper has 0,middle).", panel=_M, metavar="FRAMES",
     ),
     "least_channels": _flag(int, "--least-channels", help="Narrower layers see their own frame alone.", panel=_M),
     "per_frame_norm": _flag(bool, "--per-frame-norm", help="Normalise frame by frame, not over the clip.", panel=_M),
@@ -234,14 +234,15 @@ def to_settings(given: Mapping[str, Any], **more: Any) -> dict[str, Any]:
     method |= {name: value_of(text) for name, text in _pairs(given.get("options", ()), "--set")}
     settings["method"] = method
 
-    temporal = dict(settings.get("temporal", {}))
+    temporal = dict(settings.get("temporal") or {})
     if "attend" in given:
         temporal["frames"] = [_frame(part.strip()) for part in given["attend"].split(",")]
     if "least_channels" in given:
         temporal["least_channels"] = given["least_channels"]
     if "per_frame_norm" in given:
         temporal["clip_norm"] = not given["per_frame_norm"]
-    settings["temporal"] = temporal
+    if temporal:
+        settings["temporal"] = temporal
 
     settings |= {name: given[name] for name in _PLAIN if name in given}
     settings |= {name: list(given[name]) for name in ("lora",) if name in given}

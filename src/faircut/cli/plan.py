@@ -33,7 +33,6 @@ def plan(
 
     quiet_libraries()
     method = settings.build_method()
-    settings = settings.for_method(method)
     device, dtype = parse_device(settings.device, settings.dtype)
     with Bars(quiet=json) as bars:
         with bars.stage("Reading"):

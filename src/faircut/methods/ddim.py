@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from faircut.config import SpatialTemporal
+from faircut.config import TUNED, SpatialTemporal
 from faircut.methods.base import Method, register
 
 __all__ = ["Ddim", "TuneAVideo"]
@@ -31,4 +31,4 @@ class TuneAVideo(Method):
     """
 
     name: ClassVar[str] = "tune-a-video"
-    temporal: ClassVar[SpatialTemporal] = SpatialTemporal(("first", -1))
+    temporal: ClassVar[SpatialTemporal] = TUNED
