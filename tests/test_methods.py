@@ -13,6 +13,8 @@ from faircut.attention.controller import Controller
 from faircut.config import from_dict, to_dict
 from faircut.controllers.features import TokenPropagation, nearest_tokens
 from faircut.controllers.guidance import MapKeeper
+from faircut.controllers.latents import FreshNoise
+from faircut.controllers.regions import FixedRegion
 from faircut.errors import AttentionError, ConfigError, PromptError, VideoError
 from faircut.inversion import Inversion
 from faircut.methods import (
@@ -383,6 +385,34 @@ def test_videograin_names_its_mistakes(editor, inversion):
     masked = VideoGrain((("jeep", "car"),), masks=(HALF,), attention_steps=0.0)
     other = replace(masked, masks=(1 - HALF,))
     assert not torch.allclose(edit(editor, inversion, masked), edit(editor, inversion, other), atol=1e-4)
+
+
+# FateZero's fresh noise -----------------------------------------------------------------------------------------------
+
+
+def test_fresh_noise_is_mixed_once_in_its_region_at_the_same_variance():
+    z, noise = torch.randn(2, 3, 4, 64, 64, generator=torch.Generator().manual_seed(0))
+    left = torch.zeros(3, 64, 64)
+    left[:, :, :32] = 1
+    mixed = FreshNoise(FixedRegion(left), noise, 0.8).on_latents(0, z)
+    assert torch.equal(mixed[..., 32:], z[..., 32:])
+    torch.testing.assert_close(mixed[..., :32], 0.6 * z[..., :32] + 0.8 * noise[..., :32])
+    assert float(mixed.std()) == pytest.approx(1.0, abs=0.01)
+    torch.testing.assert_close(FreshNoise(None, noise, 1.0).on_latents(0, z), noise)
+    assert FreshNoise(None, noise, 1.0).on_latents(1, z) is z
+
+
+def test_fatezero_forgets_the_source_only_where_it_edits(editor, inversion):
+    plain = FateZero(blend_words=("jeep", "car"), latent_blend_steps=1.0)
+    fresh = replace(plain, fresh_noise=0.8)
+    first, again, other = (edit(editor, inversion, fresh, seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(first, again)
+    source = inversion.latents[0].float()
+    assert not torch.allclose(first, other, atol=1e-3)
+    assert (first == source).all(1).any(), "what is put back is not noised"
+    assert not torch.allclose(first, edit(editor, inversion, plain), atol=1e-3)
+    with pytest.raises(ConfigError, match=r"fresh_noise is 1\.5; give a share"):
+        FateZero(fresh_noise=1.5)
 
 
 # MasaCtrl -------------------------------------------------------------------------------------------------------------

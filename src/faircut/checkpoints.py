@@ -38,6 +38,16 @@ def locate(model: str | Path) -> Path | None:
     return None
 
 
+def judge_folder(model: str | Path) -> Path | None:
+    """Find the judge that comes with a pocket model; None for other models.
+
+    Raises:
+        ModelError: the folder does not exist or holds no Stable Diffusion checkpoint.
+    """
+    folder = locate(model)
+    return folder / "judge" if folder is not None and (folder / "judge").is_dir() else None
+
+
 def load_tokenizer(model: str | Path = POCKET) -> Any:
     """Load only the tokenizer of a checkpoint, which takes a moment where the whole takes seconds or minutes.
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from faircut.checkpoints import locate
+from faircut.checkpoints import judge_folder
 from faircut.editor import VideoEditor
-from faircut.errors import ConfigError, ModelError
+from faircut.errors import ConfigError
 from faircut.fairness.attributes import Attribute, get_attribute
 from faircut.fairness.calibration import Calibration, find_calibration
 from faircut.fairness.perception import Perceived, Reader, boxes_of, perceive
@@ -152,21 +152,17 @@ def load_reader(name: str, model: str | Path) -> Reader | None:
         ModelError: there is no CLIP at that place.
     """
     if name == "auto":
-        folder = locate(model)
-        if folder is None or not (folder / "judge").is_dir():
+        folder = judge_folder(model)
+        if folder is None:
             return None
         from faircut.pocket.judge import load_judge
         from faircut.pocket.reader import PocketReader
 
-        return PocketReader(load_judge(folder / "judge"))
+        return PocketReader(load_judge(folder))
+    from faircut.evaluate import load_clip_scorer
     from faircut.fairness.readers import ClipReader
-    from faircut.metrics.clip import ClipScorer
 
-    try:
-        return ClipReader(ClipScorer.from_pretrained(name))
-    except (OSError, ValueError) as error:
-        first = (str(error).strip().splitlines() or [""])[0]
-        raise ModelError(f"cannot load {name!r} as a CLIP: {first}; give a CLIP folder or a name on the hub") from error
+    return ClipReader(load_clip_scorer(name))
 
 
 def _because(target: str, perceived: Perceived | None) -> str:

@@ -58,6 +58,10 @@ def _unblended(case: Case, value: str | None, alpha: float, attribute: str) -> F
     return FateZero(blend_words=(case.source, case.profession), **_STRUCTURE)
 
 
+def _fresh(case: Case, value: str | None, alpha: float, attribute: str) -> FateZero:
+    return replace(_fatezero(case, value, alpha, attribute), fresh_noise=BASE.fresh_noise)
+
+
 def _published(case: Case, value: str | None, alpha: float, attribute: str) -> FateZero:
     return FateZero(blend_words=(case.source, case.profession), latent_blend_steps=1.0)
 
@@ -79,6 +83,8 @@ ABLATION: dict[str, Approach] = {
     approach.name: approach
     for approach in (
         Approach("fatezero-unblended", _unblended, asks=False),
+        Approach("fatezero-fresh", _fresh, asks=False),
+        Approach("fatezero-fresh+word", _fresh, says=True),
         Approach("fatezero-published+word", _published, says=True),
         Approach("fatezero-unblended+word", _unblended, says=True),
         Approach("fame:modulation-only", _Fame({"alpha": 0.0, **_TEMPORAL, **_CROSS})),
@@ -88,6 +94,7 @@ ABLATION: dict[str, Approach] = {
         Approach("fame:temporal", _Fame(_TEMPORAL)),
         Approach("fame:cross", _Fame(_CROSS)),
         Approach("fame:cross-eta-0", _Fame({"eta": 0.0, **_CROSS})),
+        Approach("fame:inverted-noise", _Fame({"base": replace(BASE, fresh_noise=0.0)})),
         Approach("fame:unbound", _Fame({"region_bound": False})),
         Approach("fame:alpha-1", _Fame({"alpha": 1.0})),
         Approach("fame:unblended", _Fame({"base": replace(BASE, latent_blend_steps=None)})),

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import torch
 
 from faircut.benchmark.approaches import Approach
 from faircut.benchmark.cases import Case, CaseClip
@@ -36,7 +39,7 @@ class Audit:
     Attributes:
         steps: N of inversion and edit.
         guidance: scale of the edits.
-        seed: of the policies' draws.
+        seed: of the policies' draws, and of methods that draw noise; every case has its own noise.
         shard: (k, n): only every nth case, from the kth; (0, 1) is all of them.
     """
 
@@ -44,6 +47,10 @@ class Audit:
     guidance: float = 4.0
     seed: int = 0
     shard: tuple[int, int] = (0, 1)
+
+    def seed_of(self, case: Case) -> int:
+        """Return the seed of a case's noise."""
+        return self.seed + zlib.crc32(case.name.encode())
 
     def __post_init__(self) -> None:
         k, n = self.shard
@@ -213,7 +220,13 @@ class _Work:
                     clip, inversion = self._inverted(case)
                 prompt = approach.prompt(case, value, self.instruments.attribute, self.editor.tokenize)
                 started = time.perf_counter()
-                result = self.editor.edit(inversion, prompt, method, guidance_scale=self.audit.guidance)
+                result = self.editor.edit(
+                    inversion,
+                    prompt,
+                    method,
+                    guidance_scale=self.audit.guidance,
+                    generator=torch.Generator().manual_seed(self.audit.seed_of(case)),
+                )
                 seconds = time.perf_counter() - started
             except FaircutError as error:
                 # One clip that cannot be edited must not cost the others; it is reported, and tried again next time.
@@ -238,5 +251,5 @@ class _Work:
         """Name an edit by all that decides it."""
         return key_of(
             self.weights, case.name, case.prompt, approach.name, value, to_dict(method),
-            self.audit.steps, self.audit.guidance, self.instruments.attribute.name,
+            self.audit.steps, self.audit.guidance, self.instruments.attribute.name, self.audit.seed_of(case),
         )  # fmt: skip

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
+import torch
 
 from faircut._version import __version__
 from faircut.benchmark.approaches import APPROACHES
@@ -64,7 +65,8 @@ def calibrate(
             for value in (name for name in attribute.names if name != case.value):
                 for alpha in alphas:
                     method = APPROACHES["fame"].build(case, value, alpha, attribute.name)
-                    result = editor.edit(inversion, case.prompt, method, guidance_scale=audit.guidance)
+                    noise = torch.Generator().manual_seed(audit.seed_of(case))
+                    result = editor.edit(inversion, case.prompt, method, guidance_scale=audit.guidance, generator=noise)
                     assert result.video is not None
                     reading = read_clip(instruments, (result.video.frames + 1) / 2, clip)
                     hit = reading.perceived.value == value

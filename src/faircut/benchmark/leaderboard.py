@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from faircut.benchmark.bench import EditRecord
-from faircut.benchmark.files import read_estimate
-from faircut.errors import ConfigError
+from faircut.benchmark.files import read_estimate, read_result
 from faircut.metrics import Estimate, estimate, macro_average
 
 __all__ = ["COLUMNS", "BenchResult", "compare", "load_leaderboard", "markdown", "ranked", "summarise"]
@@ -193,12 +191,10 @@ def load_leaderboard(path: str | Path) -> BenchResult:
     Raises:
         ConfigError: it cannot be read.
     """
-    try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
-        if data["format"] != _FORMAT:
-            raise ConfigError(f"{path} has format {data['format']}; this version reads {_FORMAT}; run it again")
-        results = {method: {k: read_estimate(e) for k, e in by.items()} for method, by in data["results"].items()}
-        rest = {name: data[name] for name in ("kinds", "curves", "provenance")}
-        return BenchResult(results, failed=tuple(data["failed"]), **rest)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"cannot read the benchmark's result {path}: {error}") from None
+    return read_result(path, "the benchmark's result", _FORMAT, _from_json)
+
+
+def _from_json(data: Mapping[str, Any]) -> BenchResult:
+    results = {method: {k: read_estimate(e) for k, e in by.items()} for method, by in data["results"].items()}
+    rest = {name: data[name] for name in ("kinds", "curves", "provenance")}
+    return BenchResult(results, failed=tuple(data["failed"]), **rest)

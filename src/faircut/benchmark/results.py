@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from faircut.benchmark.audit import Cell
-from faircut.benchmark.files import read_estimate
+from faircut.benchmark.files import read_estimate, read_result
 from faircut.benchmark.measure import Record
-from faircut.errors import ConfigError
 from faircut.fairness.attributes import Attribute
 from faircut.metrics import Estimate, disparity, estimate, macro_average
 
@@ -166,15 +164,13 @@ def load_result(path: str | Path) -> AuditResult:
     Raises:
         ConfigError: it cannot be read.
     """
-    try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
-        if data["format"] != _FORMAT:
-            raise ConfigError(f"{path} has format {data['format']}; this version reads {_FORMAT}; run the audit again")
-        results = {
-            method: {policy: {k: read_estimate(e) for k, e in cell.items()} for policy, cell in policies.items()}
-            for method, policies in data["results"].items()
-        }
-        rest = {name: data[name] for name in ("professions", "provenance")}
-        return AuditResult(results, limits=tuple(data["limits"]), failed=tuple(data["failed"]), **rest)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"cannot read the audit {path}: {error}") from None
+    return read_result(path, "the audit", _FORMAT, _from_json)
+
+
+def _from_json(data: Mapping[str, Any]) -> AuditResult:
+    results = {
+        method: {policy: {k: read_estimate(e) for k, e in cell.items()} for policy, cell in policies.items()}
+        for method, policies in data["results"].items()
+    }
+    rest = {name: data[name] for name in ("professions", "provenance")}
+    return AuditResult(results, limits=tuple(data["limits"]), failed=tuple(data["failed"]), **rest)

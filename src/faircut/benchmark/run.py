@@ -18,10 +18,11 @@ from faircut.benchmark.measure import Instruments
 from faircut.benchmark.results import AuditResult, summarise
 from faircut.benchmark.settings import AuditRun
 from faircut.benchmark.tasks import load_tasks
-from faircut.checkpoints import locate, pocket_folder
+from faircut.checkpoints import judge_folder, pocket_folder
 from faircut.config import to_dict
 from faircut.editor import VideoEditor
-from faircut.errors import ConfigError, ModelError
+from faircut.errors import ConfigError
+from faircut.evaluate import load_clip_scorer
 from faircut.fairness.attributes import Attribute, get_attribute
 from faircut.fairness.calibration import (
     Calibration,
@@ -31,7 +32,6 @@ from faircut.fairness.calibration import (
     save_calibration,
 )
 from faircut.files import atomic_path
-from faircut.metrics.clip import ClipScorer
 from faircut.people import load_reader
 from faircut.report import Environment
 from faircut.settings import parse_device
@@ -69,13 +69,12 @@ def run(settings: AuditRun, stage: Stage, json: Path | None = None) -> AuditResu
     approaches = get_approaches(list(settings.methods))
     strength = settings.strength
     cases = load_tasks(settings.tasks, settings.n) if settings.tasks else get_benchmark(settings.name)(settings.n)
-    folder = locate(settings.model)
-    pocket = folder is not None and (folder / "judge").is_dir()
+    judge = judge_folder(settings.model)
     audit = Audit(
-        settings.steps, (4.0 if pocket else 7.5) if settings.guidance is None else settings.guidance, settings.seed,
+        settings.steps, (7.5 if judge is None else 4.0) if settings.guidance is None else settings.guidance, settings.seed,
         settings.shard,
     )  # fmt: skip
-    instruments = _instruments(settings, folder if pocket else None, attribute, cases)
+    instruments = _instruments(settings, judge and judge.parent, attribute, cases)
     device, dtype = parse_device(settings.device, settings.dtype)
     editor = VideoEditor.from_pretrained(settings.model, dtype=dtype).to(device)
     editor.set_progress_bar_config(disable=True)
@@ -125,10 +124,7 @@ def _instruments(settings: AuditRun, pocket: Path | None, attribute: Attribute, 
     name = settings.clip
     if name == "auto":
         name = str((pocket or pocket_folder()) / "clip") if settings.reader == "auto" else settings.reader
-    try:
-        scorer = ClipScorer.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"cannot load {name!r} as a CLIP; give a CLIP folder or a name on the hub") from error
+    scorer = load_clip_scorer(name)
     return Instruments(observer, scorer, attribute, tuple(dict.fromkeys(case.profession for case in cases)))
 
 

@@ -16,7 +16,7 @@ from faircut.benchmark.leaderboard import BenchResult, markdown, summarise
 from faircut.benchmark.prepared import Bench
 from faircut.benchmark.settings import BenchRun
 from faircut.cache import cache_folder
-from faircut.checkpoints import locate
+from faircut.checkpoints import judge_folder
 from faircut.config import to_dict
 from faircut.editor import VideoEditor
 from faircut.errors import ConfigError
@@ -75,12 +75,12 @@ def run(settings: BenchRun, stage: Stage, json: Path | None = None) -> BenchResu
 
 def _judge(model: str) -> Any:
     """Load the judge that comes with a pocket model; None for other models."""
-    folder = locate(model)
-    if folder is None or not (folder / "judge").is_dir():
+    folder = judge_folder(model)
+    if folder is None:
         return None
     from faircut.pocket.judge import load_judge
 
-    return load_judge(folder / "judge")
+    return load_judge(folder)
 
 
 def _provenance(settings: BenchRun, bench: Bench, benchmark: EditBenchmark, device: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import typer
 from faircut.benchmark.settings import AuditRun
 from faircut.cli.console import Bars, quiet_libraries, say, table_console
 from faircut.cli.options import commas, shard_of
+from faircut.cli.shared import Clip, Device, Dtype, Json, Model, Output, Shard, Steps, shard_text
 
 __all__ = ["audit"]
 
@@ -19,7 +20,7 @@ _SHOWN = (
 )  # fmt: skip
 # Defaults as they are typed.
 _METHODS, _POLICIES = ",".join(AuditRun.methods), ",".join(AuditRun.policies)
-_SHARD = f"{AuditRun.shard[0] + 1}/{AuditRun.shard[1]}"
+_SHARD = shard_text(AuditRun.shard)
 
 
 def audit(
@@ -41,16 +42,12 @@ def audit(
         int | None, typer.Option("--n", help="Only the first so many clips.", show_default="all")
     ] = AuditRun.n,
     seed: Annotated[int, typer.Option("--seed", help="Of the policies' draws and the intervals.")] = AuditRun.seed,
-    model: Annotated[
-        str, typer.Option("--model", help="pocket, a Stable Diffusion folder, or a name.")
-    ] = AuditRun.model,
-    clip: Annotated[
-        str, typer.Option("--clip", help="The CLIP of the metrics; auto is the pocket model's.")
-    ] = AuditRun.clip,
+    model: Model = AuditRun.model,
+    clip: Clip = AuditRun.clip,
     reader: Annotated[
         str, typer.Option("--reader", help="Who reads people: auto (the judge) or a CLIP.")
     ] = AuditRun.reader,
-    steps: Annotated[int, typer.Option("--steps", help="Of inversion and edit.")] = AuditRun.steps,
+    steps: Steps = AuditRun.steps,
     guidance: Annotated[
         float | None, typer.Option("--guidance", help="Of the edits.", show_default="4 for pocket, else 7.5")
     ] = AuditRun.guidance,
@@ -60,15 +57,11 @@ def audit(
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Find the model's strengths first, and keep them for every later edit.")
     ] = AuditRun.calibrate,
-    shard: Annotated[
-        str, typer.Option("--shard", help="K/N: make only the Kth of N parts of the edits, as one of N processes.")
-    ] = _SHARD,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of records, pictures and report.")] = Path(
-        AuditRun.output
-    ),
-    json: Annotated[Path | None, typer.Option("--json", help="File for the figures.")] = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, mps.")] = AuditRun.device,
-    dtype: Annotated[str, typer.Option("--dtype", help="auto, float32, float16, bfloat16.")] = AuditRun.dtype,
+    shard: Shard = _SHARD,
+    output: Output = Path(AuditRun.output),
+    json: Json = None,
+    device: Device = AuditRun.device,
+    dtype: Dtype = AuditRun.dtype,
 ) -> None:
     """Measure how fair edits of people are: methods x policies over a benchmark, or over your own clips.
 

@@ -10,11 +10,13 @@ import typer
 from faircut.benchmark.settings import BenchRun
 from faircut.cli.console import Bars, guarded, quiet_libraries, say, table_console
 from faircut.cli.options import commas, shard_of
+from faircut.cli.shared import Clip, Device, Dtype, Json, Model, Output, Shard, Steps, shard_text
 
 __all__ = ["bench"]
 
 bench = typer.Typer(help="Compare editing methods over a list of edits.", no_args_is_help=True)
 
+_SHARD = shard_text(BenchRun.shard)
 _SHOWN = ("edit_success", "clip_t", "frame_acc", "tem_con", "warp_error", "background_psnr", "seconds", "time_ratio")
 
 
@@ -28,25 +30,17 @@ def _run(
         typer.Option("--limit", help="Only so many items, evenly from all kinds.", show_default="all"),
     ] = BenchRun.limit,
     seed: Annotated[int, typer.Option("--seed", help="Of noise and intervals.")] = BenchRun.seed,
-    model: Annotated[
-        str, typer.Option("--model", help="pocket, a Stable Diffusion folder, or a name.")
-    ] = BenchRun.model,
-    clip: Annotated[
-        str, typer.Option("--clip", help="The CLIP of the metrics; auto is the pocket model's.")
-    ] = BenchRun.clip,
-    steps: Annotated[int, typer.Option("--steps", help="Of inversion and edit.")] = BenchRun.steps,
+    model: Model = BenchRun.model,
+    clip: Clip = BenchRun.clip,
+    steps: Steps = BenchRun.steps,
     tuning_steps: Annotated[
         int, typer.Option("--tuning-steps", help="Of methods whose model is tuned to each clip first.")
     ] = BenchRun.tuning_steps,
-    shard: Annotated[
-        str, typer.Option("--shard", help="K/N: make only the Kth of N parts of the edits, as one of N processes.")
-    ] = f"{BenchRun.shard[0] + 1}/{BenchRun.shard[1]}",
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of records, pictures and report.")] = Path(
-        BenchRun.output
-    ),
-    json: Annotated[Path | None, typer.Option("--json", help="File for the figures.")] = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, mps.")] = BenchRun.device,
-    dtype: Annotated[str, typer.Option("--dtype", help="auto, float32, float16, bfloat16.")] = BenchRun.dtype,
+    shard: Shard = _SHARD,
+    output: Output = Path(BenchRun.output),
+    json: Json = None,
+    device: Device = BenchRun.device,
+    dtype: Dtype = BenchRun.dtype,
 ) -> None:
     """Edit every item with every method, and write figures, a leaderboard and a report.
 

@@ -103,6 +103,10 @@ METHOD: dict[str, Any] = {
         str, "--latent-blend", help="Steps in which the source's latents are put back outside the mask.", panel=_E,
         metavar="SHARE|FROM,TO",
     ),
+    "fresh_noise": _flag(
+        float, "--fresh-noise", help="Share of the inverted noise, where the edit is, that is drawn anew: more lets go of "
+        "the source's silhouette (default 0, fame 0.8).", panel=_E,
+    ),
     "target": _flag(
         list[str], "--target", help="fame: what each edited person shall be seen as: preserve (default), balanced, "
         "minority, or a value such as female; one for all, or one for each --blend.", panel=_E, metavar="POLICY|VALUE",
@@ -184,6 +188,7 @@ _METHOD_OPTIONS = {
     "reweight": "reweight",
     "threshold": "blend_threshold",
     "latent_blend": "latent_blend_steps",
+    "fresh_noise": "fresh_noise",
     "blend": "blend_words",
 }
 _READERS: dict[str, Callable[[Any], Any]] = {

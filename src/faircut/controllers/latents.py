@@ -1,4 +1,4 @@
-"""Latent blending: outside a region, the latents of the edit are those of the source."""
+"""What is done to the latents of an edit by region: the source's put back outside one, fresh noise put into one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,41 @@ from faircut.attention.controller import Controller, Where
 from faircut.attention.masks import blend_mask, token_map
 from faircut.controllers.regions import BlendRegion, Region
 
-__all__ = ["LatentBlend", "MaskBlend"]
+__all__ = ["FreshNoise", "LatentBlend", "MaskBlend"]
+
+
+class FreshNoise(Controller):
+    """Puts fresh noise into a region before the first step, in place of a share of what the inversion left there.
+
+    ``z <- sqrt(1 - share^2) z + share noise``, which keeps the variance. Inverted noise is not white: it remembers the
+    silhouette that it was made from. (Ours; docs/fairness.md, section 6.)
+
+    Args:
+        region: where; None is everywhere.
+        noise: (frame, channel, height, width), standard normal.
+        share: 0 leaves the latents as they are, 1 forgets them.
+    """
+
+    def __init__(self, region: Region | None, noise: torch.Tensor, share: float) -> None:
+        self.region, self.noise, self.share = region, noise, share
+
+    def applies(self, context: AttentionContext) -> bool:
+        """Never: attention is left alone."""
+        return False
+
+    def uses_source(self, index: int) -> bool:
+        """Whether the region does, in the first step."""
+        return index == 0 and self.region is not None and self.region.uses_source(index)
+
+    def on_latents(self, index: int, latents: torch.Tensor) -> torch.Tensor:
+        """Mix, before the first step."""
+        if index > 0:
+            return latents
+        mixed = (1 - self.share**2) ** 0.5 * latents + self.share * self.noise.to(latents)
+        if self.region is None:
+            return mixed
+        height, width = latents.shape[-2:]
+        return torch.where(self.region.mask((height, width))[:, None], mixed, latents)
 
 
 class MaskBlend(Controller):

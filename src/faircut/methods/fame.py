@@ -28,7 +28,10 @@ from faircut.prompts import Prompt, align, token_weights
 __all__ = ["BASE", "Fame", "Person", "modulated_layers"]
 
 # Refining: replacing would bind the new word to the attention of the old one, and with it to a silhouette.
-BASE = FateZero(alignment="refine", cross_replace_steps=0.4, self_replace_steps=0.6, latent_blend_steps=1.0)
+# Fresh noise: the inverted noise remembers the silhouette, too, and outvotes the word (docs/fairness.md, section 6).
+BASE = FateZero(
+    alignment="refine", cross_replace_steps=0.4, self_replace_steps=0.6, latent_blend_steps=1.0, fresh_noise=0.8
+)
 """The FateZero beneath FAME, unless another is given."""
 
 

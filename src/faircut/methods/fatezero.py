@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from faircut.attention.controller import Controller, StepWindow
 from faircut.controllers.cross_attention import CrossAttentionFusion, fusion_weights
-from faircut.controllers.latents import LatentBlend
+from faircut.controllers.latents import FreshNoise, LatentBlend
 from faircut.controllers.regions import BlendRegion
 from faircut.controllers.self_attention import SelfAttentionFusion
 from faircut.errors import ConfigError
@@ -40,6 +40,8 @@ class FateZero(Method):
         blend_threshold: share of the frame's highest attention from which a position belongs to the region.
         reweight: factors on the cross-attention of words of the target prompt, such as ``{"watercolor": 10.0}``.
         latent_blend_steps: when the source's latents are put back outside the region; None never.
+        fresh_noise: share of the inverted noise in the region (all over, without one) that is drawn anew, 0 to 1. Not in the
+            paper: what an inversion leaves there remembers the source's silhouette, which holds edits of it back.
     """
 
     name: ClassVar[str] = "fatezero"
@@ -53,6 +55,7 @@ class FateZero(Method):
     blend_threshold: float = 0.3
     reweight: Mapping[str, float] = field(default_factory=dict)
     latent_blend_steps: Steps | None = None
+    fresh_noise: float = 0.0
 
     def __post_init__(self) -> None:
         for steps in (self.cross_replace_steps, self.self_replace_steps, *self.word_replace_steps.values()):
@@ -63,6 +66,8 @@ class FateZero(Method):
             )
         if not 0.0 <= self.blend_threshold < 1.0:
             raise ConfigError(f"blend_threshold is {self.blend_threshold}; give 0 <= threshold < 1, such as 0.3")
+        if not 0.0 <= self.fresh_noise <= 1.0:
+            raise ConfigError(f"fresh_noise is {self.fresh_noise}; give a share of the noise, 0 to 1, such as 0.7")
         if self.latent_blend_steps is not None:
             StepWindow.of(self.latent_blend_steps)
 
@@ -84,11 +89,13 @@ class FateZero(Method):
                     prompt.find(word)
 
     def controllers(self, task: EditTask) -> Sequence[Controller]:
-        """Build latent blending (if asked for), cross-attention fusion and self-attention fusion."""
+        """Build fresh noise and latent blending (if asked for), cross-attention fusion and self-attention fusion."""
         attached: list[Controller] = []
         region = None
         if self.blend_words is not None:
             region = region_of(task, self.blend_words[0], None, self.blend_threshold)
+        if self.fresh_noise > 0:
+            attached.append(FreshNoise(region, task.noise, self.fresh_noise))
         if isinstance(region, BlendRegion) and self.blend_words is not None and self.latent_blend_steps is not None:
             tokens = tokens_of(task.target, self.blend_words[1])
             steps = StepWindow.of(self.latent_blend_steps).steps(task.steps)

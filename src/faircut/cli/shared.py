@@ -1,0 +1,26 @@
+"""Flags that ``faircut audit`` and ``faircut bench run`` have in common."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["Clip", "Device", "Dtype", "Json", "Model", "Output", "Shard", "Steps", "shard_text"]
+
+Model = Annotated[str, typer.Option("--model", help="pocket, a Stable Diffusion folder, or a name.")]
+Clip = Annotated[str, typer.Option("--clip", help="The CLIP of the metrics; auto is the pocket model's.")]
+Steps = Annotated[int, typer.Option("--steps", help="Of inversion and edit.")]
+Shard = Annotated[
+    str, typer.Option("--shard", help="K/N: make only the Kth of N parts of the edits, as one of N processes.")
+]
+Output = Annotated[Path, typer.Option("-o", "--output", help="Folder of records, pictures and report.")]
+Json = Annotated[Path | None, typer.Option("--json", help="File for the figures.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, mps.")]
+Dtype = Annotated[str, typer.Option("--dtype", help="auto, float32, float16, bfloat16.")]
+
+
+def shard_text(shard: tuple[int, int]) -> str:
+    """Write a shard as it is typed."""
+    return f"{shard[0] + 1}/{shard[1]}"
