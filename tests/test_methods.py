@@ -151,6 +151,11 @@ def test_sdedit_begins_with_the_noised_clip(editor, inversion):
     other = Spy()
     edit(editor, inversion, watch(SDEdit(0.5), other), seed=1)
     assert not torch.allclose(other.began[2], start, atol=0.1)
+    apart = Spy()
+    edit(editor, inversion, watch(SDEdit(0.5, shared_noise=False), apart))
+    own = (apart.began[2] - a.sqrt() * clean) / (1 - a).sqrt()
+    assert torch.allclose(own[0], noise[0], atol=1e-4)
+    assert not torch.allclose(own[0], own[2], atol=0.1)
 
 
 def editor_timesteps(editor):

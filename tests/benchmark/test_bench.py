@@ -164,7 +164,11 @@ def test_a_plain_folder_of_clips(tmp_path):
 def test_every_method_of_the_field_can_be_asked():
     item = load_edits("pocket-edit").items[0]
     for name, contestant in CONTESTANTS.items():
-        assert contestant.build(item).name == {"fatezero-tuned": "fatezero", "atlas": "fatezero"}.get(name, name)
+        assert contestant.build(item).name == {
+            "fatezero-tuned": "fatezero",
+            "atlas": "fatezero",
+            "sdedit-shared": "sdedit",
+        }.get(name, name)
     assert next(iter(CONTESTANTS)) == "fatezero"
     assert [c.name for c in get_contestants(["ddim", "all"])][:2] == ["ddim", "fatezero"]
     with pytest.raises(ConfigError, match="did you mean 'fatezero'"):

@@ -36,7 +36,7 @@ class EditRecord:
         method: name of the contestant.
         figures: by metric; what does not apply is missing.
         curves: by metric, a figure for each frame or pair of neighbours.
-        seconds: of the edit.
+        seconds: of the edit; of the processor where the edit ran on one, and of the wall elsewhere.
         preparing: seconds of what the method needs once a clip beside the plain inversion, such as null-text inversion.
     """
 

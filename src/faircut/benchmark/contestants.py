@@ -12,6 +12,7 @@ from faircut.methods import (
     BlendedLatent,
     Ddim,
     DiffEdit,
+    FateZero,
     MasaCtrl,
     Method,
     NullText,
@@ -49,11 +50,22 @@ class Contestant:
 
 
 def _prompt_to_prompt(kind: type[PromptToPrompt]) -> Build:
-    return lambda item: kind(blend_words=item.blend, reweight=dict.fromkeys(item.style, 2.0))
+    def build(item: EditItem) -> Method:
+        # Where FateZero has other step windows than it published, because a kind of edit needs them, so has this.
+        freer, published = _fatezero(item), FateZero()
+        windows = {
+            name: getattr(freer, name)
+            for name in ("cross_replace_steps", "self_replace_steps")
+            if getattr(freer, name) != getattr(published, name)
+        }
+        return kind(blend_words=item.blend, reweight=freer.reweight, **windows)
+
+    return build
 
 
-def _fatezero(item: EditItem) -> Method:
-    return fatezero_for(item.kind, item.blend, item.style)
+def _fatezero(item: EditItem) -> FateZero:
+    method: FateZero = fatezero_for(item.kind, item.blend, item.style)
+    return method
 
 
 def _in_atlas(item: EditItem) -> Method | None:
@@ -76,7 +88,8 @@ CONTESTANTS: dict[str, Contestant] = {
     for contestant in (
         Contestant("fatezero", _fatezero, "FateZero"),
         Contestant("ddim", lambda item: Ddim(), "DDIM inversion and guidance"),
-        Contestant("sdedit", lambda item: SDEdit(), "SDEdit"),
+        Contestant("sdedit", lambda item: SDEdit(shared_noise=False), "SDEdit, frame by frame"),
+        Contestant("sdedit-shared", lambda item: SDEdit(), "SDEdit, with the same noise for all frames"),
         Contestant("prompt-to-prompt", _prompt_to_prompt(PromptToPrompt), "Prompt-to-Prompt, frame by frame"),
         Contestant("null-text", _prompt_to_prompt(NullText), "Prompt-to-Prompt on null-text inversion"),
         Contestant("pix2pix-zero", lambda item: Pix2PixZero(), "pix2pix-zero"),

@@ -96,11 +96,11 @@ class EditTask:
         """Noise for a clip, drawn once for the whole edit; see `draw_noise`."""
         return self.draw_noise()
 
-    def draw_noise(self) -> torch.Tensor:
-        """Draw noise for a clip, (frame, channel, height, width): the same for every frame, so that it does not flicker."""
-        device = self.trajectory.device
-        one = torch.randn(self.trajectory.shape[2:], generator=self.generator, dtype=torch.float32)
-        return one.to(device).expand(self.frames, -1, -1, -1)
+    def draw_noise(self, *, shared: bool = True) -> torch.Tensor:
+        """Draw noise for a clip, (frame, channel, height, width): the same for every frame, or every frame its own."""
+        shape = (1 if shared else self.frames, *self.trajectory.shape[2:])
+        noise = torch.randn(shape, generator=self.generator, dtype=torch.float32)
+        return noise.to(self.trajectory.device).expand(self.frames, -1, -1, -1)
 
     @property
     def latent_grid(self) -> tuple[int, int]:

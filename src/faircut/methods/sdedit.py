@@ -27,15 +27,16 @@ def first_step(strength: float, steps: int) -> int:
 class SDEdit(Method):
     """Begins with ``sqrt(a_k) z_0 + sqrt(1 - a_k) noise`` (algorithm 1) in place of an inversion.
 
-    The frames get the same noise, which the paper, made for pictures, does not say: with noise of their own they flicker.
-
     Attributes:
         strength: share of the steps that are run: little keeps the clip, 1 forgets it. The paper recommends .3 to .6.
+        shared_noise: whether the frames get the same noise. The paper, made for pictures, does not say: with noise of their
+            own they flicker; what the same noise leaves stands still before whatever moves.
     """
 
     name: ClassVar[str] = "sdedit"
 
     strength: float = 0.6
+    shared_noise: bool = True
 
     def __post_init__(self) -> None:
         if not 0.0 < self.strength <= 1.0:
@@ -44,4 +45,5 @@ class SDEdit(Method):
     def start(self, task: EditTask) -> Start:
         """Noise the clip."""
         k = first_step(self.strength, task.steps)
-        return Start(add_noise(task.trajectory[0], task.draw_noise(), task.schedule.a_t[k]), k)
+        noise = task.draw_noise(shared=self.shared_noise)
+        return Start(add_noise(task.trajectory[0], noise, task.schedule.a_t[k]), k)
