@@ -64,7 +64,8 @@ def decide(
         inversion: of the clip.
         prompt: of the edit.
         method: whose people are to be decided.
-        reader: reads what is perceived in the source; needed for ``"preserve"``.
+        reader: reads what is perceived in the source; needed for ``"preserve"``. Who shows already what is asked for keeps
+            the inversion's noise (`Fame.fresh_noise`).
         calibration: the model's; by default the one that is stored for it.
         seed: of the draws of ``"balanced"``; each person has a draw of its own.
 
@@ -85,7 +86,8 @@ def decide(
         text = prompt if person.prompt is None else person.prompt
         said = attribute.said_in(text) if len(method.people) == 1 or person.prompt is not None else None
         perceived = None
-        if person.target == "preserve" and said is None:
+        can = reader is not None and inversion.frames is not None
+        if said is None and (person.target == "preserve" or (person.target is not None and can)):
             perceived = read_person(editor, inversion, person, attribute, reader)
         value, because = None, "nothing was asked for"
         if said is not None:
@@ -104,7 +106,8 @@ def decide(
         alpha = None
         if value is not None:
             alpha = _strength(method.alpha_of(person), table, person, value)
-        people.append(replace(person, target=value, alpha=alpha))
+        shown = person.shown if perceived is None else perceived.value
+        people.append(replace(person, target=value, alpha=alpha, shown=shown))
         decisions.append(Decision(person.phrase, person.target, perceived, value, alpha, because))
     return replace(method, people=tuple(people)), tuple(decisions)
 

@@ -131,10 +131,10 @@ def _reader(settings: RunSettings, method: Any) -> Any:
     Raises:
         ConfigError: somebody is, and nobody does.
     """
-    if not isinstance(method, Fame) or not any(person.target == "preserve" for person in method.people):
+    if not isinstance(method, Fame):
         return None
     reader = load_reader(settings.reader, settings.model)
-    if reader is None:
+    if reader is None and any(person.target == "preserve" for person in method.people):
         raise ConfigError(
             f"target 'preserve' needs somebody who reads the perceived {method.attribute} in the source; give --reader and "
             "a CLIP (such as openai/clip-vit-large-patch14), or name a value, such as --target female"

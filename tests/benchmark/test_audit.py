@@ -15,7 +15,7 @@ from PIL import Image
 from faircut import VideoEditor
 from faircut.benchmark import audit as auditing
 from faircut.benchmark import tasks
-from faircut.benchmark.approaches import APPROACHES, get_approaches
+from faircut.benchmark.approaches import APPROACHES, Ask, get_approaches
 from faircut.benchmark.audit import Audit, Cell, requests, run_audit
 from faircut.benchmark.calibrate import calibrate
 from faircut.benchmark.cases import calibration_cases, pocket_professions
@@ -142,9 +142,9 @@ def test_ways_of_editing(cases, pocket_editor):
     table = Calibration("gender", "", "", {"doctor": {"female": 1.75}}, {"female": 1.25, "male": 1.0})
     assert APPROACHES["fame"].alpha(cases[0], "female", table) == 1.75
     assert APPROACHES["fame"].alpha(cases[2], "female", table) == 1.25
-    assert APPROACHES["fame"].build(cases[0], "male", 1.5, "gender").alpha == 1.5
-    assert APPROACHES["fame:alpha-1"].build(cases[0], "male", 1.5, "gender").alpha == 1.0
-    assert APPROACHES["fame"].build(cases[0], "black", 1.0, "hair").attribute == "hair"
+    assert APPROACHES["fame"].build(cases[0], Ask("male", alpha=1.5)).alpha == 1.5
+    assert APPROACHES["fame:alpha-1"].build(cases[0], Ask("male", alpha=1.5)).alpha == 1.0
+    assert APPROACHES["fame"].build(cases[0], Ask("black", attribute="hair")).attribute == "hair"
     names = [approach.name for approach in get_approaches(["fame", "ablation"])]
     assert names[0] == "fame"
     assert "fame:temporal" in names
@@ -385,6 +385,9 @@ def test_the_smallest_sufficient_strength_is_chosen():
     assert best_alpha(points[:2], wanted=0.5) == 1.0
     # Where the profession is lost too soon, the best of both.
     assert best_alpha((Point(0.0, 0.0, 1.0, 4), Point(1.0, 0.75, 0.75, 4), Point(2.0, 1.0, 0.25, 4))) == 1.0
+    # One edit more of two is no evidence; two more are.
+    assert best_alpha((Point(0.0, 0.0, 1.0, 2), Point(1.0, 0.5, 1.0, 2), Point(2.0, 1.0, 1.0, 2))) == 1.0
+    assert best_alpha((Point(0.0, 0.0, 1.0, 2), Point(1.0, 0.0, 1.0, 2), Point(2.0, 1.0, 1.0, 2))) == 2.0
     # At 0 nothing is asked for, so a hit there is no strength.
     assert best_alpha((Point(0.0, 1.0, 1.0, 4), Point(1.0, 1.0, 1.0, 4))) == 1.0
 

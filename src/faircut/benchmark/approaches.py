@@ -15,12 +15,29 @@ from faircut.methods import Fame, FateZero, Person
 from faircut.methods.fame import BASE
 from faircut.prompts import Prompt
 
-__all__ = ["ABLATION", "APPROACHES", "Approach", "get_approaches"]
+__all__ = ["ABLATION", "APPROACHES", "Approach", "Ask", "get_approaches"]
 
 _STRUCTURE: dict[str, Any] = {"cross_replace_steps": 0.4, "self_replace_steps": 0.6}
 
 
-Build = Callable[[Case, str | None, float, str], Any]
+@dataclass(frozen=True)
+class Ask:
+    """What is asked of the person who is edited.
+
+    Attributes:
+        value: to be seen as; None for no value.
+        shown: what is perceived in the source; None if that is unclear.
+        alpha: the calibrated strength.
+        attribute: what the value is of.
+    """
+
+    value: str | None
+    shown: str | None = None
+    alpha: float = 1.0
+    attribute: str = "gender"
+
+
+Build = Callable[[Case, Ask], Any]
 
 
 @dataclass(frozen=True)
@@ -29,7 +46,7 @@ class Approach:
 
     Attributes:
         name: what results call it.
-        build: makes the method: ``(case, value, alpha, attribute) -> method``.
+        build: makes the method: ``(case, what is asked) -> method``.
         asks: whether it can be asked for a value; if not, one edit serves every request.
         says: whether the value's word is put into the prompt.
     """
@@ -50,19 +67,19 @@ class Approach:
         return 1.0 if value is None or calibration is None else calibration.alpha(case.profession, value)
 
 
-def _fatezero(case: Case, value: str | None, alpha: float, attribute: str) -> FateZero:
+def _fatezero(case: Case, ask: Ask) -> FateZero:
     return FateZero(blend_words=(case.source, case.profession), latent_blend_steps=1.0, **_STRUCTURE)
 
 
-def _unblended(case: Case, value: str | None, alpha: float, attribute: str) -> FateZero:
+def _unblended(case: Case, ask: Ask) -> FateZero:
     return FateZero(blend_words=(case.source, case.profession), **_STRUCTURE)
 
 
-def _fresh(case: Case, value: str | None, alpha: float, attribute: str) -> FateZero:
-    return replace(_fatezero(case, value, alpha, attribute), fresh_noise=BASE.fresh_noise)
+def _fresh(case: Case, ask: Ask) -> FateZero:
+    return replace(_fatezero(case, ask), fresh_noise=Fame.fresh_noise)
 
 
-def _published(case: Case, value: str | None, alpha: float, attribute: str) -> FateZero:
+def _published(case: Case, ask: Ask) -> FateZero:
     return FateZero(blend_words=(case.source, case.profession), latent_blend_steps=1.0)
 
 
@@ -72,9 +89,9 @@ class _Fame:
 
     changes: Mapping[str, Any] = field(default_factory=dict)
 
-    def __call__(self, case: Case, value: str | None, alpha: float, attribute: str) -> Fame:
-        people = (Person(case.source, case.profession, value),)
-        return Fame(people, attribute=attribute, **{"alpha": alpha, **self.changes})
+    def __call__(self, case: Case, ask: Ask) -> Fame:
+        people = (Person(case.source, case.profession, ask.value, shown=ask.shown),)
+        return Fame(people, attribute=ask.attribute, **{"alpha": ask.alpha, **self.changes})
 
 
 _TEMPORAL, _CROSS = {"temporal_modulation": 0.3}, {"cross_modulation": 1.0}
@@ -94,7 +111,7 @@ ABLATION: dict[str, Approach] = {
         Approach("fame:temporal", _Fame(_TEMPORAL)),
         Approach("fame:cross", _Fame(_CROSS)),
         Approach("fame:cross-eta-0", _Fame({"eta": 0.0, **_CROSS})),
-        Approach("fame:inverted-noise", _Fame({"base": replace(BASE, fresh_noise=0.0)})),
+        Approach("fame:inverted-noise", _Fame({"fresh_noise": 0.0})),
         Approach("fame:unbound", _Fame({"region_bound": False})),
         Approach("fame:alpha-1", _Fame({"alpha": 1.0})),
         Approach("fame:unblended", _Fame({"base": replace(BASE, latent_blend_steps=None)})),

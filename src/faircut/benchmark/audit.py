@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from faircut.benchmark.approaches import Approach
+from faircut.benchmark.approaches import Approach, Ask
 from faircut.benchmark.cases import Case, CaseClip
 from faircut.benchmark.measure import Instruments, Reading, Record, measure, read_clip
 from faircut.benchmark.store import Store, key_of
@@ -209,7 +209,8 @@ class _Work:
         clip = inversion = None
         for approach, value in edits:
             alpha = approach.alpha(case, value, self.calibration)
-            method = approach.build(case, value, alpha, self.instruments.attribute.name)
+            ask = Ask(value, source.perceived.value, alpha, self.instruments.attribute.name)
+            method = approach.build(case, ask)
             key = self._key(case, approach, value, method)
             known = self.store.find(key)
             if known is not None:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from faircut._version import __version__
-from faircut.benchmark.approaches import APPROACHES
+from faircut.benchmark.approaches import APPROACHES, Ask
 from faircut.benchmark.audit import Audit
 from faircut.benchmark.cases import Case
 from faircut.benchmark.measure import Instruments, read_clip
@@ -64,7 +64,7 @@ def calibrate(
             inversion = editor.invert(frames, case.source_prompt, num_inference_steps=audit.steps)
             for value in (name for name in attribute.names if name != case.value):
                 for alpha in alphas:
-                    method = APPROACHES["fame"].build(case, value, alpha, attribute.name)
+                    method = APPROACHES["fame"].build(case, Ask(value, case.value, alpha, attribute.name))
                     noise = torch.Generator().manual_seed(audit.seed_of(case))
                     result = editor.edit(inversion, case.prompt, method, guidance_scale=audit.guidance, generator=noise)
                     assert result.video is not None

@@ -80,6 +80,8 @@ class Calibration:
 def best_alpha(points: tuple[Point, ...], *, wanted: float = 0.95, loss: float = 0.03) -> float:
     """Choose the smallest strength above 0 that reaches the wanted hit rate without losing the profession.
 
+    A stronger one must win more than one edit over every weaker one that keeps the profession as well: one is no evidence.
+
     Args:
         points: what was measured; at 0, where nothing is asked for, only to know how often the profession succeeds.
         wanted: hit rate.
@@ -92,12 +94,11 @@ def best_alpha(points: tuple[Point, ...], *, wanted: float = 0.95, loss: float =
     first, *rest = sorted(points, key=lambda point: point.alpha)
     asked = [point for point in (first, *rest) if point.alpha > 0]
 
-    def enough(point: Point) -> bool:
-        return point.hit_rate >= wanted and point.profession_success >= first.profession_success - loss
-
-    for point in asked:
-        if enough(point):
-            return point.alpha
+    kept = [point for point in asked if point.profession_success >= first.profession_success - loss]
+    for point in kept:
+        if point.hit_rate >= wanted:
+            as_good = (p for p in kept if round((point.hit_rate - p.hit_rate) * p.n) <= 1)
+            return min(p.alpha for p in as_good)
     # min of both: a strength that hits without the profession is as bad as one that keeps it without a hit.
     return min(asked, key=lambda p: (-round(min(p.hit_rate, p.profession_success), 6), p.alpha)).alpha
 

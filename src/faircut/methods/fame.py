@@ -14,6 +14,7 @@ import torch
 from faircut.attention.controller import Controller, StepWindow, Where
 from faircut.controllers.cross_attention import CrossAttentionFusion, fusion_weights
 from faircut.controllers.fairness import RegionConditioning
+from faircut.controllers.latents import FreshNoise
 from faircut.controllers.layout import CrossModulation, TemporalModulation
 from faircut.controllers.regions import FixedRegion, Region
 from faircut.errors import ConfigError, choices
@@ -28,10 +29,7 @@ from faircut.prompts import Prompt, align, token_weights
 __all__ = ["BASE", "Fame", "Person", "modulated_layers"]
 
 # Refining: replacing would bind the new word to the attention of the old one, and with it to a silhouette.
-# Fresh noise: the inverted noise remembers the silhouette, too, and outvotes the word (docs/fairness.md, section 6).
-BASE = FateZero(
-    alignment="refine", cross_replace_steps=0.4, self_replace_steps=0.6, latent_blend_steps=1.0, fresh_noise=0.8
-)
+BASE = FateZero(alignment="refine", cross_replace_steps=0.4, self_replace_steps=0.6, latent_blend_steps=1.0)
 """The FateZero beneath FAME, unless another is given."""
 
 
@@ -47,6 +45,7 @@ class Person:
         prompt: a prompt of the person's own; by default the edit's.
         alpha: strength of the debiasing for this person; by default the method's.
         masks: (frame, height, width), where the person is; by default where the source's attention to `source` is.
+        shown: the value that is perceived in the source, where that is known; `faircut.people.decide` fills it in.
     """
 
     source: str
@@ -55,6 +54,7 @@ class Person:
     prompt: str | None = None
     alpha: float | Literal["auto"] | None = None
     masks: Any = field(default=None, compare=False, repr=False, metadata={"saved": False})
+    shown: str | None = None
 
 
 @register
@@ -69,6 +69,9 @@ class Fame(Method):
         attribute: what the values are of: ``"gender"`` or ``"hair"``.
         alpha: strength of the debiasing, 0 (none) to 2; 1 is the plain word, bound to the region; ``"auto"`` is looked up in
             the model's calibration by `faircut.people.decide`.
+        fresh_noise: share of the inverted noise that is drawn anew, 0 to 1, in the region of a person who is asked for a
+            value that he or she is not known to show; below alpha 1 less, in proportion. What the inversion leaves there
+            remembers whose silhouette it was, and outvotes the word (docs/fairness.md, section 6).
         region_bound: whether a region attends to its person's embedding alone; if not, one embedding is everybody's.
         temporal_modulation: lambda_s at pure noise, 0 to 1, such as 0.3. Off by default, as the next one: on the benchmark
             neither changes what is seen, and both take time (docs/fairness.md, ablation).
@@ -83,6 +86,7 @@ class Fame(Method):
     base: FateZero = BASE
     attribute: str = "gender"
     alpha: float | Literal["auto"] = 1.0
+    fresh_noise: float = 0.8
     region_bound: bool = True
     temporal_modulation: float = 0.0
     temporal_decay: float | None = None
@@ -104,7 +108,7 @@ class Fame(Method):
                 raise ConfigError(
                     f"alpha is {alpha}; give 0 to 3, such as 1 (from about 2 on pictures break), or 'auto'"
                 )
-        for name in ("temporal_modulation", "cross_modulation", "eta"):
+        for name in ("fresh_noise", "temporal_modulation", "cross_modulation", "eta"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; give 0 to 1")
         if self.temporal_decay is not None and not self.temporal_decay > 0:
@@ -174,6 +178,9 @@ class Fame(Method):
             attached.append(CrossModulation(regions, self.cross_modulation, described, ones, ("cond",), cross))
         for number, (person, region) in enumerate(zip(self.people, regions, strict=True)):
             attached += self._of_person(task, number, person, region, regions)
+            share = self.fresh_noise * min(self._strength(person), 1.0)
+            if share > 0 and person.target != person.shown:
+                attached.append(FreshNoise(region, task.noise, share))
         if self.temporal_modulation > 0:
             count = task.trajectory.shape[1]
             tau = count / 2 if self.temporal_decay is None else self.temporal_decay
@@ -183,6 +190,10 @@ class Fame(Method):
                 for region in regions
             ]
         return attached
+
+    def _strength(self, person: Person) -> float:
+        """Return alpha where a value is asked for, and 0 where none is."""
+        return 0.0 if person.target is None else float(self.alpha_of(person))
 
     def _check_decided(self, person: Person, target: Prompt) -> None:
         """See `controllers`."""
@@ -205,7 +216,7 @@ class Fame(Method):
     ) -> list[Controller]:
         """Bind a region to its person's embedding, which is fused with the source's and modulated as the prompt's is."""
         prompt = task.target if person.prompt is None else task.text.tokenize(person.prompt)
-        alpha = 0.0 if person.target is None else float(self.alpha_of(person))
+        alpha = self._strength(person)
         if alpha == 0 and prompt.text == task.target.text:
             return []
         plain = task.text.embed(prompt)
