@@ -261,9 +261,10 @@ def test_an_atlas_is_edited_in_one_picture_and_the_rest_of_the_clip_stays(bench,
     assert atlas.figures["background_psnr"] > direct.figures["background_psnr"]
 
 
-def test_an_atlas_has_no_style():
-    style = next(item for item in load_edits("pocket-edit").items if item.style)
-    assert CONTESTANTS["atlas"].build(style) is None
+def test_an_atlas_needs_a_subject():
+    without = [item for item in load_edits("pocket-edit").items if item.blend is None]
+    assert {item.kind for item in without} == {"background", "style"}
+    assert not any(CONTESTANTS["atlas"].build(item) for item in without)
 
 
 # Results --------------------------------------------------------------------------------------------------------------

@@ -9,11 +9,12 @@ from faircut.errors import ConfigError, PromptError, VideoError
 from faircut.methods import Fame, FateZero, Person
 from faircut.methods.fame import modulated_layers
 from tests.conftest import make_editor
+from tests.test_methods import Spy, watch
 
 SOURCE, TARGET = "a silver jeep driving down a road", "a silver car driving down a road"
 BASE = FateZero(blend_words=("jeep", "car"), latent_blend_steps=0.8, cross_replace_steps=0.5, self_replace_steps=0.5)
 PERSON = Person("jeep", "car", "female")
-FAME = Fame((PERSON,), base=BASE, temporal_modulation=0.3, cross_modulation=1.0)
+FAME = Fame((PERSON,), base=BASE, fresh_noise=0.0, temporal_modulation=0.3, cross_modulation=1.0)
 PLAIN = replace(FAME, alpha=0.0, temporal_modulation=0.0, cross_modulation=0.0)
 
 
@@ -31,7 +32,8 @@ def inversion(editor, request):
 
 
 def edit(editor, inversion, method, prompt=TARGET):
-    return editor.edit(inversion, prompt, method, output_type="latent").latents
+    noise = torch.Generator().manual_seed(0)
+    return editor.edit(inversion, prompt, method, output_type="latent", generator=noise).latents
 
 
 def test_without_any_of_its_parts_it_is_fatezero(editor, inversion):
@@ -39,7 +41,8 @@ def test_without_any_of_its_parts_it_is_fatezero(editor, inversion):
 
 
 @pytest.mark.parametrize(
-    "part", [{"alpha": 1.0}, {"alpha": 0.5}, {"alpha": 1.7}, {"temporal_modulation": 0.3}, {"cross_modulation": 1.0}]
+    "part",
+    [{"alpha": 1.0}, {"alpha": 0.5}, {"alpha": 1.7}, {"temporal_modulation": 0.3}, {"cross_modulation": 1.0}],
 )
 def test_every_part_does_something_alone(editor, inversion, part):
     out = edit(editor, inversion, replace(PLAIN, **part))
@@ -52,6 +55,34 @@ def test_the_dial_is_steady_at_its_ends(editor, inversion):
     torch.testing.assert_close(at[1e-5], at[0.0], atol=2e-3, rtol=0)
     torch.testing.assert_close(at[1 - 1e-5], at[1.0], atol=2e-3, rtol=0)
     assert (at[1.0] - at[0.0]).abs().max() > 0.05
+
+
+def test_noise_is_fresh_for_those_who_are_to_be_seen_as_they_are_not(editor, inversion):
+    def made(alpha=1.0, share=0.8, **person):
+        return edit(
+            editor, inversion, replace(PLAIN, people=(replace(PERSON, **person),), alpha=alpha, fresh_noise=share)
+        )
+
+    inverted = made(share=0.0)
+    assert torch.equal(made(shown="female"), inverted)
+    assert not torch.allclose(made(), inverted, atol=1e-3)
+    assert torch.equal(made(shown="male"), made())
+    # With the dial the noise goes, too.
+    torch.testing.assert_close(made(alpha=1e-5), edit(editor, inversion, BASE), atol=1e-2, rtol=0)
+    assert torch.equal(made(alpha=0.0), edit(editor, inversion, BASE))
+    assert torch.equal(made(target=None), edit(editor, inversion, BASE))
+
+
+def test_noise_is_fresh_only_where_the_person_is(editor, inversion):
+    left = torch.zeros(3, 32, 32)
+    left[:, :, :16] = 1
+    spy = Spy()
+    method = replace(PLAIN, people=(replace(PERSON, masks=left),), alpha=1.0, fresh_noise=1.0)
+    edit(editor, inversion, watch(method, spy))
+    begun, source = spy.began[0], inversion.latents[-1].float()
+    half = begun.shape[-1] // 2
+    assert torch.equal(begun[..., half:], source[..., half:])
+    assert not torch.allclose(begun[..., :half], source[..., :half], atol=0.1)
 
 
 def test_everywhere_and_without_fusion_the_full_dial_is_the_plain_word(editor, inversion):

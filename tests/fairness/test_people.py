@@ -66,6 +66,17 @@ def test_preserve_reads_the_source_where_the_person_is(editor, inversion):
     assert reader.boxes[1].tolist() == [[6, 4, 20, 12]] * 3
 
 
+def test_what_a_person_shows_is_noted_where_somebody_reads(editor, inversion):
+    for target, reader, shown in (
+        ("preserve", Sees("female"), "female"), ("male", Sees("female"), "female"), ("male", None, None),
+        ("male", Sees(None), None),
+    ):  # fmt: skip
+        made, _ = decide(editor, inversion, TARGET, fame(target), reader=reader)
+        assert made.people[0].shown == shown
+    made, _ = decide(editor, replace(inversion, frames=None), TARGET, fame("male"), reader=Sees("female"))
+    assert made.people[0].shown is None
+
+
 def test_an_unclear_source_is_left_alone(editor, inversion):
     decision = decided(editor, inversion, fame("preserve"), reader=Sees("female", "male", None))
     assert (decision.value, decision.alpha) == (None, None)

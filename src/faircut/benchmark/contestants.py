@@ -69,8 +69,8 @@ def _fatezero(item: EditItem) -> FateZero:
 
 
 def _in_atlas(item: EditItem) -> Method | None:
-    # A style is of the whole picture, and an atlas is edited layer by layer.
-    return None if item.style else _fatezero(item)
+    # The foreground is where the subject's words are; by motion alone a subject that stands still is lost.
+    return None if item.blend is None else _fatezero(item)
 
 
 def _videograin(item: EditItem) -> Method | None:

@@ -87,11 +87,10 @@ class PreparedItem:
         }
         if contestant.through == "atlas":
             atlas, preparing = self._atlas
-            layer = "background" if self.item.kind == "background" else "foreground"
             started = self._clock()
             video = edit_atlas(
                 self.bench.editor, atlas, self.item.source_prompt, self.item.prompt, method,
-                layer=layer, num_inference_steps=self.bench.steps, **options,
+                num_inference_steps=self.bench.steps, **options,
             ).video  # fmt: skip
             return video.frames, self._clock() - started, preparing
         tuned = contestant.through == "tuned"
@@ -139,12 +138,10 @@ class PreparedItem:
 
     @cached_property
     def _atlas(self) -> tuple[Atlas, float]:
-        """The clip's atlas, whose foreground is where the subject's words are, or else what moves; and its seconds."""
+        """The clip's atlas, whose foreground is where the subject's words are, and its seconds."""
         editor, item = self.bench.editor, self.item
         started = self._clock()
-        masks = None
-        if item.blend is not None:
-            inversion, _ = self._inverted(editor, Method(), tuned=False)
-            masks = editor.locate(inversion, [item.blend[0]])
-        atlas = fit_atlas(self.clip.frames, masks)
+        assert item.blend is not None
+        inversion, _ = self._inverted(editor, Method(), tuned=False)
+        atlas = fit_atlas(self.clip.frames, editor.locate(inversion, [item.blend[0]]))
         return atlas, self._clock() - started
