@@ -8,8 +8,9 @@ import torch
 
 from faircut.checkpoints import pocket_folder
 from faircut.errors import ModelError, VideoError
-from faircut.evaluate import KINDS, EvaluationSettings, load_clip_scorer, measure_edit, run_evaluation, save_evaluation
+from faircut.evaluate import KINDS, EvaluationSettings, measure_edit, run_evaluation, save_evaluation
 from faircut.evaluate.html import write_html
+from faircut.scorer import load_clip_scorer
 from faircut.video import Video, write_video
 
 PROMPTS = "a dog in a park", "a cat in a park"

@@ -77,7 +77,8 @@ def test_new_temporal_layers_change_nothing(editor, clip):
     attach_temporal(other.unet)
     blocks = [name for name, part in other.unet.named_modules() if isinstance(part, FrameAttention)]
     assert len(blocks) == len(other.layers) // 2
-    assert torch.equal(edited(other, clip), expected)
+    assert torch.equal(edited(other, clip, temporal=editor.spatial_temporal), expected)
+    assert other.spatial_temporal == TuneAVideo.temporal
     assert other.fingerprint != before
     assert other.layers == editor.layers
 

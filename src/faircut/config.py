@@ -119,6 +119,9 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if hint is Any:
         return value
     if origin in (typing.Union, types.UnionType):
+        nested = [option for option in args if isinstance(option, type) and dataclasses.is_dataclass(option)]
+        if len(nested) == 1 and isinstance(value, Mapping):
+            return _convert(nested[0], value, where)  # What is wrong with it is worth saying.
         for option in args:
             try:
                 return _convert(option, value, where)

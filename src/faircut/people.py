@@ -162,8 +162,8 @@ def load_reader(name: str, model: str | Path) -> Reader | None:
         from faircut.pocket.reader import PocketReader
 
         return PocketReader(load_judge(folder))
-    from faircut.evaluate import load_clip_scorer
     from faircut.fairness.readers import ClipReader
+    from faircut.scorer import load_clip_scorer
 
     return ClipReader(load_clip_scorer(name))
 

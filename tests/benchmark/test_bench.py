@@ -29,9 +29,10 @@ from faircut.benchmark.prepared import Bench
 from faircut.benchmark.settings import BenchRun
 from faircut.checkpoints import pocket_folder
 from faircut.errors import ConfigError, NumericalError, VideoError
-from faircut.evaluate import KINDS, load_clip_scorer
+from faircut.evaluate import KINDS
 from faircut.pocket.evaluate_edits import edit_cases
 from faircut.pocket.judge import load_judge
+from faircut.scorer import load_clip_scorer
 from faircut.video import Video, write_video
 
 SQUARES = torch.rand(3, 3, 24, 24, generator=torch.Generator().manual_seed(0)) * 2 - 1

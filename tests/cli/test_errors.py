@@ -162,7 +162,10 @@ def test_out_of_memory_names_a_plan_that_fits(edit, broken_editor):
     ("flags", "expected"),
     [
         (["--method", "fatezro"], "no method 'fatezro': did you mean 'fatezero'"),
-        (["--method", "sdedit", "--blend", "jeep:car"], "--blend is of no use to sdedit, whose options are strength"),
+        (
+            ["--method", "sdedit", "--blend", "jeep:car"],
+            "of no use to sdedit, whose options are shared_noise, strength",
+        ),
         (["--method", "sdedit", "--threshold", "0.5"], "--threshold is of no use to sdedit"),
         (["--method", "sdedit", "--set", "strenght=0.5"], "did you mean 'strength'"),
         (["--method", "sdedit", "--set", "strength=2"], "strength is 2.0"),

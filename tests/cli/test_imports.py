@@ -20,7 +20,7 @@ FLOORS = [
     {"files", "config", "interrupts"},
     {"video", "prompts", "latents", "sampling", "checkpoints", "cache"},
     {"attention", "metrics"},
-    {"controllers", "memory", "inversion", "predictor"},
+    {"controllers", "memory", "inversion", "predictor", "scorer"},
     {"fairness"},
     {"methods"},
     {"footprint"},

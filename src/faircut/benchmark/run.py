@@ -22,7 +22,6 @@ from faircut.checkpoints import judge_folder, pocket_folder
 from faircut.config import to_dict
 from faircut.editor import VideoEditor
 from faircut.errors import ConfigError
-from faircut.evaluate import load_clip_scorer
 from faircut.fairness.attributes import Attribute, get_attribute
 from faircut.fairness.calibration import (
     Calibration,
@@ -34,6 +33,7 @@ from faircut.fairness.calibration import (
 from faircut.files import atomic_path
 from faircut.people import load_reader
 from faircut.report import Environment
+from faircut.scorer import load_clip_scorer
 from faircut.settings import parse_device
 
 __all__ = ["LIMITS", "run"]

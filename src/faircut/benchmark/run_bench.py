@@ -20,10 +20,10 @@ from faircut.checkpoints import judge_folder
 from faircut.config import to_dict
 from faircut.editor import VideoEditor
 from faircut.errors import ConfigError
-from faircut.evaluate import load_clip_scorer
 from faircut.files import atomic_path
 from faircut.inversion import fingerprint
 from faircut.report import Environment
+from faircut.scorer import load_clip_scorer
 from faircut.settings import parse_device
 
 __all__ = ["run"]

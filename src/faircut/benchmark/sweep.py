@@ -17,13 +17,14 @@ from faircut.benchmark.store import Store, key_of
 from faircut.config import from_dict, to_dict
 from faircut.editor import VideoEditor
 from faircut.errors import ConfigError, choices
-from faircut.evaluate import KINDS, load_clip_scorer, measure_edit
+from faircut.evaluate import KINDS, measure_edit
 from faircut.inversion import Inversion
 from faircut.methods import get_method
 from faircut.metrics import pareto_front
 from faircut.metrics.clip import ClipScorer
 from faircut.report import Environment, Stopwatch
 from faircut.report.page import figure, image, picture, text, write_page
+from faircut.scorer import load_clip_scorer
 from faircut.settings import RunSettings, parse_device
 from faircut.video import write_video
 from faircut.workflow import invert_clip, load_editor, read_clip, workspace

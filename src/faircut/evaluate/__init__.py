@@ -1,7 +1,7 @@
 """Measuring any edit of any clip, whoever made it: a typed result with a figure and a curve per metric."""
 
 from faircut.evaluate.measure import KINDS, Kind, Measure, measure_edit
-from faircut.evaluate.run import Evaluation, EvaluationSettings, load_clip_scorer, run_evaluation, save_evaluation
+from faircut.evaluate.run import Evaluation, EvaluationSettings, run_evaluation, save_evaluation
 
 __all__ = [
     "KINDS",
@@ -9,7 +9,6 @@ __all__ = [
     "EvaluationSettings",
     "Kind",
     "Measure",
-    "load_clip_scorer",
     "measure_edit",
     "run_evaluation",
     "save_evaluation",

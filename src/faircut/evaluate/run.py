@@ -11,18 +11,18 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from faircut.checkpoints import POCKET, pocket_folder
+from faircut.checkpoints import POCKET
 from faircut.config import to_dict
-from faircut.errors import ModelError, VideoError
+from faircut.errors import VideoError
 from faircut.evaluate.measure import Measure, measure_edit
 from faircut.files import atomic_path
 from faircut.inversion import fingerprint
-from faircut.metrics.clip import ClipScorer
 from faircut.report import Environment, describe_clip
+from faircut.scorer import load_clip_scorer
 from faircut.settings import parse_device
 from faircut.video import MAX_FRAMES, Video, read_video
 
-__all__ = ["Evaluation", "EvaluationSettings", "Stages", "load_clip_scorer", "run_evaluation", "save_evaluation"]
+__all__ = ["Evaluation", "EvaluationSettings", "Stages", "run_evaluation", "save_evaluation"]
 
 _FORMAT = 1
 _POCKET_NOTE = (
@@ -145,33 +145,6 @@ def run_evaluation(settings: EvaluationSettings, progress: Stages | None = None)
         environment=Environment.of(device, "float32"),
         notes=tuple(notes),
     )
-
-
-def load_clip_scorer(name: str) -> ClipScorer:
-    """Load a CLIP to measure with.
-
-    Args:
-        name: a CLIP's folder or name on the hub; ``"auto"`` or ``"pocket"`` is the pocket model's.
-
-    Returns:
-        The CLIP; the pocket model's is called ``"pocket"``.
-
-    Raises:
-        ModelError: there is none.
-    """
-    try:
-        if name in ("auto", POCKET):
-            scorer = ClipScorer.from_pretrained(pocket_folder() / "clip")
-            return ClipScorer(scorer.model, scorer.tokenizer, scorer.processing, POCKET)
-        if name.startswith((".", "/", "~")) and not Path(name).expanduser().is_dir():
-            raise OSError("there is no such folder")
-        return ClipScorer.from_pretrained(str(Path(name).expanduser()))
-    except (OSError, ValueError, KeyError) as error:
-        first = (str(error).strip().splitlines() or [""])[0]
-        raise ModelError(
-            f"cannot load {name!r} as a CLIP: {first}; give the folder of a CLIP, a name on the hub, or auto for the pocket "
-            "model's"
-        ) from error
 
 
 def save_evaluation(evaluation: Evaluation, path: str | Path) -> Path:
