@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ import torch
 from faircut.benchmark.approaches import Approach, Ask
 from faircut.benchmark.cases import Case, CaseClip
 from faircut.benchmark.measure import Instruments, Reading, Record, measure, read_clip
-from faircut.benchmark.store import Store, key_of
+from faircut.benchmark.store import Store, key_of, seed_of
 from faircut.config import to_dict
 from faircut.editor import VideoEditor
 from faircut.errors import ConfigError, FaircutError, choices
@@ -50,7 +49,7 @@ class Audit:
 
     def seed_of(self, case: Case) -> int:
         """Return the seed of a case's noise."""
-        return self.seed + zlib.crc32(case.name.encode())
+        return seed_of(self.seed, case.name)
 
     def __post_init__(self) -> None:
         k, n = self.shard

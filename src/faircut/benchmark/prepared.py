@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import tempfile
 import time
-import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch import Tensor
 from faircut.atlas import Atlas, edit_atlas, fit_atlas
 from faircut.benchmark.contestants import Contestant
 from faircut.benchmark.edits import EditBenchmark, EditItem, ItemClip
+from faircut.benchmark.store import seed_of
 from faircut.config import SpatialTemporal
 from faircut.editor import VideoEditor
 from faircut.inversion import Inversion
@@ -49,7 +49,7 @@ class Bench:
     steps: int
     seed: int
     cache: Path | None = None
-    tuning_steps: int = 500
+    tuning_steps: int = TuneSettings.steps
 
 
 class PreparedItem:
@@ -58,7 +58,7 @@ class PreparedItem:
     def __init__(self, bench: Bench, benchmark: EditBenchmark, item: EditItem) -> None:
         self.bench, self.benchmark, self.item = bench, benchmark, item
         self.guidance = float(benchmark.guidance.get(item.kind, 7.5))
-        self.seed = bench.seed + zlib.crc32(item.name.encode())
+        self.seed = seed_of(bench.seed, item.name)
         self._inversions: dict[tuple[SpatialTemporal, bool, bool], tuple[Inversion, float]] = {}
 
     def _clock(self) -> float:

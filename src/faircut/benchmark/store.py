@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -14,7 +15,7 @@ from PIL import Image
 from faircut.config import from_dict, to_dict
 from faircut.files import atomic_path
 
-__all__ = ["Store", "key_of"]
+__all__ = ["Store", "key_of", "seed_of"]
 
 R = TypeVar("R")
 
@@ -22,6 +23,11 @@ R = TypeVar("R")
 def key_of(*facts: Any) -> str:
     """Name an edit by all that decides it: 24 hexadecimal digits."""
     return hashlib.blake2b(json.dumps(facts, sort_keys=True, default=str).encode(), digest_size=12).hexdigest()
+
+
+def seed_of(seed: int, name: str) -> int:
+    """Return the seed of a clip's noise: each has its own, the same in a part of a benchmark as in all of it."""
+    return seed + zlib.crc32(name.encode())
 
 
 @dataclass(frozen=True)

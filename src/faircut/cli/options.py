@@ -309,7 +309,8 @@ def _fame(
     from faircut.methods.fame import BASE
     from faircut.prompts import replaced_phrases
 
-    read.pop("fresh_noise", None)
+    if "fresh_noise" in read:
+        method["fresh_noise"] = read.pop("fresh_noise")
     pairs = read.pop("blend_words", None)
     if pairs is not None:
         if len(pairs[0]) != len(pairs[1]):
@@ -336,8 +337,6 @@ def _fame(
         plain = to_dict(FateZero())
         usual = {option: value for option, value in to_dict(BASE).items() if value != plain[option]}
         method["base"] = {**usual, **method.get("base", {}), **read}
-    if "fresh_noise" in given:
-        method["fresh_noise"] = given["fresh_noise"]
     if "attribute" in given:
         method["attribute"] = given["attribute"]
     if "alpha" in given:
