@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from faircut import SpatialTemporal
+from faircut.attention.context import BatchLayout, Step
 from faircut.attention.controller import Controller
 from faircut.config import from_dict, to_dict
 from faircut.controllers.features import TokenPropagation, nearest_tokens
-from faircut.controllers.guidance import MapKeeper
+from faircut.controllers.guidance import MapKeeper, RegionGuidance
 from faircut.controllers.latents import FreshNoise
 from faircut.controllers.regions import FixedRegion
 from faircut.errors import AttentionError, ConfigError, PromptError, VideoError
@@ -418,6 +419,40 @@ def test_fatezero_forgets_the_source_only_where_it_edits(editor, inversion):
     assert not torch.allclose(first, edit(editor, inversion, plain), atol=1e-3)
     with pytest.raises(ConfigError, match=r"fresh_noise is 1\.5; give a share"):
         FateZero(fresh_noise=1.5)
+
+
+# FateZero's region guidance -------------------------------------------------------------------------------------------
+
+
+def test_guidance_is_taken_away_outside_a_region():
+    step = Step("denoise", 0, 1, 1, BatchLayout(("uncond", "cond"), 3), (16, 16))
+    scale = RegionGuidance(FixedRegion(HALF)).on_guidance(step, torch.tensor(7.5))
+    assert scale.shape == (3, 1, 16, 16)
+    assert (scale[..., :8] == 7.5).all()
+    assert (scale[..., 8:] == 1.0).all()
+
+
+def test_fatezero_is_guided_only_where_it_edits(editor, inversion):
+    def after_first_step(method, guidance):
+        seen = []
+        edit(
+            editor,
+            inversion,
+            method,
+            guidance_scale=guidance,
+            callback_on_step_end=lambda pipe, k, t, given: seen.append(given["latents"].clone()) or {},
+        )
+        return seen[0]
+
+    plain = FateZero(blend_words=("jeep", "car"))
+    guided, unguided = after_first_step(plain, 7.5), after_first_step(plain, 1.0)
+    bound = after_first_step(replace(plain, region_guidance=True), 7.5)
+    like_guided, like_unguided = (torch.isclose(bound, x, atol=1e-5, rtol=1e-4).all(1) for x in (guided, unguided))
+    assert (like_guided | like_unguided).all()
+    assert like_guided.any()
+    assert like_unguided.any()
+    with pytest.raises(ConfigError, match="region_guidance needs blend_words"):
+        edit(editor, inversion, FateZero(region_guidance=True))
 
 
 # MasaCtrl -------------------------------------------------------------------------------------------------------------

@@ -415,7 +415,7 @@ class VideoEditor(EditorPipeline):
                     noise = predict("denoise", k, branches(z, k))
                     if not guided:
                         return noise["cond"]
-                    return classifier_free_guidance(noise["uncond"], noise["cond"], guidance_scale)
+                    return classifier_free_guidance(noise["uncond"], noise["cond"], control.guidance(guidance_scale))
 
                 def step_end(k: int, z: torch.Tensor) -> torch.Tensor:
                     z = self._after_step(callback_on_step_end, k, schedule.timesteps[k], control.end(z))

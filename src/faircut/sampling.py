@@ -111,8 +111,10 @@ def add_noise(z_0: torch.Tensor, noise: torch.Tensor, a: torch.Tensor) -> torch.
     return a.sqrt() * z_0 + (1 - a).sqrt() * noise
 
 
-def classifier_free_guidance(eps_uncond: torch.Tensor, eps_cond: torch.Tensor, guidance_scale: float) -> torch.Tensor:
-    """``eps_uncond + g (eps_cond - eps_uncond)`` (Ho & Salimans, arXiv 2207.12598)."""
+def classifier_free_guidance(
+    eps_uncond: torch.Tensor, eps_cond: torch.Tensor, guidance_scale: float | torch.Tensor
+) -> torch.Tensor:
+    """``eps_uncond + g (eps_cond - eps_uncond)`` (Ho & Salimans, arXiv 2207.12598); g may differ from place to place."""
     return eps_uncond + guidance_scale * (eps_cond - eps_uncond)
 
 

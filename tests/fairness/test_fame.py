@@ -113,6 +113,7 @@ def test_the_fatezero_beneath_edits_the_people(editor):
     made = Fame((PERSON, Person("road", "road"))).fatezero
     assert made.blend_words == (("jeep", "road"), ("car", "road"))
     assert made.latent_blend_steps == 1.0
+    assert made.region_guidance
 
 
 def test_mistakes_are_named(editor, inversion):

@@ -155,6 +155,10 @@ class Controller:
         """Change what one of the submodules in `features` returns, (batch, channel, height, width)."""
         return output
 
+    def on_guidance(self, step: Step, scale: torch.Tensor) -> torch.Tensor:
+        """Change how strongly each position is guided, broadcastable to (frame, 1, height, width)."""
+        return scale
+
     def on_step_end(self, step: Step, latents: torch.Tensor) -> torch.Tensor:
         """Change the latents that the sampler arrived at, (frame, channel, height, width)."""
         return latents

@@ -76,6 +76,15 @@ class AttentionControl:
         self.fired.add(layer.name)
         return AttentionContext(layer, self.step, self.step.layout)
 
+    def guidance(self, scale: float) -> torch.Tensor:
+        """Return how strongly each position is guided in this step, broadcastable to (frame, 1, height, width)."""
+        if self.step is None:
+            raise AttentionError("no step is being made; call AttentionControl.begin first")
+        guided = torch.tensor(scale)
+        for controller in self.controllers:
+            guided = controller.on_guidance(self.step, guided)
+        return guided
+
     def end(self, latents: torch.Tensor) -> torch.Tensor:
         """Close the step: let the controllers change the latents it arrived at, (frame, channel, height, width)."""
         if self.step is None:

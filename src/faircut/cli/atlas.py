@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from faircut.cli.console import Bars, guarded, quiet_libraries, say
+from faircut.cli.console import Bars, guarded, quiet_libraries, say, writing
 from faircut.cli.edit import build_settings
 from faircut.cli.options import CLIP, METHOD, MODEL, PROMPTS, flags, to_settings
+from faircut.cli.shared import result_folder
 from faircut.errors import ConfigError
 
 __all__ = ["atlas"]
@@ -53,14 +54,10 @@ def fit(
     if words is not None and "source_prompt" not in given:
         raise ConfigError("--words needs the prompt that they are from; give -s/--source-prompt, too")
     settings = build_settings({"source_prompt": "", **to_settings(given, clip=clip)}, ("clip",))
-    path = Path(clip)
-    folder = Path(output or f"{path.stem if path.suffix else path.name}.atlas")
+    folder = result_folder(output, clip, "atlas")
     from faircut.atlas import AtlasSettings, fit_atlas
-    from faircut.errors import VideoError
     from faircut.workflow import read_clip
 
-    if folder.exists() and not (folder / "atlas.json").is_file():
-        raise VideoError(f"{folder} is there and holds no atlas; choose another name with -o")
     fitting = AtlasSettings(steps=steps, seed=seed)
     quiet_libraries()
     with Bars(quiet=json) as bars:
@@ -72,10 +69,8 @@ def fit(
                 masks = _locate(video, words, settings)
         with bars.stage("Fitting", steps) as advance:
             fitted = fit_atlas(video, masks, fitting, advance)
-        try:
+        with writing(folder):
             fitted.save(folder)
-        except OSError as error:
-            raise VideoError(f"cannot write {folder}: {error.strerror or error}; choose another place") from error
     share = float((fitted.alpha > 0.5).float().mean())
     facts = {"atlas": str(folder), "frames": len(video), "foreground": share, **fitted.report}
     if json:
@@ -164,7 +159,6 @@ def edit(
 def _write(known: Any, result: Any, settings: Any) -> dict[str, Any]:
     """Write an edit and what goes beside it; returns the report with the files' names."""
     from faircut.config import to_dict
-    from faircut.errors import VideoError
     from faircut.files import atomic_path
     from faircut.report.pictures import draw_pairs, enlarge_small
     from faircut.video import side_by_side, write_video
@@ -180,7 +174,7 @@ def _write(known: Any, result: Any, settings: Any) -> dict[str, Any]:
     outputs = {kind: str(path) for kind, path in files.items()}
     report = {**result.report, "settings": to_dict(settings), "outputs": outputs}
     labels = (settings.source_prompt, settings.prompt)
-    try:
+    with writing(final):
         write_video(result.video, files["video"])
         pair = [clip.with_frames(enlarge_small(clip.frames)) for clip in (known.video, result.video)]
         write_video(side_by_side(pair, labels), files["side_by_side"])
@@ -188,6 +182,4 @@ def _write(known: Any, result: Any, settings: Any) -> dict[str, Any]:
             draw_pairs(result.before[None], result.after[None], labels).save(path)
         with atomic_path(files["report"]) as path:
             path.write_text(_json.dumps(report, indent=2), encoding="utf-8")
-    except OSError as error:
-        raise VideoError(f"cannot write {final}: {error.strerror or error}; choose another place with -o") from error
     return report

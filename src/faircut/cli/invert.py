@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json as _json
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from faircut.cli.console import Bars, quiet_libraries, say
+from faircut.cli.console import Bars, quiet_libraries, say, writing
 from faircut.cli.edit import build_settings
 from faircut.cli.options import CLIP, MODEL, PROMPTS, RUN, flags, to_settings
+from faircut.cli.shared import result_folder
 
 __all__ = ["invert"]
 
@@ -29,16 +29,13 @@ def invert(
 ) -> None:
     """Invert a clip once, for many edits: faircut edit --inversion FOLDER."""
     settings = build_settings(to_settings(given, clip=clip), ("clip", "source_prompt"))
-    folder = Path(output or f"{Path(clip).stem}.inversion")
+    folder = result_folder(output, clip, "inversion")
     from faircut.checkpoints import load_tokenizer
-    from faircut.errors import VideoError
     from faircut.prompts import Prompt
     from faircut.report import Stopwatch
     from faircut.settings import parse_device
     from faircut.workflow import invert_clip, load_editor, read_clip, workspace
 
-    if folder.exists() and not (folder / "inversion.json").is_file():
-        raise VideoError(f"{folder} is there and holds no inversion; choose another name with -o")
     quiet_libraries()
     device, dtype = parse_device(settings.device, settings.dtype)
     clock = Stopwatch()
@@ -49,11 +46,8 @@ def invert(
             editor = load_editor(settings, device, dtype)
         temporal = settings.temporal or editor.spatial_temporal
         inversion, cached = invert_clip(editor, video, settings, temporal, attention, clock, bars)
-        with bars.stage("Writing"):
-            try:
-                inversion.save(folder)
-            except OSError as error:
-                raise VideoError(f"cannot write {folder}: {error.strerror or error}; choose another place") from error
+        with bars.stage("Writing"), writing(folder):
+            inversion.save(folder)
     facts = {
         "inversion": str(folder),
         "frames": inversion.num_frames,

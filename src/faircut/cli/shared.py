@@ -1,4 +1,4 @@
-"""Flags that ``faircut audit`` and ``faircut bench run`` have in common."""
+"""What commands have in common: flags of ``faircut audit`` and ``faircut bench run``, the folders that others write."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Clip", "Device", "Dtype", "Json", "Model", "Output", "Shard", "Steps", "shard_text"]
+from faircut.errors import ConfigError
+
+__all__ = ["Clip", "Device", "Dtype", "Json", "Model", "Output", "Shard", "Steps", "result_folder", "shard_text"]
 
 Model = Annotated[str, typer.Option("--model", help="pocket, a Stable Diffusion folder, or a name.")]
 Clip = Annotated[str, typer.Option("--clip", help="The CLIP of the metrics; auto is the pocket model's.")]
@@ -24,3 +26,16 @@ Dtype = Annotated[str, typer.Option("--dtype", help="auto, float32, float16, bfl
 def shard_text(shard: tuple[int, int]) -> str:
     """Write a shard as it is typed."""
     return f"{shard[0] + 1}/{shard[1]}"
+
+
+def result_folder(output: str | None, clip: str, kind: str) -> Path:
+    """Return the folder that a command writes for a clip: what was named, or ``CLIP.kind``.
+
+    Raises:
+        ConfigError: it is there, and holds something else.
+    """
+    path = Path(clip)
+    folder = Path(output or f"{path.stem if path.suffix else path.name}.{kind}")
+    if folder.exists() and not (folder / f"{kind}.json").is_file():
+        raise ConfigError(f"{folder} is there and holds no {kind}; choose another name with -o")
+    return folder

@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from faircut.attention.context import AttentionContext, Layer
+from faircut.attention.context import AttentionContext, Layer, Step
 from faircut.attention.controller import Controller, Where
 from faircut.attention.source import FUSED_SCALE, RecordedSource
+from faircut.controllers.regions import Region
 
-__all__ = ["CrossAttentionGuidance", "MapKeeper"]
+__all__ = ["CrossAttentionGuidance", "MapKeeper", "RegionGuidance"]
 
 
 class MapKeeper(Controller):
@@ -75,3 +76,30 @@ class CrossAttentionGuidance(Controller):
             loss = torch.stack([d.square().sum((2, 3)).mean(1).sum() for d in differences]).sum()
             (gradient,) = torch.autograd.grad(loss, z)
         return latents - self.amount * gradient
+
+
+class RegionGuidance(Controller):
+    """Guides the edit inside a region only: ``1 + (g - 1) m``, m how much of a cell belongs to it.
+
+    The inversion is not guided. Where an edit is, it leaves what it should keep; where it is not, it follows the inversion
+    back. (Ours; docs/fairness.md, section 7.)
+
+    Args:
+        region: where the edit is guided.
+    """
+
+    def __init__(self, region: Region) -> None:
+        self.region = region
+
+    def applies(self, context: AttentionContext) -> bool:
+        """Never: attention is left alone."""
+        return False
+
+    def uses_source(self, index: int) -> bool:
+        """Whether the region does."""
+        return self.region.uses_source(index)
+
+    def on_guidance(self, step: Step, scale: torch.Tensor) -> torch.Tensor:
+        """Take guidance away outside the region."""
+        inside = self.region.soft_mask(step.latent_grid)[:, None]
+        return 1 + (scale.to(inside) - 1) * inside

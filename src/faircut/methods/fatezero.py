@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 from faircut.attention.controller import Controller, StepWindow
 from faircut.controllers.cross_attention import CrossAttentionFusion, fusion_weights
+from faircut.controllers.guidance import RegionGuidance
 from faircut.controllers.latents import FreshNoise, LatentBlend
 from faircut.controllers.regions import BlendRegion
 from faircut.controllers.self_attention import SelfAttentionFusion
@@ -42,6 +43,8 @@ class FateZero(Method):
         latent_blend_steps: when the source's latents are put back outside the region; None never.
         fresh_noise: share of the inverted noise in the region (all over, without one) that is drawn anew, 0 to 1. Not in the
             paper: what an inversion leaves there remembers the source's silhouette, which holds edits of it back.
+        region_guidance: whether guidance acts in the region only. Not in the paper: the inversion is not guided, so that
+            guidance redraws what an edit should keep.
     """
 
     name: ClassVar[str] = "fatezero"
@@ -56,6 +59,7 @@ class FateZero(Method):
     reweight: Mapping[str, float] = field(default_factory=dict)
     latent_blend_steps: Steps | None = None
     fresh_noise: float = 0.0
+    region_guidance: bool = False
 
     def __post_init__(self) -> None:
         for steps in (self.cross_replace_steps, self.self_replace_steps, *self.word_replace_steps.values()):
@@ -76,10 +80,11 @@ class FateZero(Method):
 
         Raises:
             PromptError: they are not, or cannot be.
-            ConfigError: latents are to be blended, but nowhere.
+            ConfigError: latents are to be blended, or guidance bound, but nowhere.
         """
-        if self.latent_blend_steps is not None and self.blend_words is None:
-            raise ConfigError("latent_blend_steps needs blend_words, which say where the edit happens; give them too")
+        for name in ("latent_blend_steps", "region_guidance"):
+            if getattr(self, name) not in (None, False) and self.blend_words is None:
+                raise ConfigError(f"{name} needs blend_words, which say where the edit happens; give them too")
         align(source, target, self.alignment)
         for word in (*self.word_replace_steps, *self.reweight):
             target.find(word)
@@ -89,13 +94,15 @@ class FateZero(Method):
                     prompt.find(word)
 
     def controllers(self, task: EditTask) -> Sequence[Controller]:
-        """Build fresh noise and latent blending (if asked for), cross-attention fusion and self-attention fusion."""
+        """Build what is asked for of fresh noise, bound guidance and latent blending; cross- and self-attention fusion."""
         attached: list[Controller] = []
         region = None
         if self.blend_words is not None:
             region = region_of(task, self.blend_words[0], None, self.blend_threshold)
         if self.fresh_noise > 0:
             attached.append(FreshNoise(region, task.noise, self.fresh_noise))
+        if region is not None and self.region_guidance:
+            attached.append(RegionGuidance(region))
         if isinstance(region, BlendRegion) and self.blend_words is not None and self.latent_blend_steps is not None:
             tokens = tokens_of(task.target, self.blend_words[1])
             steps = StepWindow.of(self.latent_blend_steps).steps(task.steps)

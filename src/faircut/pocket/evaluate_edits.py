@@ -218,17 +218,18 @@ def fatezero_for(kind: str, blend_words: Any, style_words: Sequence[str] = ()) -
     if blend_words is not None:
         local = {"blend_words": blend_words, "latent_blend_steps": 1.0}
     if kind == "object":
-        # Another shape: the region must be free to follow its own structure.
-        return FateZero(cross_replace_steps=0.2, self_replace_steps=0.3, **local)
+        # Another shape: the region must be free to follow its own structure, and no wider than it has to be.
+        return FateZero(cross_replace_steps=0.2, self_replace_steps=0.3, blend_threshold=0.5, **local)
     if kind == "profession":
-        return FateZero(cross_replace_steps=0.4, self_replace_steps=0.6, **local)
+        return FateZero(cross_replace_steps=0.4, self_replace_steps=0.6, blend_self_attention=False, **local)
     if kind == "background":
         return FateZero(cross_replace_steps=0.5, self_replace_steps=0.3, **local)
     if kind == "style":
         # What the whole picture shall look like must be heard over the words of what is in it.
         reweight = dict.fromkeys(style_words, _STYLE_WEIGHT)
         return FateZero(cross_replace_steps=0.4, self_replace_steps=0.4, reweight=reweight, **local)
-    return FateZero(**local)
+    # The old shape with new looks, as with professions: self-attention of its own would only redraw what is around it.
+    return FateZero(blend_self_attention=False, **local)
 
 
 def judge_edit(judge: Judge, frames: Tensor, case: EditCase) -> tuple[bool, bool]:
