@@ -223,7 +223,7 @@ def test_clips_that_are_missing_or_would_tell_themselves_apart(folder, tmp_path)
         make_study(file, tmp_path / "copy", tmp_path / "copy" / "study.html")
     assert (tmp_path / "copy" / "study.html").read_bytes() == before
     (tmp_path / "copy" / "fame1.mp4").unlink()
-    with pytest.raises(VideoError, match=r"not there: fame1\.mp4"):
+    with pytest.raises(VideoError, match=r"not in .*: fame1\.mp4"):
         load_study(tmp_path / "copy" / "study.yaml")
     with pytest.raises(ConfigError, match=r"ends in \.html"):
         make_study(file, folder, tmp_path / "study.htm")

@@ -6,15 +6,15 @@ import contextlib
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path, PurePath
 from typing import Any, Literal, TypeVar
 
-from faircut.errors import ConfigError, choices
+from faircut.errors import ConfigError, VideoError, choices
 
-__all__ = ["SpatialTemporal", "Supplier", "from_dict", "read_yaml", "to_dict"]
+__all__ = ["SpatialTemporal", "Supplier", "check_clips", "from_dict", "read_yaml", "to_dict"]
 
 Supplier = Literal["auto", "live", "memory", "disk"]
 
@@ -87,6 +87,24 @@ def read_yaml(path: str | Path, what: str) -> Any:
         return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"cannot read {what} {path}: {' '.join(str(error).split())}") from None
+
+
+def check_clips(path: str | Path, folder: Path, names: Iterable[str], remedy: str = "check their names") -> None:
+    """Check that the clips that a file names are there.
+
+    Args:
+        path: of the file, for the message.
+        folder: what the names are relative to.
+        names: of the clips.
+        remedy: what to do.
+
+    Raises:
+        VideoError: some are not.
+    """
+    missing = sorted({name for name in names if not (folder / name).exists()})
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise VideoError(f"{path} names clips that are not in {folder}: {', '.join(missing[:3])}{more}; {remedy}")
 
 
 def from_dict(cls: type[T], data: Mapping[str, Any], where: str = "") -> T:

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 import yaml
 
-from faircut.config import from_dict, read_yaml, to_dict
-from faircut.errors import ConfigError, VideoError, choices
+from faircut.config import check_clips, from_dict, read_yaml, to_dict
+from faircut.errors import ConfigError, choices
 from faircut.pocket.clips import Clip, render_clip
 from faircut.pocket.evaluate_edits import GUIDANCE, LOCAL, EditCase, edit_cases, make_case, with_subject
 from faircut.pocket.train.pictures import to_tensor
@@ -195,12 +195,8 @@ def load_edits(path: str | Path) -> EditBenchmark:
         benchmark = read_layout(path)
     else:
         benchmark = _read(path)
-    folder = Path(benchmark.folder)
-    named = [name for item in benchmark.items for name in (item.clip, item.mask) if name is not None]
-    missing = sorted({name for name in named if not (folder / name).exists()})
-    if missing:
-        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        raise VideoError(f"{path} names clips that are not in {folder}: {', '.join(missing[:3])}{more}")
+    named = (name for item in benchmark.items for name in (item.clip, item.mask) if name is not None)
+    check_clips(path, Path(benchmark.folder), named)
     return benchmark
 
 

@@ -8,8 +8,8 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 from faircut.benchmark.cases import FRAMES, Case, CaseClip
-from faircut.config import from_dict, read_yaml
-from faircut.errors import ConfigError, VideoError
+from faircut.config import check_clips, from_dict, read_yaml
+from faircut.errors import ConfigError
 from faircut.fairness.attributes import GENDER
 from faircut.metrics import motion
 from faircut.prompts import fit_article
@@ -80,12 +80,7 @@ def load_tasks(path: str | Path, n: int | None = None) -> list[Case]:
     for value in file.stereotypes.values():
         if value is not None:
             GENDER.value(value)
-    missing = [task.clip for task in file.tasks if not (path.parent / task.clip).exists()]
-    if missing:
-        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        raise VideoError(
-            f"{path} names clips that are not there: {', '.join(missing[:3])}{more}; see its head for what to collect"
-        )
+    check_clips(path, path.parent, (task.clip for task in file.tasks), "see its head for what to collect")
     cases = [
         _case(file, task, profession, path.parent)
         for task in file.tasks

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from faircut.config import from_dict, read_yaml, to_dict
+from faircut.config import check_clips, from_dict, read_yaml, to_dict
 from faircut.errors import ConfigError, VideoError
 from faircut.files import atomic_path
 from faircut.report import Environment, hash_clip
@@ -88,11 +88,7 @@ def load_study(path: str | Path) -> StudyFile:
     for item in file.items:
         if len(item.results) < 2:
             raise ConfigError(f"{path} has {len(item.results)} results of {item.source}; give two or more to compare")
-    named = [name for item in file.items for name in (item.source, *item.results.values())]
-    missing = [name for name in named if not (path.parent / name).exists()]
-    if missing:
-        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        raise VideoError(f"{path} names clips that are not there: {', '.join(missing[:3])}{more}; check their names")
+    check_clips(path, path.parent, (name for item in file.items for name in (item.source, *item.results.values())))
     return file
 
 
