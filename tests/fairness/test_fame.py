@@ -116,6 +116,14 @@ def test_the_fatezero_beneath_edits_the_people(editor):
     assert made.region_guidance
 
 
+def test_words_reach_further_than_what_is_drawn_anew(editor, inversion):
+    told = replace(PLAIN, alpha=1.0, base=replace(BASE, blend_threshold=0.6))
+    wide, narrow = (edit(editor, inversion, replace(told, region_threshold=t)) for t in (0.3, 0.95))
+    assert not torch.allclose(wide, narrow, atol=1e-4)
+    same = edit(editor, inversion, replace(told, region_threshold=0.3, base=replace(BASE, blend_threshold=0.3)))
+    assert not torch.allclose(wide, same, atol=1e-4)
+
+
 def test_mistakes_are_named(editor, inversion):
     with pytest.raises(ConfigError, match="needs people"):
         Fame(())
@@ -123,6 +131,8 @@ def test_mistakes_are_named(editor, inversion):
         Fame((Person("jeep", "car", "femal"),))
     with pytest.raises(ConfigError, match="alpha is 4"):
         Fame((PERSON,), alpha=4.0)
+    with pytest.raises(ConfigError, match=r"region_threshold is 1\.5"):
+        Fame((PERSON,), region_threshold=1.5)
     with pytest.raises(PromptError, match="'buss' is not in the prompt"):
         edit(editor, inversion, Fame((Person("jeep", "buss", "female"),), base=BASE))
     with pytest.raises(ConfigError, match="already says 'male'"):

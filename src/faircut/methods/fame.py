@@ -80,6 +80,9 @@ class Fame(Method):
         fresh_noise: share of the inverted noise that is drawn anew, 0 to 1, in the region of a person who is asked for a
             value that he or she is not known to show; below alpha 1 less, in proportion. What the inversion leaves there
             remembers whose silhouette it was, and outvotes the word (docs/fairness.md, section 6).
+        region_threshold: share of a frame's highest attention from which a position belongs to a person without masks. Wider
+            than what the FateZero beneath draws anew: words and noise reach all of the person, and what should stay is
+            put back anyway.
         region_bound: whether a region attends to its person's embedding alone; if not, one embedding is everybody's.
         temporal_modulation: lambda_s at pure noise, 0 to 1, such as 0.3. Off by default, as the next one: on the benchmark
             neither changes what is seen, and both take time (docs/fairness.md, ablation).
@@ -95,6 +98,7 @@ class Fame(Method):
     attribute: str = "gender"
     alpha: float | Literal["auto"] = 1.0
     fresh_noise: float = 0.8
+    region_threshold: float = 0.3
     region_bound: bool = True
     temporal_modulation: float = 0.0
     temporal_decay: float | None = None
@@ -119,6 +123,8 @@ class Fame(Method):
         for name in ("fresh_noise", "temporal_modulation", "cross_modulation", "eta"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; give 0 to 1")
+        if not 0.0 <= self.region_threshold < 1.0:
+            raise ConfigError(f"region_threshold is {self.region_threshold}; give 0 <= threshold < 1, such as 0.3")
         if self.temporal_decay is not None and not self.temporal_decay > 0:
             raise ConfigError(
                 f"temporal_decay is {self.temporal_decay}; give frames above 0, or None for half the clip"
@@ -290,7 +296,7 @@ class Fame(Method):
     def _region(self, task: EditTask, person: Person) -> Region:
         """Return where a person is."""
         blended = StepWindow.of(1.0 if self.base.latent_blend_steps is None else self.base.latent_blend_steps)
-        return region_of(task, person.source, person.masks, self.fatezero.blend_threshold, blended.steps(task.steps))
+        return region_of(task, person.source, person.masks, self.region_threshold, blended.steps(task.steps))
 
 
 def modulated_layers(latent_grid: tuple[int, int], kind: Literal["self", "cross"]) -> Where:
