@@ -407,7 +407,7 @@ def test_a_calibration_of_a_real_model(pocket_editor, instruments):
 def test_the_task_file_for_real_clips(tmp_path):
     data = yaml.safe_load(TASKS.read_text())
     assert len(data["stereotypes"]) == 36
-    with pytest.raises(VideoError, match="names clips that are not in .*: clips/female-1"):
+    with pytest.raises(VideoError, match=r"names clips that are not in .*: clips/female-1"):
         load_tasks(TASKS)
     path = tmp_path / "mine.yaml"
     shutil.copy(TASKS, path)
