@@ -34,7 +34,7 @@ BASE = FateZero(
     alignment="refine",
     cross_replace_steps=0.4,
     self_replace_steps=0.6,
-    blend_threshold=0.5,
+    blend_threshold=0.4,
     latent_blend_steps=1.0,
     region_guidance=True,
 )
