@@ -22,6 +22,7 @@ from faircut.benchmark.leaderboard import (
     compare,
     load_leaderboard,
     markdown,
+    markdown_pairs,
     ranked,
     summarise,
 )
@@ -335,6 +336,27 @@ def test_a_result_is_kept_and_ranked(result, tmp_path):
     (tmp_path / "bad.json").write_text('{"format": 9}')
     with pytest.raises(ConfigError, match="format 9"):
         load_leaderboard(tmp_path / "bad.json")
+
+
+def test_fatezero_is_compared_clip_by_clip(tmp_path):
+    # What is hard about a clip is hard for both: clips are far apart, differences are not.
+    rows = [
+        record(m, f"i{i}", "colour", tem_con=0.5 + 0.1 * i + ahead)
+        for m, ahead in (("fatezero", 0.02), ("a", 0.0))
+        for i in range(4)
+    ]
+    found = BenchResult(**summarise([*rows, record("a", "alone", "colour", tem_con=0.0)]), provenance={})
+    difference = found.pairs["a"]["tem_con"]
+    assert difference.n == 4
+    assert (difference.value, difference.low, difference.high) == pytest.approx((0.02, 0.02, 0.02))
+    assert "fatezero" not in found.pairs
+    assert found.pairs["a"]["edit_success"].n == 0
+    again = load_leaderboard(write_result(found, tmp_path / "bench.json"))
+    assert again.pairs["a"]["tem_con"] == difference
+    assert markdown_pairs(again).splitlines() == [
+        "| method | n | Tem-Con |", "| --- | ---: | ---: |", "| a | 4 | 0.02 (0.02 to 0.02) |"
+    ]  # fmt: skip
+    assert summarise(rows[4:])["pairs"] == {}
 
 
 def test_two_runs_are_apart_where_their_intervals_are(result):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,9 @@ from faircut.benchmark.bench import EditRecord
 from faircut.benchmark.files import read_estimate, read_result
 from faircut.metrics import Estimate, estimate, macro_average
 
-__all__ = ["COLUMNS", "BenchResult", "compare", "load_leaderboard", "markdown", "ranked", "summarise"]
+__all__ = ["COLUMNS", "BenchResult", "compare", "load_leaderboard", "markdown", "markdown_pairs", "ranked", "summarise"]
 
-_FORMAT = 1
+_FORMAT = 2
 
 COLUMNS: dict[str, tuple[str, bool | None]] = {
     "edit_success": ("edit success", True),
@@ -35,7 +35,10 @@ COLUMNS: dict[str, tuple[str, bool | None]] = {
 }
 """Every metric: what the leaderboard calls it, and whether more of it is better; None where neither is."""
 
-_CLOCK = "fatezero"
+_REFERENCE = "fatezero"
+_PAIRED = tuple(
+    name for name, (_, better) in COLUMNS.items() if better is not None and name not in ("seconds", "time_ratio")
+)
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class BenchResult:
         results: by method and metric the estimate, averaged over kinds of edits.
         kinds: by method and kind the share of edits that succeeded, and how many there were; empty where nobody judges.
         curves: by method and metric, frame by frame, the mean over items.
+        pairs: by method and metric FateZero's figure less the method's, clip by clip, averaged over kinds; empty without
+            FateZero.
         provenance: benchmark, model, settings, instruments, versions.
         failed: one line for each edit that could not be made.
         format: version of this layout.
@@ -54,6 +59,7 @@ class BenchResult:
     results: Mapping[str, Mapping[str, Estimate]]
     kinds: Mapping[str, Mapping[str, Mapping[str, float]]]
     curves: Mapping[str, Mapping[str, Sequence[float]]]
+    pairs: Mapping[str, Mapping[str, Estimate]]
     provenance: Mapping[str, Any]
     failed: tuple[str, ...] = ()
     format: int = field(default=_FORMAT)
@@ -67,15 +73,17 @@ def summarise(records: Sequence[EditRecord], seed: int = 0) -> dict[str, Any]:
         seed: of the bootstrap, which draws clips within kinds.
 
     Returns:
-        ``results``, ``kinds`` and ``curves`` of a `BenchResult`.
+        ``results``, ``kinds``, ``curves`` and ``pairs`` of a `BenchResult`.
     """
     by_method: dict[str, list[EditRecord]] = {}
     # On the same clip, for clips differ, and so does what else a machine does in an hour.
-    clock = {record.item: _seconds(record) for record in records if record.method == _CLOCK}
+    reference = {record.item: record for record in records if record.method == _REFERENCE}
+    clock = {item: _seconds(record) for item, record in reference.items()}
     for record in records:
         by_method.setdefault(record.method, []).append(record)
     results: dict[str, dict[str, Estimate]] = {}
     kinds: dict[str, dict[str, dict[str, float]]] = {}
+    pairs: dict[str, dict[str, Estimate]] = {}
     for method, rows in by_method.items():
         groups: dict[str, list[EditRecord]] = {}
         for row in rows:
@@ -84,13 +92,28 @@ def summarise(records: Sequence[EditRecord], seed: int = 0) -> dict[str, Any]:
             name: _estimated([[_figure(row, name, clock) for row in group] for group in groups.values()], seed)
             for name in COLUMNS
         }
+        if reference and method != _REFERENCE:
+            pairs[method] = {name: _paired(groups.values(), name, reference, seed) for name in _PAIRED}
         kinds[method] = {
             kind: {"edit_success": sum(s) / len(s), "n": float(len(s))}
             for kind, group in groups.items()
             if (s := [row.figures["edit_success"] for row in group if "edit_success" in row.figures])
         }
     curves = {method: _curves(rows) for method, rows in by_method.items()}
-    return {"results": results, "kinds": kinds, "curves": curves}
+    return {"results": results, "kinds": kinds, "curves": curves, "pairs": pairs}
+
+
+def _paired(
+    groups: Iterable[Sequence[EditRecord]], name: str, reference: Mapping[str, EditRecord], seed: int
+) -> Estimate:
+    """Estimate by how much the reference differs, clip by clip: what is hard about a clip is hard for both."""
+    return _estimated(
+        [
+            [_figure(reference[row.item], name, {}) - _figure(row, name, {}) for row in group if row.item in reference]
+            for group in groups
+        ],
+        seed,
+    )
 
 
 def _estimated(groups: Sequence[Sequence[float]], seed: int) -> Estimate:
@@ -136,22 +159,33 @@ def markdown(result: BenchResult, columns: Sequence[str] | None = None) -> str:
         result: what was found.
         columns: metrics; by default all that were measured.
     """
-    results = result.results
-    shown = [
-        name
-        for name in columns or COLUMNS
-        if any(by[name].n and not math.isnan(by[name].value) for by in results.values())
-    ]
-    arrows = {True: " ↑", False: " ↓", None: ""}
+    return _table(result.results, ranked(result), columns or tuple(COLUMNS), arrows=True)
+
+
+def markdown_pairs(result: BenchResult) -> str:
+    """Write by how much FateZero differs from every other method, clip by clip, as a Markdown table."""
+    return _table(result.pairs, [method for method in ranked(result) if method in result.pairs], _PAIRED, arrows=False)
+
+
+def _table(
+    results: Mapping[str, Mapping[str, Estimate]], methods: Sequence[str], columns: Sequence[str], *, arrows: bool
+) -> str:
+    """Write what was measured of some methods."""
+    known = [name for name in columns if any(_is_known(results[method][name]) for method in methods)]
+    signs = {True: " ↑", False: " ↓", None: ""} if arrows else {}
     lines = [
-        "| method | n | " + " | ".join(COLUMNS[name][0] + arrows[COLUMNS[name][1]] for name in shown) + " |",
-        "| --- | ---: | " + " | ".join("---:" for _ in shown) + " |",
+        "| method | n | " + " | ".join(COLUMNS[name][0] + signs.get(COLUMNS[name][1], "") for name in known) + " |",
+        "| --- | ---: | " + " | ".join("---:" for _ in known) + " |",
     ]
-    for method in ranked(result):
+    for method in methods:
         by = results[method]
-        n = max(by[name].n for name in COLUMNS)
-        lines.append(f"| {method} | {n} | " + " | ".join(_cell(by[name]) for name in shown) + " |")
+        n = max(estimate.n for estimate in by.values())
+        lines.append(f"| {method} | {n} | " + " | ".join(_cell(by[name]) for name in known) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _is_known(estimate: Estimate) -> bool:
+    return estimate.n > 0 and not math.isnan(estimate.value)
 
 
 def ranked(result: BenchResult) -> list[str]:
@@ -165,7 +199,7 @@ def ranked(result: BenchResult) -> list[str]:
 
 
 def _cell(estimate: Estimate) -> str:
-    if not estimate.n or math.isnan(estimate.value):
+    if not _is_known(estimate):
         return "-"
     return f"{estimate.value:.3g} ({estimate.low:.3g} to {estimate.high:.3g})"
 
@@ -195,6 +229,9 @@ def load_leaderboard(path: str | Path) -> BenchResult:
 
 
 def _from_json(data: Mapping[str, Any]) -> BenchResult:
-    results = {method: {k: read_estimate(e) for k, e in by.items()} for method, by in data["results"].items()}
+    results, pairs = (
+        {method: {k: read_estimate(e) for k, e in by.items()} for method, by in data[name].items()}
+        for name in ("results", "pairs")
+    )
     rest = {name: data[name] for name in ("kinds", "curves", "provenance")}
-    return BenchResult(results, failed=tuple(data["failed"]), **rest)
+    return BenchResult(results, pairs=pairs, failed=tuple(data["failed"]), **rest)

@@ -12,7 +12,7 @@ from faircut.benchmark.bench_html import write_bench_html
 from faircut.benchmark.contestants import get_contestants
 from faircut.benchmark.edits import EditBenchmark, load_edits
 from faircut.benchmark.files import write_result
-from faircut.benchmark.leaderboard import BenchResult, markdown, summarise
+from faircut.benchmark.leaderboard import BenchResult, markdown, markdown_pairs, summarise
 from faircut.benchmark.prepared import Bench
 from faircut.benchmark.settings import BenchRun
 from faircut.cache import cache_folder
@@ -68,9 +68,16 @@ def run(settings: BenchRun, stage: Stage, json: Path | None = None) -> BenchResu
         if path is not None:
             write_result(result, path)
     with atomic_path(folder / "leaderboard.md") as temporary:
-        temporary.write_text(markdown(result), encoding="utf-8")
+        temporary.write_text(_leaderboard(result), encoding="utf-8")
     write_bench_html(result, records, {item.name: item for item in benchmark.items}, folder)
     return result
+
+
+def _leaderboard(result: BenchResult) -> str:
+    """Write the leaderboard and, where there is a FateZero, the differences from it."""
+    if not result.pairs:
+        return markdown(result)
+    return f"{markdown(result)}\nFateZero's figure less the method's, clip by clip:\n\n{markdown_pairs(result)}"
 
 
 def _judge(model: str) -> Any:

@@ -75,14 +75,22 @@ def _run(
 def _show(
     result: Annotated[Path, typer.Argument(help="bench.json of a run, or its folder.")],
     full: Annotated[bool, typer.Option("--full", help="The whole leaderboard with intervals, as Markdown.")] = False,
+    pairs: Annotated[
+        bool, typer.Option("--pairs", help="FateZero's figures less each method's, clip by clip, as Markdown.")
+    ] = False,
 ) -> None:
     """Print the leaderboard of a run."""
-    from faircut.benchmark.leaderboard import load_leaderboard, markdown
+    from faircut.benchmark.leaderboard import load_leaderboard, markdown, markdown_pairs
+    from faircut.errors import ConfigError
 
     found = load_leaderboard(_file(result))
+    if pairs and not found.pairs:
+        raise ConfigError(f"{result} has no pairs: FateZero or what to compare it with is missing; run it with both")
     if full:
         print(markdown(found), end="")
-    else:
+    if pairs:
+        print(markdown_pairs(found), end="")
+    if not full and not pairs:
         _show_leaderboard(found)
 
 
