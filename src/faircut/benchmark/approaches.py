@@ -112,6 +112,7 @@ ABLATION: dict[str, Approach] = {
         Approach("fame:cross", _Fame(_CROSS)),
         Approach("fame:cross-eta-0", _Fame({"eta": 0.0, **_CROSS})),
         Approach("fame:inverted-noise", _Fame({"fresh_noise": 0.0})),
+        Approach("fame:guided-everywhere", _Fame({"base": replace(BASE, region_guidance=False)})),
         Approach("fame:unbound", _Fame({"region_bound": False})),
         Approach("fame:alpha-1", _Fame({"alpha": 1.0})),
         Approach("fame:unblended", _Fame({"base": replace(BASE, latent_blend_steps=None)})),
