@@ -453,6 +453,8 @@ def test_fatezero_is_guided_only_where_it_edits(editor, inversion):
     assert like_unguided.any()
     with pytest.raises(ConfigError, match="region_guidance needs blend_words"):
         edit(editor, inversion, FateZero(region_guidance=True))
+    with pytest.raises(ConfigError, match="latent_blend_steps needs blend_words"):
+        edit(editor, inversion, FateZero(latent_blend_steps=0.0))
 
 
 # MasaCtrl -------------------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from faircut.fairness.embedding import FairEmbedding, debias, fair_embedding, se
 from faircut.fairness.targets import POLICIES
 from faircut.methods.base import EditTask, Method, register
 from faircut.methods.fatezero import FateZero
-from faircut.methods.regions import region_of
+from faircut.methods.regions import check_threshold, region_of
 from faircut.prompts import Prompt, align, token_weights
 
 __all__ = ["BASE", "Fame", "Person", "modulated_layers"]
@@ -123,8 +123,7 @@ class Fame(Method):
         for name in ("fresh_noise", "temporal_modulation", "cross_modulation", "eta"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; give 0 to 1")
-        if not 0.0 <= self.region_threshold < 1.0:
-            raise ConfigError(f"region_threshold is {self.region_threshold}; give 0 <= threshold < 1, such as 0.3")
+        check_threshold("region_threshold", self.region_threshold)
         if self.temporal_decay is not None and not self.temporal_decay > 0:
             raise ConfigError(
                 f"temporal_decay is {self.temporal_decay}; give frames above 0, or None for half the clip"

@@ -14,7 +14,7 @@ from faircut.controllers.regions import BlendRegion
 from faircut.controllers.self_attention import SelfAttentionFusion
 from faircut.errors import ConfigError
 from faircut.methods.base import EditTask, Method, register
-from faircut.methods.regions import region_of, tokens_of
+from faircut.methods.regions import check_threshold, region_of, tokens_of
 from faircut.prompts import Prompt, align, phrases, token_weights
 
 __all__ = ["FateZero"]
@@ -68,8 +68,7 @@ class FateZero(Method):
             raise ConfigError(
                 f"blend_words {self.blend_words!r} are no pair; give (source words, target words), such as ('jeep', 'car')"
             )
-        if not 0.0 <= self.blend_threshold < 1.0:
-            raise ConfigError(f"blend_threshold is {self.blend_threshold}; give 0 <= threshold < 1, such as 0.3")
+        check_threshold("blend_threshold", self.blend_threshold)
         if not 0.0 <= self.fresh_noise <= 1.0:
             raise ConfigError(f"fresh_noise is {self.fresh_noise}; give a share of the noise, 0 to 1, such as 0.7")
         if self.latent_blend_steps is not None:
@@ -82,8 +81,9 @@ class FateZero(Method):
             PromptError: they are not, or cannot be.
             ConfigError: latents are to be blended, or guidance bound, but nowhere.
         """
-        for name in ("latent_blend_steps", "region_guidance"):
-            if getattr(self, name) not in (None, False) and self.blend_words is None:
+        local = {"latent_blend_steps": self.latent_blend_steps is not None, "region_guidance": self.region_guidance}
+        for name, asked in local.items():
+            if asked and self.blend_words is None:
                 raise ConfigError(f"{name} needs blend_words, which say where the edit happens; give them too")
         align(source, target, self.alignment)
         for word in (*self.word_replace_steps, *self.reweight):

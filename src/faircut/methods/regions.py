@@ -8,11 +8,21 @@ from typing import Any
 import torch
 
 from faircut.controllers.regions import BlendRegion, FixedRegion, Region, mask_layers
-from faircut.errors import VideoError
+from faircut.errors import ConfigError, VideoError
 from faircut.methods.base import EditTask
 from faircut.prompts import Prompt, phrases
 
-__all__ = ["region_of", "tokens_of"]
+__all__ = ["check_threshold", "region_of", "tokens_of"]
+
+
+def check_threshold(name: str, threshold: float) -> None:
+    """Check a share of the highest attention from which a region begins.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if not 0.0 <= threshold < 1.0:
+        raise ConfigError(f"{name} is {threshold}; give 0 <= threshold < 1, such as 0.3")
 
 
 def tokens_of(prompt: Prompt, words: str | Sequence[str]) -> list[int]:
