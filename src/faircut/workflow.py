@@ -311,7 +311,7 @@ def _write(
 ) -> RunReport:
     """Write everything to a folder that is thrown away, and move it into place when all of it is there."""
     final = Path(settings.output).absolute()
-    stem = final.stem if final.suffix else final.name
+    stem = final.stem
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         with workspace(f".{stem}.", final.parent) as staging:

@@ -46,6 +46,7 @@ def edit(pocket_editor, inversion, prompt, people, base=BASE):
 
 def test_each_is_seen_as_was_asked(pocket_editor, inversion, case, clip, judge):
     masks = (clip.mask, clip.others[0])
+    words = {"female": "woman", "male": "man"}
     for values in (("female", "male"), ("male", "female")):
         people = (
             Person("person", "nurse", values[0], masks=masks[0]),
@@ -53,7 +54,6 @@ def test_each_is_seen_as_was_asked(pocket_editor, inversion, case, clip, judge):
         )
         frames = edit(pocket_editor, inversion, case.prompt, people)
         seen = [judge.read(frames, boxes_of(mask))["gender"] for mask in masks]
-        words = {"female": "woman", "male": "man"}
         for value, read in zip(values, seen, strict=True):
             assert read.count(words[value]) >= 3, (values, seen)
 

@@ -108,7 +108,8 @@ class Controller:
 
     Attributes:
         where: the layers it acts on.
-        branches: the branches it acts on; it is left alone where the batch has none of them. None is all branches.
+        branches: the branches it acts on; it is left alone where the batch has none of them. None is all branches, an empty
+            tuple leaves attention alone.
         features: names of submodules of the UNet whose outputs it changes, such as ``"up_blocks.1.resnets.1"``.
     """
 

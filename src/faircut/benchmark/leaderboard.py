@@ -109,7 +109,11 @@ def _paired(
     """Estimate by how much the reference differs, clip by clip: what is hard about a clip is hard for both."""
     return _estimated(
         [
-            [_figure(reference[row.item], name, {}) - _figure(row, name, {}) for row in group if row.item in reference]
+            [
+                reference[row.item].figures.get(name, math.nan) - row.figures.get(name, math.nan)
+                for row in group
+                if row.item in reference
+            ]
             for group in groups
         ],
         seed,

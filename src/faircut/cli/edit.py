@@ -57,8 +57,7 @@ def build_settings(known: dict[str, Any], needed: tuple[str, ...] = ("clip", "so
     if missing:
         raise ConfigError(f"{' and '.join(missing)} missing; give {'them' if len(missing) > 1 else 'it'}, or --config")
     if "output" not in known:
-        path = Path(known["clip"])
-        known = {**known, "output": f"{path.stem if path.suffix else path.name}.edited.mp4"}
+        known = {**known, "output": f"{Path(known['clip']).stem}.edited.mp4"}
     from faircut.config import from_dict
     from faircut.settings import RunSettings
 

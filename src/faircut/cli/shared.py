@@ -34,8 +34,7 @@ def result_folder(output: str | None, clip: str, kind: str) -> Path:
     Raises:
         ConfigError: it is there, and holds something else.
     """
-    path = Path(clip)
-    folder = Path(output or f"{path.stem if path.suffix else path.name}.{kind}")
+    folder = Path(output or f"{Path(clip).stem}.{kind}")
     if folder.exists() and not (folder / f"{kind}.json").is_file():
         raise ConfigError(f"{folder} is there and holds no {kind}; choose another name with -o")
     return folder

@@ -47,6 +47,8 @@ class CrossAttentionGuidance(Controller):
         amount: step size.
     """
 
+    branches = ()  # Not in the edit's own evaluation: it has one of its own.
+
     def __init__(
         self,
         source: RecordedSource,
@@ -57,10 +59,6 @@ class CrossAttentionGuidance(Controller):
     ) -> None:
         self.source, self.predict, self.embedding, self.amount = source, predict, embedding, amount
         self.layers = [layer for layer in layers if layer.kind == "cross" and layer.scale <= FUSED_SCALE]
-
-    def applies(self, context: AttentionContext) -> bool:
-        """Never in the edit's own evaluation: it has one of its own."""
-        return False
 
     def uses_source(self, index: int) -> bool:
         """Always."""
@@ -88,12 +86,10 @@ class RegionGuidance(Controller):
         region: where the edit is guided.
     """
 
+    branches = ()
+
     def __init__(self, region: Region) -> None:
         self.region = region
-
-    def applies(self, context: AttentionContext) -> bool:
-        """Never: attention is left alone."""
-        return False
 
     def uses_source(self, index: int) -> bool:
         """Whether the region does."""

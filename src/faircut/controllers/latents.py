@@ -26,12 +26,10 @@ class FreshNoise(Controller):
         share: 0 leaves the latents as they are, 1 forgets them.
     """
 
+    branches = ()
+
     def __init__(self, region: Region | None, noise: torch.Tensor, share: float) -> None:
         self.region, self.noise, self.share = region, noise, share
-
-    def applies(self, context: AttentionContext) -> bool:
-        """Never: attention is left alone."""
-        return False
 
     def uses_source(self, index: int) -> bool:
         """Whether the region does, in the first step."""
@@ -57,12 +55,10 @@ class MaskBlend(Controller):
         steps: the denoising steps in which it acts.
     """
 
+    branches = ()
+
     def __init__(self, region: Region, background: Callable[[int], torch.Tensor], steps: range) -> None:
         self.region, self.background, self.steps = region, background, steps
-
-    def applies(self, context: AttentionContext) -> bool:
-        """Never: attention is left alone."""
-        return False
 
     def uses_source(self, index: int) -> bool:
         """Whether the region does."""

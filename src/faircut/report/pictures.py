@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch.nn import functional as F
 
 from faircut.attention.context import Step
-from faircut.attention.controller import Controller, Where
+from faircut.attention.controller import Controller
 from faircut.attention.masks import blend_mask, token_map
 from faircut.controllers.regions import mask_layers
 from faircut.methods.base import EditTask, Method, Start
@@ -44,7 +44,7 @@ class MapCapture(Controller):
         count: how many steps to keep masks of, evenly spread.
     """
 
-    where = Where(kind="cross")
+    branches = ()  # It only looks at the source once a step has ended.
 
     def __init__(self, task: EditTask, blend_words: Sequence[str], threshold: float, count: int = _ROWS) -> None:
         self.source, self.grid, self.threshold = task.source_attention, task.latent_grid, threshold
@@ -55,10 +55,6 @@ class MapCapture(Controller):
         self.masks: dict[int, torch.Tensor] = {}
         self._sums: dict[str, torch.Tensor] = {}
         self._steps = 0
-
-    def applies(self, context: Any) -> bool:
-        """Never: it only looks at the source once a step has ended."""
-        return False
 
     def uses_source(self, index: int) -> bool:
         """Always: the maps are averages over all steps."""
