@@ -30,6 +30,7 @@ from faircut.checkpoints import pocket_folder
 from faircut.errors import ConfigError, NumericalError, VideoError
 from faircut.fairness import GENDER, HAIR
 from faircut.fairness.calibration import Calibration, Point, best_alpha
+from faircut.fairness.readers import ClipReader
 from faircut.metrics.clip import ClipScorer
 from faircut.pocket.judge import load_judge
 from faircut.pocket.reader import PocketReader
@@ -312,6 +313,46 @@ def test_a_stopped_audit_goes_on_and_makes_nothing_twice(pocket_editor, cases, i
     again, _ = run(pocket_editor, some, instruments, tmp_path)
     assert again == found
     assert len(list((tmp_path / "records").glob("*.webp"))) == 6
+
+
+def test_kept_clips_are_measured_by_other_instruments_and_not_made_again(
+    pocket_editor, cases, instruments, tmp_path, monkeypatch
+):
+    some = [short(case) for case in cases[:2]]
+    first, _ = run(pocket_editor, some, instruments, tmp_path, keep_clips=True)
+    assert len(list((tmp_path / "clips").glob("*.webp"))) == 6
+    other = replace(instruments, observer=ClipReader(instruments.clip, certainty=0.0))
+    # Measured by themselves again, after another's readings: the same to the digit, so the clips are what was measured.
+    monkeypatch.setattr(VideoEditor, "edit", None)
+    monkeypatch.setattr(VideoEditor, "invert", None)
+    read, _ = run(pocket_editor, some, other, tmp_path)
+    back, _ = run(pocket_editor, some, instruments, tmp_path)
+    assert back == first
+    records = {record.key: record for rows in first.values() for _, record in rows}
+    for rows in read.values():
+        for _, record in rows:
+            assert record.instruments == other.fingerprint != records[record.key].instruments
+            assert record.seconds == records[record.key].seconds
+            assert record.tem_con == records[record.key].tem_con
+
+
+def test_without_their_clips_edits_are_made_again_for_other_instruments_and_for_whoever_wants_them(
+    pocket_editor, cases, instruments, tmp_path, monkeypatch
+):
+    some = [short(case) for case in cases[:1]]
+    made = []
+    edit = VideoEditor.edit
+    monkeypatch.setattr(VideoEditor, "edit", lambda *args, **options: made.append(1) or edit(*args, **options))
+    other = replace(instruments, observer=ClipReader(instruments.clip))
+    for number, (observers, keep) in enumerate(
+        ((instruments, False), (other, False), (other, True), (instruments, True))
+    ):
+        run(pocket_editor, some, observers, tmp_path, ("fatezero",), ("preserve",), keep_clips=keep)
+        assert len(made) == min(number + 1, 3)
+    # What a CLIP may choose from decides what it reads; the judge knows its professions.
+    fewer = PROFESSIONS[:2]
+    assert replace(other, professions=fewer).fingerprint != other.fingerprint
+    assert replace(instruments, professions=fewer).fingerprint == instruments.fingerprint
 
 
 def test_shards_make_their_parts_and_other_settings_are_other_edits(pocket_editor, cases, instruments, tmp_path):

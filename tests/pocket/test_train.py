@@ -19,7 +19,7 @@ from faircut.pocket.scenes import sample_scene
 from faircut.pocket.train import TrainConfig, load_config, train
 from faircut.pocket.train.clip import ClipStage
 from faircut.pocket.train.config import config_from_dict
-from faircut.pocket.train.data import Stills, draw_stills, scene_from_json, scene_to_json
+from faircut.pocket.train.data import HEADS, Stills, draw_stills, scene_from_json, scene_to_json
 from faircut.pocket.train.denoiser import (
     ATTRIBUTE_ATTENTION,
     NOUN_ATTENTION,
@@ -27,7 +27,7 @@ from faircut.pocket.train.denoiser import (
     RecordingProcessor,
     localisation_loss,
 )
-from faircut.pocket.train.judge import JudgeStage
+from faircut.pocket.train.judge import JudgeStage, even_chances
 from faircut.pocket.train.loop import fit, step_rng
 from faircut.pocket.train.state import Flat, load_weights
 from faircut.pocket.train.tokenizer import build_tokenizer, span_tokens
@@ -341,6 +341,19 @@ class TestJudge:
             assert a[head].shape == (2, len(LABELS[head]) + 1)
             torch.testing.assert_close(a[head], b[head], atol=1e-2, rtol=0)
         assert set(judge.read(x)["gender"]) <= {"woman", "man", "unclear"}
+
+    def test_learns_every_profession_with_both_genders_equally_often(self):
+        # Subjects of nine stills, two each: (kind, profession, gender); -1 is nobody, and a car has neither.
+        engineer, nurse, woman, man = 2, 1, 0, 1
+        people = [(engineer, man)] * 3 + [(engineer, woman)] + [(nurse, woman)] * 4 + [(-1, -1)]
+        labels = np.full((len(people), 2, len(HEADS)), -1)
+        at = [HEADS.index("profession"), HEADS.index("gender")]
+        labels[:, 0, at] = people
+        weights = even_chances(labels)
+        # Three men weigh as much as one woman; four engineers as much as before; where there is no man, nobody can weigh more.
+        np.testing.assert_allclose(weights, [2 / 3] * 3 + [2] + [0.5] * 4 + [1])
+        labels[0, 1, at] = nurse, man
+        np.testing.assert_allclose(even_chances(labels)[0], (2 / 3 + 2.5) / 2)
 
     def test_missing_judge_is_an_error(self, tmp_path):
         with pytest.raises(ModelError, match="no judge"):

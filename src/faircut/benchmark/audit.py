@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from faircut.benchmark.approaches import Approach, Ask
 from faircut.benchmark.cases import Case, CaseClip
@@ -40,12 +41,14 @@ class Audit:
         guidance: scale of the edits.
         seed: of the policies' draws, and of methods that draw noise; every case has its own noise.
         shard: (k, n): only every nth case, from the kth; (0, 1) is all of them.
+        keep_clips: whether all frames of every edit are kept, so that other instruments can measure the same edits.
     """
 
     steps: int = 20
     guidance: float = 4.0
     seed: int = 0
     shard: tuple[int, int] = (0, 1)
+    keep_clips: bool = False
 
     def seed_of(self, case: Case) -> int:
         """Return the seed of a case's noise."""
@@ -212,40 +215,51 @@ class _Work:
             method = approach.build(case, ask)
             key = self._key(case, approach, value, method)
             known = self.store.find(key)
-            if known is not None:
+            if known is not None and self._is_done(known):
                 yield approach, value, known
                 continue
+            edited = None if known is None else self.store.find_clip(key)
             try:
-                if inversion is None or clip is None:
-                    clip, inversion = self._inverted(case)
-                prompt = approach.prompt(case, value, self.instruments.attribute, self.editor.tokenize)
-                started = time.perf_counter()
-                result = self.editor.edit(
-                    inversion,
-                    prompt,
-                    method,
-                    guidance_scale=self.audit.guidance,
-                    generator=torch.Generator().manual_seed(self.audit.seed_of(case)),
-                )
-                seconds = time.perf_counter() - started
+                clip = clip or case.load()
+                if known is not None and edited is not None:
+                    seconds = known.seconds
+                else:
+                    inversion = inversion or self._inverted(case, clip)
+                    edited, seconds = self._edit(case, approach, value, method, inversion)
             except FaircutError as error:
                 # One clip that cannot be edited must not cost the others; it is reported, and tried again next time.
                 yield approach, value, str(error)
                 continue
-            assert result.video is not None
-            edited = (result.video.frames + 1) / 2
             record = measure(key, case, approach.name, value, clip, source, edited, seconds, self.instruments)
+            if self.audit.keep_clips:
+                self.store.keep_clip(key, edited)
             self.store.keep(key, record, (clip.frames + 1) / 2, edited)
             yield approach, value, record
 
-    def _inverted(self, case: Case) -> tuple[CaseClip, Inversion]:
-        """Load and invert a case's clip, unless the last case had the same."""
-        clip = case.load()
+    def _is_done(self, record: Record) -> bool:
+        """Whether nothing is missing of an edit that has a record."""
+        kept = not self.audit.keep_clips or self.store.clip(record.key).is_file()
+        return kept and record.instruments == self.instruments.fingerprint
+
+    def _edit(
+        self, case: Case, approach: Approach, value: str | None, method: Method, inversion: Inversion
+    ) -> tuple[Tensor, float]:
+        """Make an edit: (frame, 3, height, width) in [0, 1] in steps of 1/255, as files hold it; and its seconds."""
+        prompt = approach.prompt(case, value, self.instruments.attribute, self.editor.tokenize)
+        noise = torch.Generator().manual_seed(self.audit.seed_of(case))
+        started = time.perf_counter()
+        result = self.editor.edit(inversion, prompt, method, guidance_scale=self.audit.guidance, generator=noise)
+        seconds = time.perf_counter() - started
+        assert result.video is not None
+        return ((result.video.frames + 1) / 2 * 255).round() / 255, seconds
+
+    def _inverted(self, case: Case, clip: CaseClip) -> Inversion:
+        """Invert a case's clip, unless the last case had the same."""
         if self.last is None or self.last[0] is not clip or self.last[1] != case.source_prompt:
             self.last = None  # Recorded attention is large: never hold two.
             inversion = self.editor.invert(clip.frames, case.source_prompt, num_inference_steps=self.audit.steps)
             self.last = clip, case.source_prompt, inversion
-        return clip, self.last[2]
+        return self.last[2]
 
     def _key(self, case: Case, approach: Approach, value: str | None, method: Method) -> str:
         """Name an edit by all that decides it."""

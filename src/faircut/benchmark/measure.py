@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 from faircut.benchmark.cases import Case, CaseClip
 from faircut.fairness.attributes import Attribute
 from faircut.fairness.perception import Perceived, boxes_of, majority, perceive
+from faircut.inversion import fingerprint
 from faircut.metrics import clip_t, region_psnr, tem_con, warp, warp_error
 from faircut.metrics.clip import ClipScorer
 
@@ -38,6 +40,9 @@ class Observer(Protocol):
             professions: what may be read as a profession.
         """
 
+    def fingerprint(self, professions: Sequence[str]) -> str:
+        """Identify the reader by its weights, and by what it is told, where that decides what it reads."""
+
 
 @dataclass(frozen=True)
 class Instruments:
@@ -54,6 +59,11 @@ class Instruments:
     clip: ClipScorer
     attribute: Attribute
     professions: tuple[str, ...]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Identifies who reads and embeds, by their weights: what others have measured is measured anew."""
+        return f"{self.observer.fingerprint(self.professions)}-{fingerprint(self.clip.model)}"
 
 
 @dataclass(frozen=True)
@@ -77,6 +87,7 @@ class Record:
 
     Attributes:
         key: names the edit by all that decides it, and its files.
+        instruments: fingerprint of what has measured it.
         case: name of the case.
         method: how it was edited.
         requested: the value that was asked for.
@@ -96,6 +107,7 @@ class Record:
     """
 
     key: str
+    instruments: str
     case: str
     method: str
     requested: str | None
@@ -166,6 +178,7 @@ def measure(
     position, escaped = _position(edited, clip)
     return Record(
         key=key,
+        instruments=instruments.fingerprint,
         case=case.name,
         method=method,
         requested=requested,

@@ -72,7 +72,7 @@ def run(settings: AuditRun, stage: Stage, json: Path | None = None) -> AuditResu
     judge = judge_folder(settings.model)
     audit = Audit(
         settings.steps, (7.5 if judge is None else 4.0) if settings.guidance is None else settings.guidance, settings.seed,
-        settings.shard,
+        settings.shard, settings.keep_clips,
     )  # fmt: skip
     instruments = _instruments(settings, judge and judge.parent, attribute, cases)
     device, dtype = parse_device(settings.device, settings.dtype)

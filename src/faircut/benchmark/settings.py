@@ -29,6 +29,7 @@ class AuditRun:
         guidance: scale; None is 4 for pocket models and 7.5 for others.
         alpha: ``"auto"`` or a number.
         calibrate: whether strengths are searched first.
+        keep_clips: whether all frames of every edit are kept.
         shard: (k, n).
         output: folder.
         device: torch device or ``"auto"``.
@@ -49,6 +50,7 @@ class AuditRun:
     guidance: float | None = None
     alpha: str = "auto"
     calibrate: bool = False
+    keep_clips: bool = False
     shard: tuple[int, int] = (0, 1)
     output: str = "audit"
     device: str = "auto"

@@ -1,4 +1,4 @@
-"""What a benchmark keeps of every edit: a record and a picture, under a name made of all that decides it."""
+"""What a benchmark keeps of every edit: a record, a picture and its clip, under a name made of all that decides it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ from PIL import Image
 
 from faircut.config import from_dict, to_dict
 from faircut.files import atomic_path
+from faircut.video import read_video, write_video
 
 __all__ = ["Store", "key_of", "seed_of"]
 
 R = TypeVar("R")
+
+_FPS = 8  # of clips that are kept; nothing is measured by it
 
 
 def key_of(*facts: Any) -> str:
@@ -48,6 +51,24 @@ class Store(Generic[R]):
     def picture(self, key: str) -> Path:
         """Return where an edit's picture is."""
         return self._path(key).with_suffix(".webp")
+
+    def clip(self, key: str) -> Path:
+        """Return where an edit's frames are, where they were kept: a lossless animation that browsers play."""
+        return self.folder / "clips" / f"{key}.webp"
+
+    def keep_clip(self, key: str, edited: torch.Tensor) -> None:
+        """Keep all frames of an edit, to be measured again without being made again.
+
+        Args:
+            key: names the edit.
+            edited: (frame, 3, height, width), RGB in [0, 1], in steps of 1/255.
+        """
+        write_video(edited * 2 - 1, self.clip(key), fps=_FPS, quality=100)
+
+    def find_clip(self, key: str) -> torch.Tensor | None:
+        """Return the frames that `keep_clip` kept, the same to the bit; None if it did not."""
+        path = self.clip(key)
+        return (read_video(path).frames + 1) / 2 if path.is_file() else None
 
     def find(self, key: str) -> R | None:
         """Return a record; None if it was not made yet."""

@@ -57,6 +57,12 @@ def audit(
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Find the model's strengths first, and keep them for every later edit.")
     ] = AuditRun.calibrate,
+    keep_clips: Annotated[
+        bool,
+        typer.Option(
+            "--keep-clips", help="Keep all frames of every edit: another --reader or --clip then measures the same."
+        ),
+    ] = AuditRun.keep_clips,
     shard: Shard = _SHARD,
     output: Output = Path(AuditRun.output),
     json: Json = None,
@@ -84,6 +90,7 @@ def audit(
         guidance=guidance,
         alpha=alpha,
         calibrate=calibrate,
+        keep_clips=keep_clips,
         shard=shard_of(shard),
         output=str(output),
         device=device,

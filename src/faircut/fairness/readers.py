@@ -8,6 +8,7 @@ import torch
 
 from faircut.fairness.attributes import ATTRIBUTES, Attribute, Value
 from faircut.fairness.perception import crop_to_boxes
+from faircut.inversion import fingerprint
 from faircut.metrics.clip import ClipScorer
 
 __all__ = ["ClipReader"]
@@ -41,6 +42,10 @@ class ClipReader:
         kinds = Attribute("profession", tuple(Value(p, p, (p,), p, f"a photo of a {p}") for p in professions))
         seen = self._embed(frames, boxes)
         return {attribute.name: self._tell(seen, attribute) for attribute in (kinds, *ATTRIBUTES.values())}
+
+    def fingerprint(self, professions: Sequence[str]) -> str:
+        """Identify the CLIP by its weights, and what it chooses from."""
+        return f"{fingerprint(self.clip.model)}-{self.certainty}-{','.join(professions)}"
 
     def _embed(self, frames: torch.Tensor, boxes: torch.Tensor | None) -> torch.Tensor:
         """Embed the person in each frame."""

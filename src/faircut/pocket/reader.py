@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from faircut.fairness.attributes import ATTRIBUTES, Attribute
+from faircut.inversion import fingerprint
 from faircut.pocket.judge import UNCLEAR, Judge
 
 __all__ = ["PocketReader"]
@@ -40,3 +41,7 @@ class PocketReader:
         kinds = [None if name == UNCLEAR else name for name in read["profession"]]
         known = {name: [a.judged(label) for label in read[name]] for name, a in ATTRIBUTES.items()}
         return {"profession": kinds, **known}
+
+    def fingerprint(self, professions: Sequence[str]) -> str:
+        """Identify the judge by its weights; it knows all professions of its world, whichever are asked for."""
+        return fingerprint(self.judge)

@@ -19,7 +19,7 @@ from faircut.pocket.train.painted import read_painted
 from faircut.pocket.train.pictures import contact_sheet, to_pixels, to_tensor
 from faircut.pocket.vocabulary import IMAGE_SIZE, LABELS
 
-__all__ = ["JudgeStage", "accuracies"]
+__all__ = ["JudgeStage", "accuracies", "even_chances"]
 
 _IGNORE = -100
 _SUBJECT = [HEADS.index(h) for h in ("kind", "profession", "gender", "hair", "colour", "object")]
@@ -55,6 +55,10 @@ class JudgeStage:
         self.painted = read_painted(data)
         self.readable = np.flatnonzero(self.painted.rows >= 0)
         self.broken = np.flatnonzero(self.painted.rows < 0)
+        # Who is seen in doubt must not be who is usual: the drawn world's planted bias is the denoiser's to learn alone.
+        chances = even_chances(self.stills.labels)
+        self.chances = np.cumsum(chances)
+        self.painted_chances = np.cumsum(chances[self.painted.rows[self.readable]])
         self.unclear = torch.tensor([len(LABELS[h]) for h in HEADS])
 
     def batch(self, rng: np.random.Generator, n: int) -> tuple[Tensor, Tensor]:
@@ -67,12 +71,12 @@ class JudgeStage:
         Returns:
             (n, 3, 128, 128) pictures in [-1, 1], and (n, heads) classes; -100 where anything may be said.
         """
-        rows = rng.integers(len(self.stills), size=n)
+        rows = _pick(self.chances, rng, n)
         images = self.stills.images(rows)
         redrawn = np.zeros(n, bool)
         if len(self.readable):
             for i in np.flatnonzero(rng.random(n) < self.config.judge.hand):
-                k = self.readable[int(rng.integers(len(self.readable)))]
+                k = self.readable[int(_pick(self.painted_chances, rng, 1)[0])]
                 rows[i], images[i], redrawn[i] = self.painted.rows[k], self.painted.pictures[k], self.painted.redrawn[k]
         x = to_tensor(images, self.device)
         boxes = self.stills.boxes[rows].astype(np.float32)
@@ -201,6 +205,29 @@ class JudgeStage:
         x, _ = self.batch(np.random.default_rng(0), 48)
         contact_sheet(to_pixels(x), 12, path)
         return accuracies(self.model, self.held_out, range(min(512, len(self.held_out))))
+
+
+def even_chances(labels: np.ndarray) -> np.ndarray:
+    """Weigh stills so that every profession is drawn with both genders equally often, and as often as before.
+
+    Args:
+        labels: (stills, 2, heads) classes of the subjects; -1 where there is none.
+
+    Returns:
+        (stills,) weights, 1 for stills without people; of two people the mean.
+    """
+    profession, gender = (labels[:, :, HEADS.index(head)].astype(np.int64) for head in ("profession", "gender"))
+    people = (profession >= 0) & (gender >= 0)
+    count = np.zeros((len(LABELS["profession"]), len(LABELS["gender"])))
+    np.add.at(count, (profession[people], gender[people]), 1)
+    fair = count.sum(1, keepdims=True) / count.shape[1] / np.maximum(count, 1)
+    weights = np.where(people, fair[profession, gender], 0.0)
+    return np.where(people.any(1), weights.sum(1) / np.maximum(people.sum(1), 1), 1.0)
+
+
+def _pick(chances: np.ndarray, rng: np.random.Generator, n: int) -> np.ndarray:
+    """Draw n indices by their accumulated weights."""
+    return np.searchsorted(chances, rng.random(n) * chances[-1], side="right")
 
 
 @torch.no_grad()
