@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from contextlib import contextmanager
 from dataclasses import replace
@@ -229,6 +230,17 @@ def test_an_edit_that_draws_noise_is_made_again_for_another_seed(bench, tmp_path
         for seed in (0, 1)
     }
     assert len(keys) == 2
+
+
+def test_what_another_judge_has_read_is_not_taken_for_this_ones(bench, tmp_path):
+    benchmark = replace(load_edits("pocket-edit").limited(1), num_frames=1)
+    other = copy.deepcopy(bench.judge)
+    other.heads["gender"].bias += 1
+    keys = {
+        run_bench(b, benchmark, get_contestants(["sdedit"]), tmp_path, stage=silent)[0][0].key
+        for b in (bench, replace(bench, judge=other), replace(bench, judge=None))
+    }
+    assert len(keys) == 3
 
 
 def test_an_item_is_edited_alike_in_a_part_of_a_benchmark_and_in_all_of_it(bench, tmp_path):

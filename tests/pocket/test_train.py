@@ -350,7 +350,7 @@ class TestJudge:
         at = [HEADS.index("profession"), HEADS.index("gender")]
         labels[:, 0, at] = people
         weights = even_chances(labels)
-        # Three men weigh as much as one woman; four engineers as much as before; where there is no man, nobody can weigh more.
+        # Three men weigh as much as one woman, four engineers as much as before; without a man nobody weighs more.
         np.testing.assert_allclose(weights, [2 / 3] * 3 + [2] + [0.5] * 4 + [1])
         labels[0, 1, at] = nurse, man
         np.testing.assert_allclose(even_chances(labels)[0], (2 / 3 + 2.5) / 2)

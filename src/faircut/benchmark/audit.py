@@ -14,7 +14,7 @@ from torch import Tensor
 from faircut.benchmark.approaches import Approach, Ask
 from faircut.benchmark.cases import Case, CaseClip
 from faircut.benchmark.measure import Instruments, Reading, Record, measure, read_clip
-from faircut.benchmark.store import Store, key_of, seed_of
+from faircut.benchmark.store import Store, as_kept, key_of, seed_of
 from faircut.config import to_dict
 from faircut.editor import VideoEditor
 from faircut.errors import ConfigError, FaircutError, choices
@@ -244,14 +244,14 @@ class _Work:
     def _edit(
         self, case: Case, approach: Approach, value: str | None, method: Method, inversion: Inversion
     ) -> tuple[Tensor, float]:
-        """Make an edit: (frame, 3, height, width) in [0, 1] in steps of 1/255, as files hold it; and its seconds."""
+        """Make an edit: (frame, 3, height, width), RGB in [0, 1]; and its seconds."""
         prompt = approach.prompt(case, value, self.instruments.attribute, self.editor.tokenize)
         noise = torch.Generator().manual_seed(self.audit.seed_of(case))
         started = time.perf_counter()
         result = self.editor.edit(inversion, prompt, method, guidance_scale=self.audit.guidance, generator=noise)
         seconds = time.perf_counter() - started
         assert result.video is not None
-        return ((result.video.frames + 1) / 2 * 255).round() / 255, seconds
+        return as_kept(result.video.frames), seconds
 
     def _inverted(self, case: Case, clip: CaseClip) -> Inversion:
         """Invert a case's clip, unless the last case had the same."""

@@ -99,7 +99,7 @@ def _key(work: PreparedItem, weights: str, contestant: Contestant, method: Metho
     tuning = (bench.tuning_steps,) if contestant.through == "tuned" else ()
     return key_of(
         weights, item, work.benchmark.num_frames, work.benchmark.size, work.guidance, contestant.name,
-        to_dict(method), bench.steps, work.seed, bench.clip.name, *tuning,
+        to_dict(method), bench.steps, work.seed, bench.instruments, *tuning,
     )  # fmt: skip
 
 

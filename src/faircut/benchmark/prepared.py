@@ -19,7 +19,7 @@ from faircut.benchmark.edits import EditBenchmark, EditItem, ItemClip
 from faircut.benchmark.store import seed_of
 from faircut.config import SpatialTemporal
 from faircut.editor import VideoEditor
-from faircut.inversion import Inversion
+from faircut.inversion import Inversion, fingerprint
 from faircut.methods.base import Method
 from faircut.metrics.clip import ClipScorer
 from faircut.pocket.judge import Judge
@@ -50,6 +50,11 @@ class Bench:
     seed: int
     cache: Path | None = None
     tuning_steps: int = TuneSettings.steps
+
+    @cached_property
+    def instruments(self) -> str:
+        """Identifies who embeds and reads, by their weights: what others have measured is measured anew."""
+        return fingerprint(self.clip.model, *([] if self.judge is None else [self.judge]))
 
 
 class PreparedItem:

@@ -16,7 +16,7 @@ from faircut.config import from_dict, to_dict
 from faircut.files import atomic_path
 from faircut.video import read_video, write_video
 
-__all__ = ["Store", "key_of", "seed_of"]
+__all__ = ["Store", "as_kept", "key_of", "seed_of"]
 
 R = TypeVar("R")
 
@@ -31,6 +31,18 @@ def key_of(*facts: Any) -> str:
 def seed_of(seed: int, name: str) -> int:
     """Return the seed of a clip's noise: each has its own, the same in a part of a benchmark as in all of it."""
     return seed + zlib.crc32(name.encode())
+
+
+def as_kept(frames: torch.Tensor) -> torch.Tensor:
+    """Return frames as a file holds them, so that what is measured at once and from the file is the same.
+
+    Args:
+        frames: (frame, 3, height, width) in [-1, 1].
+
+    Returns:
+        The same shape, RGB in [0, 1], in steps of 1/255.
+    """
+    return ((frames + 1) / 2 * 255).round() / 255
 
 
 @dataclass(frozen=True)
@@ -68,7 +80,7 @@ class Store(Generic[R]):
     def find_clip(self, key: str) -> torch.Tensor | None:
         """Return the frames that `keep_clip` kept, the same to the bit; None if it did not."""
         path = self.clip(key)
-        return (read_video(path).frames + 1) / 2 if path.is_file() else None
+        return as_kept(read_video(path).frames) if path.is_file() else None
 
     def find(self, key: str) -> R | None:
         """Return a record; None if it was not made yet."""

@@ -18,7 +18,7 @@ from faircut.config import from_dict, to_dict
 from faircut.editor import VideoEditor
 from faircut.errors import ConfigError, choices
 from faircut.evaluate import KINDS, measure_edit
-from faircut.inversion import Inversion
+from faircut.inversion import Inversion, fingerprint
 from faircut.methods import get_method
 from faircut.metrics import pareto_front
 from faircut.metrics.clip import ClipScorer
@@ -186,7 +186,9 @@ def _key(editor: VideoEditor, inversion: Inversion, settings: RunSettings, metho
     clip = (settings.clip, settings.num_frames, settings.start, settings.stride, settings.size)
     run = (settings.guidance_scale, settings.negative_prompt, settings.seed, inversion.num_inference_steps)
     prompts = (settings.source_prompt, settings.prompt)
-    return key_of(editor.weights_fingerprint, clip, run, prompts, method.name, to_dict(method), scorer.name)
+    return key_of(
+        editor.weights_fingerprint, clip, run, prompts, method.name, to_dict(method), fingerprint(scorer.model)
+    )
 
 
 def _edit(editor: VideoEditor, inversion: Inversion, settings: RunSettings, method: Any) -> Any:
