@@ -21,7 +21,8 @@ from faircut.checkpoints import pocket_folder
 from faircut.metrics import region_psnr
 from faircut.metrics.clip import ClipScorer
 from faircut.pocket.clips import render_clip
-from faircut.pocket.evaluate_edits import GUIDANCE, EditCase, edit_cases, measure_edit, method_for
+from faircut.pocket.edit_cases import GUIDANCE, EditCase, edit_cases, method_for
+from faircut.pocket.evaluate_edits import measure_edit
 from faircut.pocket.judge import load_judge
 from faircut.pocket.train.pictures import contact_sheet, to_pixels, to_tensor
 

@@ -32,7 +32,7 @@ from faircut.benchmark.settings import BenchRun
 from faircut.checkpoints import pocket_folder
 from faircut.errors import ConfigError, NumericalError, VideoError
 from faircut.evaluate import KINDS
-from faircut.pocket.evaluate_edits import edit_cases
+from faircut.pocket.edit_cases import edit_cases
 from faircut.pocket.judge import load_judge
 from faircut.scorer import load_clip_scorer
 from faircut.video import Video, write_video

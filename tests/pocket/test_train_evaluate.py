@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
+from faircut.pocket.edit_cases import KINDS, LOCAL, edit_cases, method_for
 from faircut.pocket.evaluate import TARGETS, nested, verdicts
-from faircut.pocket.evaluate_edits import KINDS, LOCAL, edit_cases, judge_edit, method_for
+from faircut.pocket.evaluate_edits import judge_edit
 from faircut.pocket.evaluate_model import Figure, held_out_stills
 from faircut.pocket.scenes import held_out
 from faircut.pocket.vocabulary import LABELS

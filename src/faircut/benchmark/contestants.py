@@ -25,7 +25,7 @@ from faircut.methods import (
     VideoGrain,
     VideoP2P,
 )
-from faircut.pocket.evaluate_edits import fatezero_for
+from faircut.pocket.edit_cases import fatezero_for
 
 __all__ = ["CONTESTANTS", "Contestant", "get_contestants"]
 

@@ -15,7 +15,7 @@ import yaml
 from faircut.config import check_clips, from_dict, read_yaml, to_dict
 from faircut.errors import ConfigError, choices
 from faircut.pocket.clips import Clip, render_clip
-from faircut.pocket.evaluate_edits import GUIDANCE, LOCAL, EditCase, edit_cases, make_case, with_subject
+from faircut.pocket.edit_cases import GUIDANCE, LOCAL, EditCase, edit_cases, make_case, with_subject
 from faircut.pocket.train.pictures import to_tensor
 from faircut.pocket.vocabulary import Scene
 from faircut.video import read_video
@@ -214,7 +214,7 @@ def _read(path: Path) -> EditBenchmark:
 
 
 def pocket_edit() -> EditBenchmark:
-    """Build the list of edits of `faircut.pocket.evaluate_edits.edit_cases` as a benchmark."""
+    """Build the list of edits of `faircut.pocket.edit_cases.edit_cases` as a benchmark."""
     items = []
     for number, case in enumerate(edit_cases()):
         before, after = case.source.subjects[0], case.target.subjects[0]

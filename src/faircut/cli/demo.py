@@ -130,7 +130,7 @@ def _run(
 
     from faircut.config import to_dict
     from faircut.pocket.clips import render_clip
-    from faircut.pocket.evaluate_edits import GUIDANCE, make_case, method_for, with_subject
+    from faircut.pocket.edit_cases import GUIDANCE, make_case, method_for, with_subject
     from faircut.pocket.train.pictures import to_tensor
     from faircut.pocket.world import sample_scene
     from faircut.report.pictures import draw_pairs
