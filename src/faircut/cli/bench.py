@@ -9,8 +9,8 @@ import typer
 
 from faircut.benchmark.settings import BenchRun
 from faircut.cli.console import Bars, guarded, quiet_libraries, say, table_console
-from faircut.cli.options import commas, shard_of
 from faircut.cli.shared import Clip, Device, Dtype, Json, Model, Output, Shard, Steps, shard_text
+from faircut.cli.typed import commas, shard_of
 
 __all__ = ["bench"]
 

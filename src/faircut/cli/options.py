@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from faircut.cli import typed
 from faircut.errors import ConfigError
 
 __all__ = [
@@ -18,11 +19,8 @@ __all__ = [
     "MODEL",
     "PROMPTS",
     "RUN",
-    "commas",
     "flags",
-    "shard_of",
     "to_settings",
-    "value_of",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -192,12 +190,14 @@ _METHOD_OPTIONS = {
     "blend": "blend_words",
 }
 _READERS: dict[str, Callable[[Any], Any]] = {
-    "cross_replace": lambda text: _window(text, "--cross-replace"),
-    "self_replace": lambda text: _window(text, "--self-replace"),
-    "latent_blend": lambda text: _window(text, "--latent-blend"),
-    "word_replace": lambda texts: {w: _window(v, "--word-replace") for w, v in _pairs(texts, "--word-replace")},
-    "reweight": lambda texts: {w: _number(v, "--reweight") for w, v in _pairs(texts, "--reweight")},
-    "blend": lambda texts: _blend(texts),
+    "cross_replace": lambda text: typed.window(text, "--cross-replace"),
+    "self_replace": lambda text: typed.window(text, "--self-replace"),
+    "latent_blend": lambda text: typed.window(text, "--latent-blend"),
+    "word_replace": lambda texts: {
+        w: typed.window(v, "--word-replace") for w, v in typed.pairs(texts, "--word-replace")
+    },
+    "reweight": lambda texts: {w: typed.number(v, "--reweight") for w, v in typed.pairs(texts, "--reweight")},
+    "blend": typed.blend,
 }
 
 
@@ -236,12 +236,12 @@ def to_settings(given: Mapping[str, Any], **more: Any) -> dict[str, Any]:
                     f"--{flag} is for --method fame, and the method is {method['name']}; give --method fame, too"
                 )
         method |= _options(method["name"], read)
-    method |= {name: value_of(text) for name, text in _pairs(given.get("options", ()), "--set")}
+    method |= {name: typed.value_of(text) for name, text in typed.pairs(given.get("options", ()), "--set")}
     settings["method"] = method
 
     temporal = dict(settings.get("temporal") or {})
     if "attend" in given:
-        temporal["frames"] = [_frame(part.strip()) for part in given["attend"].split(",")]
+        temporal["frames"] = [typed.frame(part.strip()) for part in given["attend"].split(",")]
     if "least_channels" in given:
         temporal["least_channels"] = given["least_channels"]
     if "per_frame_norm" in given:
@@ -252,7 +252,7 @@ def to_settings(given: Mapping[str, Any], **more: Any) -> dict[str, Any]:
     settings |= {name: given[name] for name in _PLAIN if name in given}
     settings |= {name: list(given[name]) for name in ("lora",) if name in given}
     if "size" in given:
-        settings["size"] = _size(given["size"])
+        settings["size"] = typed.size(given["size"])
     if "memory_budget" in given:
         settings["memory_budget"] = parse_bytes(given["memory_budget"])
     for flag, name in (("no_cache", "cache"), ("no_reconstruction", "reconstruction")):
@@ -284,20 +284,6 @@ def _options(name: str, read: dict[str, Any]) -> dict[str, Any]:
                 f"--{flag.replace('_', '-')} is of no use to {name}, whose options are {', '.join(sorted(known)) or 'none'}"
             )
     return read
-
-
-def value_of(text: str) -> Any:
-    """Read an option's value as YAML has it: a number, a word, a list.
-
-    Raises:
-        ConfigError: it is none.
-    """
-    import yaml
-
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise ConfigError(f"{text!r} is no value of an option; give a number, a word or [a, list]") from None
 
 
 def _fame(
@@ -340,73 +326,5 @@ def _fame(
     if "attribute" in given:
         method["attribute"] = given["attribute"]
     if "alpha" in given:
-        method["alpha"] = "auto" if given["alpha"] == "auto" else _number(given["alpha"], "--alpha")
+        method["alpha"] = "auto" if given["alpha"] == "auto" else typed.number(given["alpha"], "--alpha")
     return {"alpha": "auto", **method}
-
-
-def commas(text: str) -> tuple[str, ...]:
-    """Read names that are separated by commas."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def shard_of(text: str) -> tuple[int, int]:
-    """Read ``--shard K/N`` as (K - 1, N).
-
-    Raises:
-        ConfigError: it is no such part.
-    """
-    k, slash, n = text.partition("/")
-    if not slash or not k.isdigit() or not n.isdigit() or not 1 <= int(k) <= int(n):
-        raise ConfigError(f"--shard {text!r} is no part; give K/N with K from 1 to N, such as 1/2")
-    return int(k) - 1, int(n)
-
-
-def _number(text: str, flag: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ConfigError(f"{flag} {text!r} is no number; give one, such as 0.8") from None
-
-
-def _window(text: str, flag: str) -> float | list[float]:
-    parts = [_number(part, flag) for part in str(text).split(",")]
-    if len(parts) > 2:
-        raise ConfigError(f"{flag} {text!r} has {len(parts)} numbers; give a share of the steps (0.8) or two (0.2,0.8)")
-    return parts[0] if len(parts) == 1 else parts
-
-
-def _pairs(texts: Sequence[str], flag: str) -> list[tuple[str, str]]:
-    pairs = []
-    for text in texts:
-        word, equals, value = text.rpartition("=") if flag != "--set" else text.partition("=")
-        if not equals or not word:
-            raise ConfigError(f"{flag} {text!r} is no NAME=VALUE; give one, such as watercolor=4")
-        pairs.append((word, value))
-    return pairs
-
-
-def _blend(texts: Sequence[str]) -> list[list[str]]:
-    sides: list[list[str]] = [[], []]
-    for text in texts:
-        parts = text.split(":")
-        words = [[word.strip() for word in part.split(",") if word.strip()] for part in parts]
-        if len(parts) != 2 or not all(words):
-            raise ConfigError(
-                f"--blend {text!r} is no SOURCE:TARGET; give words of the source prompt, a colon, and words of the target "
-                "prompt, such as jeep:car"
-            )
-        for side, found in zip(sides, words, strict=True):
-            side += found
-    return sides
-
-
-def _frame(text: str) -> int | str:
-    return int(text) if text.lstrip("+-").isdigit() else text
-
-
-def _size(text: str) -> int | list[int]:
-    parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.strip().isdigit() for part in parts):
-        raise ConfigError(f"--size {text!r} is no size; give the shorter side (512) or WIDTHxHEIGHT (640x360)")
-    # WIDTHxHEIGHT is how people say it; tensors have the height first.
-    return int(parts[0]) if len(parts) == 1 else [int(parts[1]), int(parts[0])]

@@ -9,7 +9,8 @@ import typer
 
 from faircut.cli.console import Bars, quiet_libraries, say, table_console
 from faircut.cli.edit import build_settings
-from faircut.cli.options import CLIP, METHOD, MODEL, PROMPTS, flags, to_settings, value_of
+from faircut.cli.options import CLIP, METHOD, MODEL, PROMPTS, flags, to_settings
+from faircut.cli.typed import value_of
 from faircut.errors import ConfigError
 
 __all__ = ["sweep"]
