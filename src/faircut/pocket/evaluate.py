@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from faircut.errors import ConfigError, choices
@@ -28,6 +29,7 @@ from faircut.pocket.world import labels
 
 __all__ = ["AT_MOST", "PARTS", "TARGETS", "evaluate", "nested", "verdicts"]
 
+_DETAIL = 0.1875  # 24 pixels of 128: the judge still reads nineteen of twenty people, and must guess at the others
 PARTS = ("vae", "judge", "clip", "generated", "editing")
 TARGETS: dict[str, float] = {
     "vae_psnr": 29.0,
@@ -74,7 +76,26 @@ def _judge(model: Model, scale: float, seed: int, steps: int, sheets: Path | Non
             for head, truth in labels(scene).items():
                 if truth >= 0:
                     hits[head].append(read[head][i] == LABELS[head][truth])
-    return {f"judge.{head}": _share(values) for head, values in hits.items()}
+    return {f"judge.{head}": _share(values) for head, values in hits.items()} | _in_doubt(model, scale, seed)
+
+
+def _in_doubt(model: Model, scale: float, seed: int) -> dict[str, Figure]:
+    """Measure whether the judge falls back on stereotypes where it sees little: gender in pictures with little detail.
+
+    An instrument that does would count edits towards the stereotype as hits, and those against it as misses.
+    """
+    x, scenes = held_out_stills(
+        max(32, int(1024 * scale)), seed + 1, kind="person", people=1, style=None, mention_gender=True
+    )
+    small = F.interpolate(x, scale_factor=_DETAIL, mode="area")
+    read = model.judge.read(F.interpolate(small, size=x.shape[-2:], mode="bilinear"))["gender"]
+    hits: dict[str, list[bool]] = {"stereotypical": [], "counter": []}
+    for said, scene in zip(read, scenes, strict=True):
+        (subject,) = scene.subjects
+        if subject.noun in STEREOTYPE:
+            usual = (STEREOTYPE[subject.noun] > 0.5) == (subject.gender == "woman")
+            hits["stereotypical" if usual else "counter"].append(said == subject.gender)
+    return {f"judge.in_doubt.{group}": _share(values) for group, values in hits.items()}
 
 
 def _clip(model: Model, scale: float, seed: int, steps: int, sheets: Path | None) -> dict[str, Figure]:
