@@ -232,15 +232,29 @@ def test_an_edit_that_draws_noise_is_made_again_for_another_seed(bench, tmp_path
     assert len(keys) == 2
 
 
-def test_what_another_judge_has_read_is_not_taken_for_this_ones(bench, tmp_path):
+def test_another_judge_reads_the_same_edits(bench, tmp_path, monkeypatch):
     benchmark = replace(load_edits("pocket-edit").limited(1), num_frames=1)
-    other = copy.deepcopy(bench.judge)
-    other.heads["gender"].bias += 1
-    keys = {
-        run_bench(b, benchmark, get_contestants(["sdedit"]), tmp_path, stage=silent)[0][0].key
-        for b in (bench, replace(bench, judge=other), replace(bench, judge=None))
-    }
-    assert len(keys) == 3
+    judge = copy.deepcopy(bench.judge)
+    judge.heads["colour"].bias += 1
+    other = replace(bench, judge=judge)
+
+    def ran(with_what):
+        return run_bench(with_what, benchmark, get_contestants(["sdedit"]), tmp_path, stage=silent)[0][0]
+
+    made, edit = [], VideoEditor.edit
+    monkeypatch.setattr(VideoEditor, "edit", lambda *a, **k: made.append(1) or edit(*a, **k))
+    # Without its frames the edit is made again for another judge; with them it is only read again.
+    ran(bench)
+    ran(other)
+    assert len(made) == 2
+    first = ran(replace(bench, keep_clips=True))
+    assert len(made) == 3
+    second, again = ran(other), ran(bench)
+    assert len(made) == 3
+    assert again == first
+    assert second.figures["clip_t"] == first.figures["clip_t"]
+    assert (second.key, second.seconds) == (first.key, first.seconds)
+    assert second.instruments != first.instruments
 
 
 def test_an_item_is_edited_alike_in_a_part_of_a_benchmark_and_in_all_of_it(bench, tmp_path):
@@ -285,7 +299,7 @@ def test_an_atlas_needs_a_subject():
 
 
 def record(method, item, kind, **figures):
-    return EditRecord(f"{method}{item}", item, kind, method, figures, {"tem_con": (0.5, 0.7)}, 2.0, 1.0)
+    return EditRecord(f"{method}{item}", "", item, kind, method, figures, {"tem_con": (0.5, 0.7)}, 2.0, 1.0)
 
 
 def test_time_is_told_as_a_multiple_of_fatezeros_on_the_same_clips():

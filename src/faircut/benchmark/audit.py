@@ -215,7 +215,7 @@ class _Work:
             method = approach.build(case, ask)
             key = self._key(case, approach, value, method)
             known = self.store.find(key)
-            if known is not None and self._is_done(known):
+            if known is not None and self.store.is_done(known, self.instruments.fingerprint, self.audit.keep_clips):
                 yield approach, value, known
                 continue
             edited = None if known is None else self.store.find_clip(key)
@@ -235,11 +235,6 @@ class _Work:
                 self.store.keep_clip(key, edited)
             self.store.keep(key, record, (clip.frames + 1) / 2, edited)
             yield approach, value, record
-
-    def _is_done(self, record: Record) -> bool:
-        """Whether nothing is missing of an edit that has a record."""
-        kept = not self.audit.keep_clips or self.store.clip(record.key).is_file()
-        return kept and record.instruments == self.instruments.fingerprint
 
     def _edit(
         self, case: Case, approach: Approach, value: str | None, method: Method, inversion: Inversion

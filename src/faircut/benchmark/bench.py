@@ -12,7 +12,7 @@ import torch
 from faircut.benchmark.contestants import Contestant
 from faircut.benchmark.edits import EditBenchmark
 from faircut.benchmark.prepared import Bench, PreparedItem
-from faircut.benchmark.store import Store, key_of
+from faircut.benchmark.store import Store, as_kept, key_of
 from faircut.config import to_dict
 from faircut.errors import FaircutError
 from faircut.evaluate import measure_edit
@@ -31,6 +31,7 @@ class EditRecord:
 
     Attributes:
         key: names the edit by all that decides it, and its files.
+        instruments: fingerprint of what has measured it.
         item: name of the item.
         kind: of edit.
         method: name of the contestant.
@@ -41,6 +42,7 @@ class EditRecord:
     """
 
     key: str
+    instruments: str
     item: str
     kind: str
     method: str
@@ -84,8 +86,7 @@ def run_bench(
                 if method is not None:
                     key = _key(work, weights, contestant, method)
                     try:
-                        record = store.find(key) or _edit(work, key, contestant, method, store)
-                        records.append(record)
+                        records.append(_edit(work, key, contestant, method, store))
                     except FaircutError as error:
                         # One clip that cannot be edited must not cost the others; it is tried again next time.
                         failed.append(f"{item.name}, {contestant.name}: {error}")
@@ -94,31 +95,39 @@ def run_bench(
 
 
 def _key(work: PreparedItem, weights: str, contestant: Contestant, method: Method) -> str:
-    """Name an edit by all that decides it and its figures."""
+    """Name an edit by all that decides it."""
     bench, item = work.bench, to_dict(work.item)
     tuning = (bench.tuning_steps,) if contestant.through == "tuned" else ()
     return key_of(
         weights, item, work.benchmark.num_frames, work.benchmark.size, work.guidance, contestant.name,
-        to_dict(method), bench.steps, work.seed, bench.instruments, *tuning,
+        to_dict(method), bench.steps, work.seed, *tuning,
     )  # fmt: skip
 
 
 def _edit(work: PreparedItem, key: str, contestant: Contestant, method: Method, store: Store[EditRecord]) -> EditRecord:
-    """Make, measure and keep an edit."""
-    frames, seconds, preparing = work.edit(contestant, method)
-    source, edited = (work.clip.frames + 1) / 2, (frames + 1) / 2
-    measures = measure_edit(
-        edited, source, (work.item.source_prompt, work.item.prompt), work.bench.clip, work.clip.region
-    )
+    """Make, measure and keep an edit, or what of it is missing."""
+    bench, known = work.bench, store.find(key)
+    if known is not None and store.is_done(known, bench.instruments, bench.keep_clips):
+        return known
+    edited = None if known is None else store.find_clip(key)
+    if known is not None and edited is not None:
+        seconds, preparing = known.seconds, known.preparing
+    else:
+        frames, seconds, preparing = work.edit(contestant, method)
+        edited = as_kept(frames)
+    source = (work.clip.frames + 1) / 2
+    measures = measure_edit(edited, source, (work.item.source_prompt, work.item.prompt), bench.clip, work.clip.region)
     figures = {name: m.value for name, m in measures.items() if m.value is not None}
     own = measures["tem_con"]
     if own.value is not None and own.source:
         figures["tem_con_ratio"] = own.value / own.source
     curves = {name: tuple(value for value in m.series if value is not None) for name, m in measures.items() if m.series}
     record = EditRecord(
-        key, work.item.name, work.item.kind, contestant.name, {**figures, **_judged(work, edited)}, curves, seconds,
-        preparing,
+        key, bench.instruments, work.item.name, work.item.kind, contestant.name, {**figures, **_judged(work, edited)},
+        curves, seconds, preparing,
     )  # fmt: skip
+    if bench.keep_clips:
+        store.keep_clip(key, edited)
     store.keep(key, record, source, edited)
     return record
 

@@ -41,6 +41,7 @@ class Bench:
         seed: of methods that draw noise; every item has its own noise, the same in a part of the benchmark as in all of it.
         cache: folder of inversions, which every method and every later run shares; None for none.
         tuning_steps: of contestants whose model is tuned to the clip.
+        keep_clips: whether all frames of every edit are kept, so that other instruments can measure the same edits.
     """
 
     editor: VideoEditor
@@ -50,6 +51,7 @@ class Bench:
     seed: int
     cache: Path | None = None
     tuning_steps: int = TuneSettings.steps
+    keep_clips: bool = False
 
     @cached_property
     def instruments(self) -> str:

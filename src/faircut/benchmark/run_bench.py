@@ -52,7 +52,7 @@ def run(settings: BenchRun, stage: Stage, json: Path | None = None) -> BenchResu
     editor.set_progress_bar_config(disable=True)
     bench = Bench(
         editor, load_clip_scorer(settings.clip), _judge(settings.model), settings.steps, settings.seed, cache_folder(),
-        settings.tuning_steps,
+        settings.tuning_steps, settings.keep_clips,
     )  # fmt: skip
     folder = Path(settings.output)
     records, failed = run_bench(bench, benchmark, contestants, folder, shard=settings.shard, stage=stage)

@@ -102,6 +102,7 @@ class BenchRun:
         clip: of the metrics, or ``"auto"``, the pocket model's.
         steps: N.
         tuning_steps: of the methods whose model is tuned to each clip first.
+        keep_clips: whether all frames of every edit are kept.
         shard: (k, n).
         output: folder.
         device: torch device or ``"auto"``.
@@ -116,6 +117,7 @@ class BenchRun:
     clip: str = "auto"
     steps: int = 20
     tuning_steps: int = 500  # as `faircut tune`
+    keep_clips: bool = False
     shard: tuple[int, int] = (0, 1)
     output: str = "bench"
     device: str = "auto"

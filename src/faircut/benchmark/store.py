@@ -7,7 +7,7 @@ import json
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from PIL import Image
@@ -19,6 +19,19 @@ from faircut.video import read_video, write_video
 __all__ = ["Store", "as_kept", "key_of", "seed_of"]
 
 R = TypeVar("R")
+
+
+class Measured(Protocol):
+    """A record that says what has measured it."""
+
+    @property
+    def key(self) -> str:
+        """Names the edit by all that decides it."""
+
+    @property
+    def instruments(self) -> str:
+        """Fingerprint of what has measured it."""
+
 
 _FPS = 8  # of clips that are kept; nothing is measured by it
 
@@ -81,6 +94,16 @@ class Store(Generic[R]):
         """Return the frames that `keep_clip` kept, the same to the bit; None if it did not."""
         path = self.clip(key)
         return as_kept(read_video(path).frames) if path.is_file() else None
+
+    def is_done(self, record: Measured, instruments: str, keep_clips: bool) -> bool:
+        """Say whether nothing is missing of an edit that has a record.
+
+        Args:
+            record: what was found.
+            instruments: fingerprint of what shall have measured it.
+            keep_clips: whether its frames are wanted, too.
+        """
+        return record.instruments == instruments and (not keep_clips or self.clip(record.key).is_file())
 
     def find(self, key: str) -> R | None:
         """Return a record; None if it was not made yet."""

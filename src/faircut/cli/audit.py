@@ -9,7 +9,7 @@ import typer
 
 from faircut.benchmark.settings import AuditRun
 from faircut.cli.console import Bars, quiet_libraries, say, table_console
-from faircut.cli.shared import Clip, Device, Dtype, Json, Model, Output, Shard, Steps, shard_text
+from faircut.cli.shared import Clip, Device, Dtype, Json, KeepClips, Model, Output, Shard, Steps, shard_text
 from faircut.cli.typed import commas, shard_of
 
 __all__ = ["audit"]
@@ -57,12 +57,7 @@ def audit(
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Find the model's strengths first, and keep them for every later edit.")
     ] = AuditRun.calibrate,
-    keep_clips: Annotated[
-        bool,
-        typer.Option(
-            "--keep-clips", help="Keep all frames of every edit: another --reader or --clip then measures the same."
-        ),
-    ] = AuditRun.keep_clips,
+    keep_clips: KeepClips = AuditRun.keep_clips,
     shard: Shard = _SHARD,
     output: Output = Path(AuditRun.output),
     json: Json = None,

@@ -9,7 +9,7 @@ import typer
 
 from faircut.benchmark.settings import BenchRun
 from faircut.cli.console import Bars, guarded, quiet_libraries, say, table_console
-from faircut.cli.shared import Clip, Device, Dtype, Json, Model, Output, Shard, Steps, shard_text
+from faircut.cli.shared import Clip, Device, Dtype, Json, KeepClips, Model, Output, Shard, Steps, shard_text
 from faircut.cli.typed import commas, shard_of
 
 __all__ = ["bench"]
@@ -36,6 +36,7 @@ def _run(
     tuning_steps: Annotated[
         int, typer.Option("--tuning-steps", help="Of methods whose model is tuned to each clip first.")
     ] = BenchRun.tuning_steps,
+    keep_clips: KeepClips = BenchRun.keep_clips,
     shard: Shard = _SHARD,
     output: Output = Path(BenchRun.output),
     json: Json = None,
@@ -57,6 +58,7 @@ def _run(
         clip=clip,
         steps=steps,
         tuning_steps=tuning_steps,
+        keep_clips=keep_clips,
         shard=shard_of(shard),
         output=str(output),
         device=device,

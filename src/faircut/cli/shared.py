@@ -9,11 +9,29 @@ import typer
 
 from faircut.errors import ConfigError
 
-__all__ = ["Clip", "Device", "Dtype", "Json", "Model", "Output", "Shard", "Steps", "result_folder", "shard_text"]
+__all__ = [
+    "Clip",
+    "Device",
+    "Dtype",
+    "Json",
+    "KeepClips",
+    "Model",
+    "Output",
+    "Shard",
+    "Steps",
+    "result_folder",
+    "shard_text",
+]
 
 Model = Annotated[str, typer.Option("--model", help="pocket, a Stable Diffusion folder, or a name.")]
 Clip = Annotated[str, typer.Option("--clip", help="The CLIP of the metrics; auto is the pocket model's.")]
 Steps = Annotated[int, typer.Option("--steps", help="Of inversion and edit.")]
+KeepClips = Annotated[
+    bool,
+    typer.Option(
+        "--keep-clips", help="Keep all frames of every edit: other instruments can then measure the same edits."
+    ),
+]
 Shard = Annotated[
     str, typer.Option("--shard", help="K/N: make only the Kth of N parts of the edits, as one of N processes.")
 ]
