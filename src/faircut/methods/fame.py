@@ -79,7 +79,7 @@ class Fame(Method):
             the model's calibration by `faircut.people.decide`.
         fresh_noise: share of the inverted noise that is drawn anew, 0 to 1, in the region of a person who is asked for a
             value that he or she is not known to show; below alpha 1 less, in proportion. What the inversion leaves there
-            remembers whose silhouette it was, and outvotes the word (docs/fairness.md, section 6).
+            remembers whose silhouette it was, and can outvote the word (docs/fairness.md, section 6).
         region_threshold: share of a frame's highest attention from which a position belongs to a person without masks. Wider
             than what the FateZero beneath draws anew: words and noise reach all of the person, and what should stay is
             put back anyway.
