@@ -200,7 +200,7 @@ def test_a_person_who_jumps_or_vanishes_has_escaped(cases, instruments):
 
 def record(case, perceived, profession=True, **other):
     facts = {
-        "key": "k", "case": case.name, "method": "m", "requested": None, "profession": case.profession,
+        "key": "k", "instruments": "i", "case": case.name, "method": "m", "requested": None, "profession": case.profession,
         "source_value": case.value, "perceived": perceived, "stability": 1.0, "profession_success": profession,
         "other_person_kept": None, "position_error": 0.0, "escaped": False, "tem_con": 1.0, "clip_t": 0.3,
         "warp_error": 0.0, "background_psnr": 30.0, "seconds": 1.0,
