@@ -162,7 +162,9 @@ def run_audit(
         for policy in policies
         for cell in requests(policy, cases, values, instruments.attribute, audit.seed, calibration)
     ]
-    work = _Work(editor, editor.weights_fingerprint, instruments, audit, Store(folder, Record), calibration)
+    work = _Work(
+        editor, editor.weights_fingerprint, instruments, audit, Store(folder, Record, audit.keep_clips), calibration
+    )
     wanted: dict[str, list[tuple[Approach, str | None]]] = {}
     for cell in cells:
         for approach in approaches:
@@ -215,7 +217,7 @@ class _Work:
             method = approach.build(case, ask)
             key = self._key(case, approach, value, method)
             known = self.store.find(key)
-            if known is not None and self.store.is_done(known, self.instruments.fingerprint, self.audit.keep_clips):
+            if known is not None and self.store.is_done(known, self.instruments.fingerprint):
                 yield approach, value, known
                 continue
             edited = None if known is None else self.store.find_clip(key)
@@ -231,8 +233,6 @@ class _Work:
                 yield approach, value, str(error)
                 continue
             record = measure(key, case, approach.name, value, clip, source, edited, seconds, self.instruments)
-            if self.audit.keep_clips:
-                self.store.keep_clip(key, edited)
             self.store.keep(key, record, (clip.frames + 1) / 2, edited)
             yield approach, value, record
 

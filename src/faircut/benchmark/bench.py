@@ -74,7 +74,7 @@ def run_bench(
     Returns:
         The records, and one line for each edit that failed.
     """
-    weights, store = bench.editor.weights_fingerprint, Store(folder, EditRecord)
+    weights, store = bench.editor.weights_fingerprint, Store(folder, EditRecord, bench.keep_clips)
     records: list[EditRecord] = []
     failed: list[str] = []
     ours = benchmark.items[shard[0] :: shard[1]]
@@ -107,7 +107,7 @@ def _key(work: PreparedItem, weights: str, contestant: Contestant, method: Metho
 def _edit(work: PreparedItem, key: str, contestant: Contestant, method: Method, store: Store[EditRecord]) -> EditRecord:
     """Make, measure and keep an edit, or what of it is missing."""
     bench, known = work.bench, store.find(key)
-    if known is not None and store.is_done(known, bench.instruments, bench.keep_clips):
+    if known is not None and store.is_done(known, bench.instruments):
         return known
     edited = None if known is None else store.find_clip(key)
     if known is not None and edited is not None:
@@ -126,8 +126,6 @@ def _edit(work: PreparedItem, key: str, contestant: Contestant, method: Method, 
         key, bench.instruments, work.item.name, work.item.kind, contestant.name, {**figures, **_judged(work, edited)},
         curves, seconds, preparing,
     )  # fmt: skip
-    if bench.keep_clips:
-        store.keep_clip(key, edited)
     store.keep(key, record, source, edited)
     return record
 

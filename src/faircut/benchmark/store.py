@@ -65,10 +65,12 @@ class Store(Generic[R]):
     Attributes:
         folder: of the benchmark.
         kind: dataclass of the records.
+        keep_clips: whether all frames are kept, so that an edit can be measured again without being made again.
     """
 
     folder: Path
     kind: type[R]
+    keep_clips: bool = False
 
     def _path(self, key: str) -> Path:
         return self.folder / "records" / f"{key}.json"
@@ -81,29 +83,19 @@ class Store(Generic[R]):
         """Return where an edit's frames are, where they were kept: a lossless animation that browsers play."""
         return self.folder / "clips" / f"{key}.webp"
 
-    def keep_clip(self, key: str, edited: torch.Tensor) -> None:
-        """Keep all frames of an edit, to be measured again without being made again.
-
-        Args:
-            key: names the edit.
-            edited: (frame, 3, height, width), RGB in [0, 1], in steps of 1/255.
-        """
-        write_video(edited * 2 - 1, self.clip(key), fps=_FPS, quality=100)
-
     def find_clip(self, key: str) -> torch.Tensor | None:
-        """Return the frames that `keep_clip` kept, the same to the bit; None if it did not."""
+        """Return the frames that were kept, the same to the bit; None if they were not."""
         path = self.clip(key)
         return as_kept(read_video(path).frames) if path.is_file() else None
 
-    def is_done(self, record: Measured, instruments: str, keep_clips: bool) -> bool:
+    def is_done(self, record: Measured, instruments: str) -> bool:
         """Say whether nothing is missing of an edit that has a record.
 
         Args:
             record: what was found.
             instruments: fingerprint of what shall have measured it.
-            keep_clips: whether its frames are wanted, too.
         """
-        return record.instruments == instruments and (not keep_clips or self.clip(record.key).is_file())
+        return record.instruments == instruments and (not self.keep_clips or self.clip(record.key).is_file())
 
     def find(self, key: str) -> R | None:
         """Return a record; None if it was not made yet."""
@@ -111,13 +103,13 @@ class Store(Generic[R]):
         return from_dict(self.kind, json.loads(path.read_text(encoding="utf-8")), str(path)) if path.is_file() else None
 
     def keep(self, key: str, record: R, source: torch.Tensor, edited: torch.Tensor) -> None:
-        """Keep a record, and the first, middle and last frame: the source's above the edit's.
+        """Keep a record, and the first, middle and last frame, the source's above the edit's; and the clip, if asked to.
 
         Args:
             key: names the edit.
             record: what it measured.
             source: (frame, 3, height, width), RGB in [0, 1].
-            edited: the same shape.
+            edited: the same shape; in steps of 1/255 where clips are kept.
         """
         chosen = sorted({0, len(source) // 2, len(source) - 1})
         rows = torch.cat([torch.cat(list(clip[chosen]), dim=-1) for clip in (source, edited)], dim=-2)
@@ -126,6 +118,8 @@ class Store(Generic[R]):
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(self.picture(key)) as temporary:
             Image.fromarray(pixels).save(temporary, format="webp", quality=85)
-        # The record last: where it is, the picture is.
+        if self.keep_clips and not self.clip(key).is_file():
+            write_video(edited * 2 - 1, self.clip(key), fps=_FPS, quality=100)
+        # The record last: where it is, the rest is.
         with atomic_path(path) as temporary:
             temporary.write_text(json.dumps(to_dict(record)), encoding="utf-8")

@@ -21,9 +21,7 @@ from faircut.pocket.edit_cases import GUIDANCE, KINDS, LOCAL, EditCase, edit_cas
 from faircut.pocket.judge import Judge
 from faircut.pocket.scenes import sample_scene
 from faircut.pocket.train.pictures import contact_sheet, to_pixels, to_tensor
-from faircut.pocket.vocabulary import (
-    LABELS,
-)
+from faircut.pocket.vocabulary import LABELS
 from faircut.pocket.world import labels, render
 
 __all__ = ["EditFigures", "judge_edit", "measure_edit", "measure_editing", "word_masks"]

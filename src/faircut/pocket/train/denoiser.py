@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from faircut.pocket.train.config import DenoiserConfig, TrainConfig
 from faircut.pocket.train.data import HEADS, MASK_SIZE, Stills
-from faircut.pocket.train.loop import pick_device, step_rng
+from faircut.pocket.train.loop import pick_device, pick_weighted, step_rng
 from faircut.pocket.train.pictures import contact_sheet, to_pixels
 from faircut.pocket.train.tokenizer import load_tokenizer
 from faircut.pocket.train.wording import write_captions
@@ -294,7 +294,7 @@ class DenoiserStage:
         """See Stage."""
         n = self.optim.batch // world
         rng = step_rng(self.config.run.seed, self.name, step, rank)
-        rows = np.searchsorted(self.chances, rng.random(n) * self.chances[-1])
+        rows = pick_weighted(self.chances, rng, n)
         ids, words = self._words(rows, rng)
         # One timestep in each of n equal ranges: the loss varies less from step to step.
         t = torch.from_numpy(((rng.permutation(n) + rng.random(n)) / n * 1000).astype(np.int64)).to(self.device)

@@ -14,7 +14,7 @@ from faircut.fairness.perception import crop_to_boxes
 from faircut.pocket.judge import Judge, load_judge
 from faircut.pocket.train.config import TrainConfig
 from faircut.pocket.train.data import HEADS, Stills
-from faircut.pocket.train.loop import pick_device, step_rng
+from faircut.pocket.train.loop import pick_device, pick_weighted, step_rng
 from faircut.pocket.train.painted import read_painted
 from faircut.pocket.train.pictures import contact_sheet, to_pixels, to_tensor
 from faircut.pocket.vocabulary import IMAGE_SIZE, LABELS
@@ -71,12 +71,12 @@ class JudgeStage:
         Returns:
             (n, 3, 128, 128) pictures in [-1, 1], and (n, heads) classes; -100 where anything may be said.
         """
-        rows = _pick(self.chances, rng, n)
+        rows = pick_weighted(self.chances, rng, n)
         images = self.stills.images(rows)
         redrawn = np.zeros(n, bool)
         if len(self.readable):
             for i in np.flatnonzero(rng.random(n) < self.config.judge.hand):
-                k = self.readable[int(_pick(self.painted_chances, rng, 1)[0])]
+                k = self.readable[int(pick_weighted(self.painted_chances, rng, 1)[0])]
                 rows[i], images[i], redrawn[i] = self.painted.rows[k], self.painted.pictures[k], self.painted.redrawn[k]
         x = to_tensor(images, self.device)
         boxes = self.stills.boxes[rows].astype(np.float32)
@@ -223,11 +223,6 @@ def even_chances(labels: np.ndarray) -> np.ndarray:
     fair = count.sum(1, keepdims=True) / count.shape[1] / np.maximum(count, 1)
     weights = np.where(people, fair[profession, gender], 0.0)
     return np.where(people.any(1), weights.sum(1) / np.maximum(people.sum(1), 1), 1.0)
-
-
-def _pick(chances: np.ndarray, rng: np.random.Generator, n: int) -> np.ndarray:
-    """Draw n indices by their accumulated weights."""
-    return np.searchsorted(chances, rng.random(n) * chances[-1], side="right")
 
 
 @torch.no_grad()

@@ -21,7 +21,7 @@ from faircut.interrupts import stop_on_signals
 from faircut.pocket.train.config import RunConfig
 from faircut.pocket.train.state import Flat, Stage, State
 
-__all__ = ["fit", "pick_device", "pick_processes", "step_rng"]
+__all__ = ["fit", "pick_device", "pick_processes", "pick_weighted", "step_rng"]
 
 _BARRIER_SECONDS = 900.0
 
@@ -39,6 +39,20 @@ def step_rng(seed: int, stage: str, step: int, rank: int) -> np.random.Generator
         A fresh generator.
     """
     return np.random.default_rng([seed, int.from_bytes(stage.encode()[:4], "little"), step, rank])
+
+
+def pick_weighted(chances: np.ndarray, rng: np.random.Generator, n: int) -> np.ndarray:
+    """Draw indices by their weights.
+
+    Args:
+        chances: the weights, accumulated.
+        rng: the source of the choice.
+        n: how many.
+
+    Returns:
+        (n,) indices, int64.
+    """
+    return np.searchsorted(chances, rng.random(n) * chances[-1])
 
 
 def pick_device(run: RunConfig) -> torch.device:
