@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint clean help
+.PHONY: demo test hard lint clean help
 
 help:
 	@echo "make demo   set up, edit drawn clips, say where the results are"
 	@echo "make test   set up, run the tests"
+	@echo "make hard   set up, run every hostile and unlucky use of the command line"
 	@echo "make lint   set up, check style and types"
 
 demo: $(VENV)/.installed
@@ -15,6 +16,9 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -n auto
+
+hard: $(VENV)/.installed
+	$(BIN)/python -m pytest tests/hard -n auto -m "slow or not slow"
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
