@@ -1,8 +1,13 @@
 """Files and folders appear whole or not at all."""
 
+import subprocess
+import sys
+
 import pytest
 
-from faircut.files import atomic_path
+from faircut.errors import ConfigError
+from faircut.files import atomic_path, clear_partials, foreign, replace_all, temporary_name, write_json
+from faircut.video import Video, read_video, write_video
 
 
 def test_a_file_appears_when_it_is_finished(tmp_path):
@@ -46,8 +51,9 @@ def test_a_folder_takes_the_place_of_the_old_one(tmp_path):
     for name in ("first", "second"):
         with atomic_path(target) as temporary:
             temporary.mkdir()
+            write_json(temporary / f"{name}.json", {"files": [f"{name}.json", name]})
             (temporary / name).write_text(name)
-    assert [entry.name for entry in target.iterdir()] == ["second"]
+    assert sorted(entry.name for entry in target.iterdir()) == ["second", "second.json"]
     assert [entry.name for entry in tmp_path.iterdir()] == ["frames"]
 
 
@@ -65,3 +71,78 @@ def test_a_file_never_takes_the_place_of_a_folder_nor_a_folder_of_a_file(tmp_pat
 def test_a_body_that_makes_nothing_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError, match="nothing was written"), atomic_path(tmp_path / "out"):
         pass
+
+
+def test_several_files_are_moved_all_or_not_at_all(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / f"new-{name}").write_text("new")
+        (tmp_path / name).write_text("old")
+    (tmp_path / "b").unlink()
+    (tmp_path / "b").mkdir()
+    moves = [(tmp_path / f"new-{name}", tmp_path / name) for name in ("a", "b")]
+    with pytest.raises(IsADirectoryError):
+        replace_all(moves)
+    assert (tmp_path / "a").read_text() == "old"
+    (tmp_path / "b").rmdir()
+    replace_all(moves)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a", "b"]
+    assert (tmp_path / "a").read_text() == (tmp_path / "b").read_text() == "new"
+
+
+def test_a_move_that_fails_half_way_is_taken_back(tmp_path):
+    (tmp_path / "new").write_text("new")
+    (tmp_path / "a").write_text("old")
+    with pytest.raises(FileNotFoundError):
+        replace_all([(tmp_path / "new", tmp_path / "a"), (tmp_path / "nowhere", tmp_path / "b")])
+    assert {entry.name: entry.read_text() for entry in tmp_path.iterdir()} == {"new": "new", "a": "old"}
+
+
+def test_a_folder_with_something_of_the_users_is_never_replaced(tmp_path):
+    target = tmp_path / "frames"
+    for _ in range(2):
+        with atomic_path(target) as temporary:
+            temporary.mkdir()
+            write_json(temporary / "facts.json", {"files": ["facts.json", "sub/latents"]})
+            (temporary / "sub").mkdir()
+            (temporary / "sub" / "latents").write_text("")
+    assert foreign(target) == []
+    (target / ".DS_Store").write_text("")
+    assert foreign(target) == []
+    (target / "sub" / "notes.txt").write_text("mine")
+    assert foreign(target) == ["sub/notes.txt"]
+    with pytest.raises(ConfigError, match=r"sub/notes.txt.*would be lost"), atomic_path(target) as temporary:
+        temporary.mkdir()
+    assert (target / "sub" / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".webm", ".gif", ".webp", ".png", ""])
+def test_every_kind_of_clip_bears_the_mark_and_still_reads(tmp_path, clip, suffix):
+    frames = clip[:1] if suffix == ".png" else clip
+    path = write_video(Video.from_frames(frames), tmp_path / f"out{suffix}")
+    assert foreign(tmp_path) == []
+    assert read_video(path).frames.shape[0] == len(frames)
+
+
+def test_what_a_dead_process_left_is_cleared_and_what_a_living_one_writes_is_not(tmp_path):
+    code = (
+        "import os, sys; from pathlib import Path; from faircut.files import temporary_name\n"
+        "here = Path(sys.argv[1]); temporary_name(here / 'out.mp4').write_text('half')\n"
+        "temporary_name(here / 'frames').mkdir()\n"
+        "aside = temporary_name(here / 'frames', 'old'); aside.mkdir(); (aside / 'kept').write_text('kept')\n"
+        "os._exit(9)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == 9
+    ours = temporary_name(tmp_path / "mine.mp4")
+    ours.write_text("being written")
+    (tmp_path / ".of-the-user.partial").write_text("kept")
+    assert len(list(tmp_path.iterdir())) == 5
+    clear_partials(tmp_path)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == sorted([ours.name, ".of-the-user.partial", "kept"])
+
+
+def test_a_link_is_followed(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link.json").symlink_to(tmp_path / "there" / "real.json")
+    write_json(tmp_path / "link.json", {})
+    assert (tmp_path / "link.json").is_symlink()
+    assert (tmp_path / "there" / "real.json").is_file()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ from faircut.attention.source import DiskStore, MemoryStore, Recorder
 from faircut.config import SpatialTemporal, Supplier, to_dict
 from faircut.controllers.regions import mask_layers
 from faircut.errors import ConfigError, ReconstructionWarning, VideoError
+from faircut.files import remove
 from faircut.inversion import Inversion, content_key, storage_dtype
 from faircut.methods.base import EditTask, Method, describe
 from faircut.pipeline import EditorPipeline, StepEnd
@@ -115,9 +115,11 @@ class VideoEditor(EditorPipeline):
                 clip, source_prompt, num_inference_steps, temporal, fixed_point_steps, recorded=supplier != "live"
             )
             # An entry that is damaged, or of another version, is made again.
-            with contextlib.suppress(ConfigError):
+            try:
                 known = Inversion.load(cached)
                 return known.of_clip(video) if isinstance(video, Video) else known
+            except ConfigError:
+                remove(cached)
         store: MemoryStore | DiskStore | None = None
         if supplier == "memory":
             store = MemoryStore("cpu")

@@ -17,7 +17,7 @@ from torch import nn
 from faircut.attention.source import AttentionStore, DiskStore
 from faircut.config import SpatialTemporal, from_dict, to_dict
 from faircut.errors import ConfigError, FaircutError
-from faircut.files import atomic_path
+from faircut.files import atomic_path, list_files, write_json
 from faircut.video import SourceInfo, Video
 
 __all__ = ["Inversion", "content_key", "fingerprint"]
@@ -118,10 +118,10 @@ class Inversion:
         with atomic_path(folder) as path:
             path.mkdir()
             save_file(tensors, path / "inversion.safetensors")
-            (path / "inversion.json").write_text(json.dumps(facts, indent=2))
             if self.attention is not None:
                 (path / "attention").mkdir()
                 _copy(self.attention, DiskStore(path / "attention"))
+            write_json(path / "inversion.json", {**facts, "files": [*list_files(path), "inversion.json"]})
         return folder
 
     @classmethod

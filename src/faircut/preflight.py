@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import tempfile
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from faircut.checkpoints import load_tokenizer
 from faircut.errors import ConfigError, VideoError, choices
+from faircut.files import Output, check_name, check_outputs
 from faircut.prompts import Prompt
 from faircut.report.alignment import AlignmentTable, align_table
-from faircut.settings import RunSettings
+from faircut.settings import RunSettings, split_scale
 from faircut.video.write import SUFFIXES
 
-__all__ = ["check_method", "check_output", "check_prompts"]
+__all__ = ["check_method", "check_output", "check_prompts", "edit_files", "input_files", "output_files"]
 
 
 def check_prompts(settings: RunSettings, method: Any) -> AlignmentTable:
@@ -52,24 +54,60 @@ def check_method(settings: RunSettings, method: Any) -> None:
         )
 
 
-def check_output(settings: RunSettings) -> None:
-    """Check that the output can be written, before there is anything to write."""
+_BESIDE = {
+    "side_by_side": "side_by_side.mp4", "masks": "masks.png", "attention": "attention.png", "settings": "run.yaml",
+    "report": "report.json",
+}  # fmt: skip
+
+
+def output_files(output: str | Path, beside: Mapping[str, str] = _BESIDE) -> dict[str, Path]:
+    """Return what a run writes, by kind: the clip, and what goes beside it under its stem.
+
+    Args:
+        output: where the clip goes.
+        beside: by kind, what follows the stem.
+    """
+    video = Path(output)
+    return {"video": video, **{kind: video.parent / f"{video.stem}.{name}" for kind, name in beside.items()}}
+
+
+def edit_files(settings: RunSettings) -> dict[str, Path]:
+    """Return what an edit writes, by kind."""
+    unwanted = {"masks": not settings.save_masks, "attention": not settings.save_attention}
+    return {kind: path for kind, path in output_files(settings.output).items() if not unwanted.get(kind)}
+
+
+def input_files(settings: RunSettings) -> list[str]:
+    """Return the files and folders that a run reads, as they were given; names on the hub are among them."""
+    lora = [split_scale(text)[0] for text in settings.lora]
+    given = (settings.clip, settings.model, settings.reader, settings.inversion, *lora)
+    return [path for path in given if path is not None]
+
+
+def check_output(settings: RunSettings, files: Mapping[str, Path]) -> None:
+    """Check that the output can be written and replaces nothing that is not ours, before there is anything to write.
+
+    Args:
+        settings: of the run.
+        files: what will be written, by kind.
+
+    Raises:
+        ConfigError, VideoError: it cannot be.
+    """
+    check_name(settings.output, "the output")
     output = Path(settings.output)
     if output.suffix.lower() not in ("", *SUFFIXES):
         raise VideoError(
             f"cannot write a {output.suffix} file: {choices(output.suffix, SUFFIXES)}; or no suffix, for a folder of "
             "pictures"
         )
-    if output.suffix and output.is_dir():
-        raise VideoError(f"{output} is a folder; name a file in it, such as {output / 'out.mp4'}")
-    if Path(settings.clip).exists() and output.exists() and output.samefile(settings.clip):
-        raise VideoError(f"the output {output} is the clip itself; choose another name")
-    place = output.absolute().parent
-    while not place.exists():
-        place = place.parent
-    try:
-        # Permissions do not tell of read-only disks and the like; a file without a name does, and is gone at once.
-        with tempfile.TemporaryFile(dir=place):
-            pass
-    except OSError as error:
-        raise VideoError(f"cannot write to {place} ({error.strerror or error}); choose another place with -o") from None
+    if output.suffix and settings.output.endswith(("/", os.sep)):
+        raise VideoError(
+            f"{settings.output} ends as a folder does, but {output.suffix} is a file; leave one of them out"
+        )
+    if not output.name or output.name == "..":
+        raise ConfigError(f"the output {settings.output!r} is a folder that is there; name a new one or a file")
+    outputs = [
+        Output(path, kind="file" if path.suffix or kind != "video" else "folder") for kind, path in files.items()
+    ]
+    check_outputs(outputs, input_files(settings))

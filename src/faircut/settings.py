@@ -12,9 +12,9 @@ import yaml
 
 from faircut.config import SpatialTemporal, Supplier, from_dict, read_yaml, to_dict
 from faircut.errors import ConfigError
-from faircut.files import atomic_path
+from faircut.files import GENERATOR, write_text
 
-__all__ = ["DTYPES", "RunSettings", "load_settings", "parse_device", "save_settings"]
+__all__ = ["DTYPES", "RunSettings", "load_settings", "parse_device", "save_settings", "split_scale"]
 
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 
@@ -154,12 +154,18 @@ def save_settings(settings: RunSettings, path: str | Path) -> Path:
     Returns:
         The path.
     """
-    with atomic_path(path) as temporary:
-        text = yaml.safe_dump(to_dict(settings), sort_keys=False, allow_unicode=True, width=110)
-        temporary.write_text(
-            "# Repeat this run: faircut edit --config <this file>; flags override it.\n" + text, "utf-8"
-        )
-    return Path(path)
+    text = yaml.safe_dump(to_dict(settings), sort_keys=False, allow_unicode=True, width=110)
+    head = f"# {GENERATOR}. Repeat this run: faircut edit --config <this file>; flags override it.\n"
+    return write_text(path, head + text)
+
+
+def split_scale(text: str) -> tuple[str, float]:
+    """Read a LoRA as it is given, ``PATH`` or ``PATH:scale``, as its path and its scale."""
+    path, colon, scale = text.rpartition(":")
+    try:
+        return (path, float(scale)) if colon else (text, 1.0)
+    except ValueError:
+        return text, 1.0
 
 
 def parse_device(device: str, dtype: str) -> tuple[Any, Any]:

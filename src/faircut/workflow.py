@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -17,17 +15,17 @@ from faircut.cache import cache_folder, note_reconstruction, prune
 from faircut.config import SpatialTemporal, to_dict
 from faircut.editor import VideoEditor
 from faircut.errors import ConfigError, FaircutError, ModelError, ReconstructionWarning, VideoError
-from faircut.files import atomic_path
+from faircut.files import all_or_nothing, remove, save_picture, workspace
 from faircut.inversion import Inversion
 from faircut.methods import Fame
 from faircut.people import Decision, decide, load_reader
-from faircut.preflight import check_method, check_output, check_prompts
+from faircut.preflight import check_method, check_output, check_prompts, edit_files
 from faircut.report import Environment, PeakMemory, RunReport, Stopwatch, describe_clip, save_report
 from faircut.report.pictures import Watched, draw_heat_maps, draw_masks, fit_for_players
-from faircut.settings import RunSettings, parse_device, save_settings
+from faircut.settings import RunSettings, parse_device, save_settings, split_scale
 from faircut.video import Video, read_video, side_by_side, write_video
 
-__all__ = ["Progress", "invert_clip", "load_editor", "read_clip", "run_edit", "workspace"]
+__all__ = ["Progress", "invert_clip", "load_editor", "read_clip", "run_edit"]
 
 Advance = Callable[[], None]
 
@@ -65,7 +63,7 @@ def run_edit(settings: RunSettings, progress: Progress | None = None) -> RunRepo
     caught: list[str] = []
     method = settings.build_method()
     check_method(settings, method)
-    check_output(settings)
+    check_output(settings, edit_files(settings))
     device, dtype = parse_device(settings.device, settings.dtype)
     with _collect_warnings(caught):
         with clock.stage("read"), progress.stage("Reading"):
@@ -167,7 +165,7 @@ def load_editor(settings: RunSettings, device: torch.device, dtype: torch.dtype)
     editor.set_progress_bar_config(disable=True)
     names, scales = [], []
     for index, text in enumerate(settings.lora):
-        path, scale = _split_scale(text)
+        path, scale = split_scale(text)
         try:
             editor.load_lora_weights(path, adapter_name=f"lora_{index}")
         except Exception as error:
@@ -256,6 +254,7 @@ def _found(folder: Path) -> Inversion | None:
     try:
         return Inversion.load(folder)
     except ConfigError:
+        remove(folder)
         return None
 
 
@@ -288,15 +287,6 @@ def _on_disk(inversion: Inversion) -> bool:
     return hasattr(inversion.attention, "folder")
 
 
-def _split_scale(text: str) -> tuple[str, float]:
-    """Read ``PATH`` or ``PATH:scale``."""
-    path, colon, scale = text.rpartition(":")
-    try:
-        return (path, float(scale)) if colon else (text, 1.0)
-    except ValueError:
-        return text, 1.0
-
-
 # Writing --------------------------------------------------------------------------------------------------------------
 
 
@@ -310,52 +300,34 @@ def _write(
     caught: list[str],
 ) -> RunReport:
     """Write everything to a folder that is thrown away, and move it into place when all of it is there."""
-    final = Path(settings.output).absolute()
-    stem = final.stem
+    final = edit_files(settings)
     try:
-        final.parent.mkdir(parents=True, exist_ok=True)
-        with workspace(f".{stem}.", final.parent) as staging:
-            files = {"video": staging / final.name, "side_by_side": staging / f"{stem}.side_by_side.mp4"}
+        with all_or_nothing(final) as files:
             with clock.stage("write"):
                 write_video(edited, files["video"])
                 pair = [clip.with_frames(fit_for_players(clip.frames)) for clip in (source, edited)]
                 write_video(side_by_side(pair, (settings.source_prompt, settings.prompt)), files["side_by_side"])
                 capture = watched.capture
-                if settings.save_masks and capture is not None:
-                    files["masks"] = staging / f"{stem}.masks.png"
-                    draw_masks(source.frames, capture.masks).save(files["masks"])
-                if settings.save_attention and capture is not None:
-                    files["attention"] = staging / f"{stem}.attention.png"
-                    draw_heat_maps(source.frames, capture.maps()).save(files["attention"])
-            files["settings"] = save_settings(settings, staging / f"{stem}.run.yaml")
-            files["report"] = staging / f"{stem}.report.json"
-            shown = Path(settings.output).parent
+                if "masks" in files and capture is not None:
+                    save_picture(draw_masks(source.frames, capture.masks), files["masks"])
+                if "attention" in files and capture is not None:
+                    save_picture(draw_heat_maps(source.frames, capture.maps()), files["attention"])
+            save_settings(settings, files["settings"])
             report = replace(
                 report,
                 seconds=dict(clock.seconds),
                 peak_memory=PeakMemory.now(),
                 warnings=tuple(caught),
-                outputs={kind: str(shown / path.name) for kind, path in files.items()},
+                outputs={kind: str(path) for kind, path in final.items() if kind == "report" or files[kind].exists()},
             )
             save_report(report, files["report"])
-            for path in files.values():
-                with atomic_path(final.parent / path.name) as temporary:
-                    path.rename(temporary)
     except FaircutError:
         raise
     except OSError as error:
-        raise VideoError(f"cannot write {final}: {error.strerror or error}; choose another place with -o") from error
+        raise VideoError(
+            f"cannot write {final['video']}: {error.strerror or error}; choose another place with -o"
+        ) from error
     return report
-
-
-@contextmanager
-def workspace(prefix: str = "faircut-", parent: Path | None = None) -> Iterator[Path]:
-    """Give an empty folder that is gone afterwards, whatever happens."""
-    folder = Path(tempfile.mkdtemp(prefix=prefix, suffix=".partial", dir=parent))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

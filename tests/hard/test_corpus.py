@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 import tests.hard as hard
 from faircut.cli import main
+from faircut.files import MARK
 from faircut.video import Video, write_video
+from faircut.video.clip import to_uint8
 
 from ..conftest import make_editor
 from .corpus import Case, World, snapshot
@@ -36,7 +39,12 @@ def material(tmp_path_factory) -> Path:
     yy, xx = torch.meshgrid(torch.linspace(-1, 1, 32), torch.linspace(-1, 1, 48), indexing="ij")
     frames = torch.stack([torch.stack([torch.sin(3 * xx + f), yy, xx * yy]) for f in range(3)])
     write_video(Video.from_frames(frames, 8), folder / "jeep.mp4")
-    write_video(Video.from_frames(frames, 8), folder / "frames")
+    # A clip of the user's does not say that faircut made it.
+    clip = (folder / "jeep.mp4").read_bytes()
+    (folder / "jeep.mp4").write_bytes(clip.replace(MARK.encode(), b"made by a phone"))
+    (folder / "frames").mkdir()
+    for index, picture in enumerate(to_uint8(frames)):
+        Image.fromarray(picture).save(folder / "frames" / f"{index:05d}.png")
     return folder
 
 

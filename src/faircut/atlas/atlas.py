@@ -19,7 +19,7 @@ from faircut.atlas.layers import Canvas, look_up, splat, spread
 from faircut.atlas.settings import AtlasSettings
 from faircut.config import from_dict, to_dict
 from faircut.errors import ConfigError, FaircutError, VideoError, choices
-from faircut.files import atomic_path
+from faircut.files import atomic_path, list_files, write_json
 from faircut.video import SourceInfo, Video
 
 __all__ = ["LAYERS", "Atlas", "Layer"]
@@ -187,7 +187,7 @@ class Atlas:
         with atomic_path(folder) as path:
             path.mkdir()
             save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path / "atlas.safetensors")
-            (path / "atlas.json").write_text(json.dumps(facts, indent=2), encoding="utf-8")
+            write_json(path / "atlas.json", {**facts, "files": [*list_files(path), "atlas.json"]})
         return Path(folder)
 
     @classmethod

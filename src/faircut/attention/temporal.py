@@ -6,8 +6,8 @@ and run in a forward hook, so that the UNet stays diffusers' own. Names are thos
 
 from __future__ import annotations
 
+import contextlib
 import json
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +21,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from faircut.errors import ModelError
-from faircut.files import atomic_path
+from faircut.files import atomic_path, write_json
 
 __all__ = [
     "FrameAttention",
@@ -35,6 +35,7 @@ __all__ = [
 ]
 
 _FORMAT = 1
+_FILES = ("temporal.safetensors", "config.json")
 _PARTS = ("norm_temp", "attn_temp")
 
 
@@ -155,16 +156,18 @@ def save_temporal(unet: nn.Module, folder: Path) -> None:
     """
     state = temporal_state(unet)
     if not state:
-        if (folder / "temporal.safetensors").is_file():
-            shutil.rmtree(folder)
+        for name in _FILES:
+            (folder / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            folder.rmdir()
         return
     if any(".base_layer." in name for name in state):
         raise ModelError("an adapter sits in the temporal layers, which are saved without; fuse or unload it first")
     with atomic_path(folder) as path:
         path.mkdir()
-        save_file({name: t.detach().cpu().contiguous() for name, t in state.items()}, path / "temporal.safetensors")
+        save_file({name: t.detach().cpu().contiguous() for name, t in state.items()}, path / _FILES[0])
         blocks = [name for name, block in _blocks(unet).items() if hasattr(block, "attn_temp")]
-        (path / "config.json").write_text(json.dumps({"format": _FORMAT, "blocks": blocks}, indent=2) + "\n")
+        write_json(path / _FILES[1], {"format": _FORMAT, "blocks": blocks, "files": _FILES})
 
 
 def load_temporal(unet: Any, folder: Path) -> None:
@@ -177,11 +180,11 @@ def load_temporal(unet: Any, folder: Path) -> None:
     Raises:
         ModelError: the layers cannot be read, or belong to another UNet.
     """
-    if not folder.is_dir():
+    if not any((folder / name).is_file() for name in _FILES):
         return
     try:
-        facts = json.loads((folder / "config.json").read_text())
-        state = load_file(folder / "temporal.safetensors")
+        facts = json.loads((folder / _FILES[1]).read_text())
+        state = load_file(folder / _FILES[0])
         if facts["format"] != _FORMAT:
             raise ModelError(f"{folder} holds format {facts['format']}; this version reads {_FORMAT}; tune again")
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from faircut.config import to_dict
 from faircut.errors import ConfigError
-from faircut.files import atomic_path
+from faircut.files import write_json
 from faircut.metrics import Estimate
 
 __all__ = ["read_estimate", "read_result", "write_result"]
@@ -21,9 +21,7 @@ R = TypeVar("R")
 
 def write_result(result: Any, path: str | Path) -> Path:
     """Write a dataclass as JSON, whole or not at all; what is not a number is null."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(_finite(to_dict(result)), indent=1) + "\n", encoding="utf-8")
-    return Path(path)
+    return write_json(path, _finite(to_dict(result)))
 
 
 def read_estimate(data: Mapping[str, Any]) -> Estimate:

@@ -30,7 +30,7 @@ from faircut.fairness.calibration import (
     find_calibration,
     save_calibration,
 )
-from faircut.files import atomic_path
+from faircut.files import GENERATOR, Output, atomic_path, check_outputs, folder_outputs
 from faircut.people import load_reader
 from faircut.report import Environment
 from faircut.scorer import load_clip_scorer
@@ -69,6 +69,12 @@ def run(settings: AuditRun, stage: Stage, json: Path | None = None) -> AuditResu
     approaches = get_approaches(list(settings.methods))
     strength = settings.strength
     cases = load_tasks(settings.tasks, settings.n) if settings.tasks else get_benchmark(settings.name)(settings.n)
+    folder = Path(settings.output)
+    names = ["audit.json", "report.html", *(["calibration.png"] if settings.calibrate else [])]
+    check_outputs(
+        [*folder_outputs(folder, names), *([] if json is None else [Output(json, "--json")])],
+        [settings.tasks, settings.model, settings.clip, settings.reader],
+    )
     judge = judge_folder(settings.model)
     audit = Audit(
         settings.steps, (7.5 if judge is None else 4.0) if settings.guidance is None else settings.guidance, settings.seed,
@@ -82,13 +88,13 @@ def run(settings: AuditRun, stage: Stage, json: Path | None = None) -> AuditResu
     if settings.calibrate:
         table = calibrate(editor, calibration_cases(2), instruments, audit, model=settings.model, stage=stage)
         save_calibration(table, calibration_folder() / calibration_name(attribute, table.weights))
-        with atomic_path(Path(settings.output) / "calibration.png") as picture:
-            plot_calibration(table).savefig(picture, dpi=100)
+        with atomic_path(folder / "calibration.png") as picture:
+            plot_calibration(table).savefig(picture, dpi=100, metadata={"Software": GENERATOR})
     table = table or find_calibration(editor, attribute)
     if strength is not None:
         table = _constant(strength, table, attribute)
     found, failed = run_audit(
-        editor, cases, approaches, settings.policies, instruments, audit, Path(settings.output),
+        editor, cases, approaches, settings.policies, instruments, audit, folder,
         calibration=table, stage=stage,
     )  # fmt: skip
     if settings.shard != (0, 1):
@@ -101,10 +107,10 @@ def run(settings: AuditRun, stage: Stage, json: Path | None = None) -> AuditResu
         limits=LIMITS,
         failed=tuple(failed),
     )
-    for path in (Path(settings.output) / "audit.json", json):
+    for path in (folder / "audit.json", json):
         if path is not None:
             write_result(result, path)
-    write_html(result, found, Path(settings.output), seed=settings.seed)
+    write_html(result, found, folder, seed=settings.seed)
     return result
 
 

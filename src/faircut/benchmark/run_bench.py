@@ -20,7 +20,7 @@ from faircut.checkpoints import judge_folder
 from faircut.config import to_dict
 from faircut.editor import VideoEditor
 from faircut.errors import ConfigError
-from faircut.files import atomic_path
+from faircut.files import GENERATOR, Output, check_outputs, folder_outputs, write_text
 from faircut.inversion import fingerprint
 from faircut.report import Environment
 from faircut.scorer import load_clip_scorer
@@ -47,6 +47,15 @@ def run(settings: BenchRun, stage: Stage, json: Path | None = None) -> BenchResu
     """
     contestants = get_contestants(settings.methods)
     benchmark = load_edits(settings.benchmark).limited(settings.limit)
+    folder = Path(settings.output)
+    clips = [Path(benchmark.folder) / n for item in benchmark.items for n in (item.clip, item.mask) if n is not None]
+    check_outputs(
+        [
+            *folder_outputs(folder, ("bench.json", "leaderboard.md", "report.html")),
+            *([] if json is None else [Output(json, "--json")]),
+        ],
+        [settings.benchmark, settings.model, settings.clip, *clips],
+    )
     device, dtype = parse_device(settings.device, settings.dtype)
     editor = VideoEditor.from_pretrained(settings.model, dtype=dtype).to(device)
     editor.set_progress_bar_config(disable=True)
@@ -54,7 +63,6 @@ def run(settings: BenchRun, stage: Stage, json: Path | None = None) -> BenchResu
         editor, load_clip_scorer(settings.clip), _judge(settings.model), settings.steps, settings.seed, cache_folder(),
         settings.tuning_steps, settings.keep_clips,
     )  # fmt: skip
-    folder = Path(settings.output)
     records, failed = run_bench(bench, benchmark, contestants, folder, shard=settings.shard, stage=stage)
     if settings.shard != (0, 1):
         return None
@@ -67,8 +75,7 @@ def run(settings: BenchRun, stage: Stage, json: Path | None = None) -> BenchResu
     for path in (folder / "bench.json", json):
         if path is not None:
             write_result(result, path)
-    with atomic_path(folder / "leaderboard.md") as temporary:
-        temporary.write_text(_leaderboard(result), encoding="utf-8")
+    write_text(folder / "leaderboard.md", f"<!-- {GENERATOR} -->\n{_leaderboard(result)}")
     write_bench_html(result, records, {item.name: item for item in benchmark.items}, folder)
     return result
 

@@ -20,6 +20,7 @@ atlas = typer.Typer(no_args_is_help=True, help="Edit a clip through a layered at
 
 _FIT = {name: {**PROMPTS, **MODEL}[name] for name in ("source_prompt", "model", "lora", "device", "dtype")}
 _LOOK_STEPS = 20
+_BESIDE = {"side_by_side": "side_by_side.mp4", "picture": "atlas.png", "report": "report.json"}
 
 
 @atlas.command()
@@ -54,9 +55,11 @@ def fit(
     if words is not None and "source_prompt" not in given:
         raise ConfigError("--words needs the prompt that they are from; give -s/--source-prompt, too")
     settings = build_settings({"source_prompt": "", **to_settings(given, clip=clip)}, ("clip",))
-    folder = result_folder(output, clip, "atlas")
     from faircut.atlas import AtlasSettings, fit_atlas
+    from faircut.preflight import input_files
     from faircut.workflow import read_clip
+
+    folder = result_folder(output, clip, "atlas", [*input_files(settings), mask])
 
     fitting = AtlasSettings(steps=steps, seed=seed)
     quiet_libraries()
@@ -113,18 +116,19 @@ def edit(
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON and nothing else.")] = False,
 ) -> None:
     """Edit a layer of an atlas by text; writes the video, a side-by-side, what the model saw and made, and a report."""
-    output = output or f"{Path(folder).name}.edited.mp4"
+    output = f"{Path(folder).name}.edited.mp4" if output is None else output
     settings = build_settings(to_settings(given, clip=folder, output=output))
     import torch
 
     from faircut.atlas import Atlas, edit_atlas
-    from faircut.preflight import check_output, check_prompts
+    from faircut.files import json_text
+    from faircut.preflight import check_output, check_prompts, output_files
     from faircut.settings import parse_device
     from faircut.workflow import load_editor
 
     quiet_libraries()
     method = settings.build_method()
-    check_output(settings)
+    check_output(settings, output_files(settings.output, _BESIDE))
     device, dtype = parse_device(settings.device, settings.dtype)
     with Bars(quiet=json) as bars:
         with bars.stage("Reading"):
@@ -150,7 +154,7 @@ def edit(
             )
         report = _write(known, result, settings)
     if json:
-        print(_json.dumps(report, indent=2))
+        print(json_text(report))
         return
     for path in report["outputs"].values():
         say(path)
@@ -159,27 +163,19 @@ def edit(
 def _write(known: Any, result: Any, settings: Any) -> dict[str, Any]:
     """Write an edit and what goes beside it; returns the report with the files' names."""
     from faircut.config import to_dict
-    from faircut.files import atomic_path
+    from faircut.files import all_or_nothing, save_picture, write_json
+    from faircut.preflight import output_files
     from faircut.report.pictures import draw_pairs, enlarge_small
     from faircut.video import side_by_side, write_video
 
-    final = Path(settings.output)
-    stem = final.with_suffix("") if final.suffix else final
-    files = {
-        "video": final,
-        "side_by_side": Path(f"{stem}.side_by_side.mp4"),
-        "picture": Path(f"{stem}.atlas.png"),
-        "report": Path(f"{stem}.report.json"),
-    }
-    outputs = {kind: str(path) for kind, path in files.items()}
+    final = output_files(settings.output, _BESIDE)
+    outputs = {kind: str(path) for kind, path in final.items()}
     report = {**result.report, "settings": to_dict(settings), "outputs": outputs}
     labels = (settings.source_prompt, settings.prompt)
-    with writing(final):
+    with writing(final["video"]), all_or_nothing(final) as files:
         write_video(result.video, files["video"])
         pair = [clip.with_frames(enlarge_small(clip.frames)) for clip in (known.video, result.video)]
         write_video(side_by_side(pair, labels), files["side_by_side"])
-        with atomic_path(files["picture"]) as path:
-            draw_pairs(result.before[None], result.after[None], labels).save(path)
-        with atomic_path(files["report"]) as path:
-            path.write_text(_json.dumps(report, indent=2), encoding="utf-8")
+        save_picture(draw_pairs(result.before[None], result.after[None], labels), files["picture"])
+        write_json(files["report"], report)
     return report

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from faircut.cli.console import Bars, quiet_libraries, say
+from faircut.cli.shared import named
 from faircut.errors import ConfigError, choices
 
 __all__ = ["DEMOS", "Demo", "demo"]
@@ -53,7 +54,9 @@ def demo(
         list[str] | None,
         typer.Argument(metavar="[EDIT]...", help=f"Which: {', '.join(DEMOS)}, all.", show_default=False),
     ] = None,
-    output: Annotated[Path, typer.Option("-o", "--output", help="The folder to write to.")] = Path("demo"),
+    output: Annotated[
+        Path, typer.Option("-o", "--output", parser=named, metavar="FOLDER", help="The folder to write to.")
+    ] = Path("demo"),
     model: Annotated[str, typer.Option("--model", help="pocket, a Stable Diffusion folder, or a hub name.")] = "pocket",
     steps: Annotated[int, typer.Option("--steps", help="Steps of inversion and of editing.")] = 20,
     frames: Annotated[int, typer.Option("--frames", help="Frames of the clip.")] = 8,
@@ -65,18 +68,20 @@ def demo(
         if name not in DEMOS:
             raise ConfigError(f"no demo {name!r}: {choices(name, (*DEMOS, 'all'))}")
     from faircut.checkpoints import load_tokenizer
+    from faircut.files import check_outputs, folder_outputs, save_picture
+    from faircut.preflight import output_files
 
     load_tokenizer(model)
+    picture = output / "demo.png"
+    written = [path.name for name in wanted for path in output_files(output / f"{name}.mp4").values()]
+    check_outputs(folder_outputs(output, [picture.name, *(f"{name}.source.mp4" for name in wanted), *written]), [model])
     quiet_libraries()
-    from faircut.files import atomic_path
     from faircut.report.pictures import tile
 
     with Bars(quiet=json) as bars:
         measure = _measure()
         done = [_run(name, DEMOS[name], output, model, steps, frames, bars, measure) for name in wanted]
-    picture = output / "demo.png"
-    with atomic_path(picture) as path:
-        tile([pair for _, _, pair in done]).save(path)
+    save_picture(tile([pair for _, _, pair in done]), picture)
     if json:
         entries = [{**_json.loads(report.to_json()), "figures": asdict(figures)} for report, figures, _ in done]
         print(_json.dumps(entries, indent=2))

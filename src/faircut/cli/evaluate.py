@@ -42,13 +42,15 @@ def evaluate(
         typer.Option("--json", help="File for the evaluation; - prints it and nothing else.", metavar="FILE"),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="HTML file for table and curves.", show_default=False)
+        str | None,
+        typer.Option("-o", "--output", help="HTML file for table and curves.", metavar="FILE", show_default=False),
     ] = None,
     device: Annotated[str, typer.Option("--device", help="Where CLIP runs: auto, cpu, cuda, mps.")] = "auto",
 ) -> None:
     """Measure any edit of any clip, whoever made it: agreement with the prompt, consistency, what stayed as it was."""
     from faircut.evaluate import EvaluationSettings, run_evaluation, save_evaluation
     from faircut.evaluate.html import write_html
+    from faircut.files import Output, check_outputs
 
     settings = EvaluationSettings(
         edited=edited,
@@ -63,6 +65,10 @@ def evaluate(
         resize=resize,
         device=device,
     )
+    files = {"--json": None if json == "-" else json, "-o": output}
+    check_outputs(
+        [Output(path, flag) for flag, path in files.items() if path is not None], [edited, source, mask, clip]
+    )
     quiet_libraries()
     with Bars(quiet=json == "-") as bars:
         found = run_evaluation(settings, bars)
@@ -71,7 +77,7 @@ def evaluate(
             save_evaluation(found, json)
     if output is not None:
         with writing(output):
-            write_html(found, output)
+            write_html(found, Path(output))
     if json == "-":
         print(found.to_json())
         return

@@ -29,12 +29,15 @@ def invert(
 ) -> None:
     """Invert a clip once, for many edits: faircut edit --inversion FOLDER."""
     settings = build_settings(to_settings(given, clip=clip), ("clip", "source_prompt"))
-    folder = result_folder(output, clip, "inversion")
     from faircut.checkpoints import load_tokenizer
+    from faircut.files import workspace
+    from faircut.preflight import input_files
+
+    folder = result_folder(output, clip, "inversion", input_files(settings))
     from faircut.prompts import Prompt
     from faircut.report import Stopwatch
     from faircut.settings import parse_device
-    from faircut.workflow import invert_clip, load_editor, read_clip, workspace
+    from faircut.workflow import invert_clip, load_editor, read_clip
 
     quiet_libraries()
     device, dtype = parse_device(settings.device, settings.dtype)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as _json
 import os
 import sys
 from functools import partial
@@ -12,6 +11,7 @@ from typing import Annotated
 import typer
 
 from faircut.cli.console import INTERRUPTED, Bars, Display, fail, guarded, quiet_libraries, say, table_console
+from faircut.cli.shared import Json, named
 from faircut.errors import ConfigError
 
 __all__ = ["pocket"]
@@ -32,10 +32,20 @@ def train(
         Path | None, typer.Option("--config", help="YAML or JSON file of settings that differ from the defaults.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Folder of data, checkpoints, report and results.")
+        Path | None,
+        typer.Option(
+            "-o", "--output", parser=named, metavar="FOLDER", help="Folder of data, checkpoints, report and results."
+        ),
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option("--weights", help="Folder for the finished model.", show_default="OUTPUT/weights")
+        Path | None,
+        typer.Option(
+            "--weights",
+            parser=named,
+            metavar="FOLDER",
+            help="Folder for the finished model.",
+            show_default="OUTPUT/weights",
+        ),
     ] = None,
     init_from: Annotated[
         Path | None, typer.Option("--init-from", help="Model folder to start from, in place of random weights.")
@@ -44,10 +54,15 @@ def train(
     """Train the pocket model; the same command again goes on where the last one stopped."""
     # Processes that share the cores must not spin while they wait for each other.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    from faircut.files import Output, check_outputs, folder_outputs
     from faircut.pocket.train.config import load_config
     from faircut.pocket.train.stages import train as run
 
     settings = load_config(config)
+    outputs = [] if weights is None else [Output(weights, "--weights", "folder")]
+    check_outputs(
+        [*outputs, *([] if output is None else folder_outputs(output, ("report.json", "report.png")))], [config]
+    )
     try:
         with Bars(counted=False) as bars:
             folder = run(
@@ -87,17 +102,22 @@ def evaluate(
     seed: Annotated[int, typer.Option("--seed", help="Of scenes and noise.")] = 0,
     device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
     bf16: Annotated[bool, typer.Option("--bf16", help="Generate in bf16: quicker, slightly other pictures.")] = False,
-    json: Annotated[Path | None, typer.Option("--json", help="File for the figures.")] = None,
-    sheets: Annotated[Path | None, typer.Option("--sheets", help="Folder for sheets of what was made.")] = None,
+    json: Json = None,
+    sheets: Annotated[
+        Path | None,
+        typer.Option("--sheets", parser=named, metavar="FOLDER", help="Folder for sheets of what was made."),
+    ] = None,
 ) -> None:
     """Measure a pocket model on held-out scenes, every figure beside its target."""
-    from faircut.files import atomic_path
+    from faircut.files import Output, check_outputs, write_json
     from faircut.pocket.evaluate import PARTS, nested, verdicts
     from faircut.pocket.evaluate import evaluate as measure
     from faircut.pocket.evaluate_model import load_model
 
     if not 0 < scale <= 1:
         raise ConfigError(f"--scale must be above 0 and at most 1, not {scale:g}")
+    outputs = [] if json is None else [Output(json, "--json")]
+    check_outputs([*outputs, *([] if sheets is None else [Output(sheets, "--sheets", "records")])], [model])
     quiet_libraries()
     with Bars(counted=False) as bars:
         figures = measure(
@@ -119,20 +139,21 @@ def evaluate(
         table.add_row(name, f"{figure.value:.3f}", goal, str(figure.n), note, style="" if reached else "yellow")
     table_console().print(table)
     if json is not None:
-        with atomic_path(json) as path:
-            path.write_text(_json.dumps(nested(figures), indent=1) + "\n", encoding="utf-8")
+        write_json(json, nested(figures))
 
 
 @pocket.command()
 @guarded
 def sheet(
-    output: Annotated[Path, typer.Argument(metavar="PNG", help="The picture to write.", show_default=False)],
+    output: Annotated[
+        Path, typer.Argument(parser=named, metavar="PNG", help="The picture to write.", show_default=False)
+    ],
 ) -> None:
     """Draw a contact sheet of the world that the pocket model has learnt."""
     from PIL import Image
 
-    from faircut.files import atomic_path
+    from faircut.files import Output, check_outputs, save_picture
     from faircut.pocket.contact_sheet import contact_sheet
 
-    with atomic_path(output) as path:
-        Image.fromarray(contact_sheet()).save(path, format="png", optimize=True)
+    check_outputs([Output(output, "PNG")])
+    save_picture(Image.fromarray(contact_sheet()), output, optimize=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from faircut.errors import ConfigError
+from faircut import files
 
 __all__ = [
     "Clip",
@@ -19,9 +20,18 @@ __all__ = [
     "Output",
     "Shard",
     "Steps",
+    "named",
     "result_folder",
     "shard_text",
 ]
+
+
+def named(text: str | Path) -> Path:
+    """Read a path that is typed after a flag; an empty one is none, where pathlib takes it for the working folder."""
+    if not str(text).strip():
+        raise typer.BadParameter("it is empty; give a name")
+    return Path(text)
+
 
 Model = Annotated[str, typer.Option("--model", help="pocket, a Stable Diffusion folder, or a name.")]
 Clip = Annotated[str, typer.Option("--clip", help="The CLIP of the metrics; auto is the pocket model's.")]
@@ -35,8 +45,10 @@ KeepClips = Annotated[
 Shard = Annotated[
     str, typer.Option("--shard", help="K/N: make only the Kth of N parts of the edits, as one of N processes.")
 ]
-Output = Annotated[Path, typer.Option("-o", "--output", help="Folder of records, pictures and report.")]
-Json = Annotated[Path | None, typer.Option("--json", help="File for the figures.")]
+Output = Annotated[
+    Path, typer.Option("-o", "--output", parser=named, metavar="FOLDER", help="Folder of records, pictures and report.")
+]
+Json = Annotated[Path | None, typer.Option("--json", parser=named, metavar="FILE", help="File for the figures.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, mps.")]
 Dtype = Annotated[str, typer.Option("--dtype", help="auto, float32, float16, bfloat16.")]
 
@@ -46,13 +58,20 @@ def shard_text(shard: tuple[int, int]) -> str:
     return f"{shard[0] + 1}/{shard[1]}"
 
 
-def result_folder(output: str | None, clip: str, kind: str) -> Path:
+def result_folder(output: str | None, clip: str, kind: str, inputs: Iterable[str | None] = ()) -> Path:
     """Return the folder that a command writes for a clip: what was named, or ``CLIP.kind``.
 
+    Args:
+        output: what was named.
+        clip: the clip.
+        kind: such as ``"atlas"``.
+        inputs: what the command reads.
+
     Raises:
-        ConfigError: it is there, and holds something else.
+        ConfigError: it cannot be written, or something would be lost by it.
     """
-    folder = Path(output or f"{Path(clip).stem}.{kind}")
-    if folder.exists() and not (folder / f"{kind}.json").is_file():
-        raise ConfigError(f"{folder} is there and holds no {kind}; choose another name with -o")
+    if output is not None:
+        files.check_name(output, "the output of -o")
+    folder = Path(f"{Path(clip).stem}.{kind}" if output is None else output)
+    files.check_outputs([files.Output(folder, kind="folder")], inputs)
     return folder

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from faircut.cli.console import Bars, guarded, quiet_libraries, say, table_console, writing
+from faircut.cli.shared import named
 
 __all__ = ["study"]
 
@@ -18,9 +19,9 @@ study = typer.Typer(no_args_is_help=True, help="Ask people which of two edits th
 @guarded
 def make(
     file: Annotated[Path, typer.Argument(help="YAML: clips, prompts, and the methods' results.", metavar="YAML")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The page; its key goes beside it.")] = Path(
-        "study.html"
-    ),
+    output: Annotated[
+        Path, typer.Option("-o", "--output", parser=named, metavar="HTML", help="The page; its key goes beside it.")
+    ] = Path("study.html"),
     seed: Annotated[int, typer.Option("--seed", help="Of names, sides and order.")] = 0,
 ) -> None:
     """Make the page that asks: one HTML file with the clips in it and without the methods' names."""
@@ -46,8 +47,11 @@ def show(
     ] = None,
 ) -> None:
     """Say how often each method was preferred, with 95% intervals over participants and clips."""
+    from faircut.files import Output, check_outputs
     from faircut.study import load_answers, load_key, save_result, summarise
 
+    if json is not None and json != "-":
+        check_outputs([Output(json, "--json")], [key, *answers])
     known = load_key(key)
     result = summarise(load_answers(answers, known), known)
     if json == "-":

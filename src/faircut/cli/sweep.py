@@ -10,6 +10,7 @@ import typer
 from faircut.cli.console import Bars, quiet_libraries, say, table_console
 from faircut.cli.edit import build_settings
 from faircut.cli.options import CLIP, METHOD, MODEL, PROMPTS, flags, to_settings
+from faircut.cli.shared import Json, Output
 from faircut.cli.typed import value_of
 from faircut.errors import ConfigError
 
@@ -37,10 +38,8 @@ def sweep(
     ] = "auto",
     agreement: Annotated[str, typer.Option("--agreement", help="Metric of agreement with the prompt.")] = "clip_t",
     consistency: Annotated[str, typer.Option("--consistency", help="Metric of consistency.")] = "tem_con",
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of pictures, videos and report.")] = Path(
-        "sweep"
-    ),
-    json: Annotated[Path | None, typer.Option("--json", help="File for the figures.")] = None,
+    output: Output = Path("sweep"),
+    json: Json = None,
 ) -> None:
     """Edit a clip with many strengths, and find the best trade-offs of consistency and agreement with the prompt.
 
@@ -48,11 +47,15 @@ def sweep(
     """
     settings = build_settings(to_settings(given, clip=clip))
     values = dict(_values(text) for text in over or ())
+    from faircut import files
     from faircut.benchmark.files import write_result
     from faircut.benchmark.sweep import combinations, run_sweep
-    from faircut.preflight import check_prompts
+    from faircut.preflight import check_prompts, input_files
 
-    combinations(values)
+    count = len(combinations(values))
+    names = ("sweep.json", "sweep.html", *(f"front-{number + 1}.mp4" for number in range(count)))
+    figures = [] if json is None else [files.Output(json, "--json")]
+    files.check_outputs([*files.folder_outputs(output, names), *figures], [*input_files(settings), judge])
     check_prompts(settings, settings.build_method())
     quiet_libraries()
     with Bars() as bars:

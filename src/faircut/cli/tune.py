@@ -62,8 +62,11 @@ def _clip(
 
     "faircut tune convert CHECKPOINT -o FOLDER" makes a model of a published Tune-A-Video checkpoint.
     """
-    known = to_settings(given, clip=clip, prompt=prompt, source_prompt=prompt, output=output or "")
+    folder = Path(f"{Path(clip).stem}.tuned" if output is None else output)
+    known = to_settings(given, clip=clip, prompt=prompt, source_prompt=prompt, output=str(folder))
     from faircut.config import from_dict
+    from faircut.files import Output, check_outputs
+    from faircut.preflight import input_files
     from faircut.settings import RunSettings, parse_device
     from faircut.tune import TuneSettings
     from faircut.tune import tune as run
@@ -84,7 +87,7 @@ def _clip(
     source = from_dict(RunSettings, known, "the run")
     device, dtype = parse_device(source.device, "float32")
     quiet_libraries()
-    folder = Path(output or f"{Path(clip).stem}.tuned")
+    check_outputs([Output(folder, kind="records")], input_files(source))
     try:
         with Bars(quiet=json, counted=False) as bars:
             video = read_clip(source)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from faircut.checkpoints import POCKET
 from faircut.config import to_dict
 from faircut.errors import VideoError
 from faircut.evaluate.measure import Measure, measure_edit
-from faircut.files import atomic_path
+from faircut.files import json_text, write_text
 from faircut.inversion import fingerprint
 from faircut.report import Environment, describe_clip
 from faircut.scorer import load_clip_scorer
@@ -91,7 +90,7 @@ class Evaluation:
 
     def to_json(self) -> str:
         """Return the evaluation as JSON text."""
-        return json.dumps(to_dict(self), indent=2, ensure_ascii=False, allow_nan=False)
+        return json_text(to_dict(self))
 
 
 class Stages(Protocol):
@@ -157,9 +156,7 @@ def save_evaluation(evaluation: Evaluation, path: str | Path) -> Path:
     Returns:
         The path.
     """
-    with atomic_path(path) as temporary:
-        temporary.write_text(evaluation.to_json() + "\n", encoding="utf-8")
-    return Path(path)
+    return write_text(path, evaluation.to_json() + "\n")
 
 
 def _read_source(settings: EvaluationSettings, edited: Video, notes: list[str]) -> Video:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from faircut.files import atomic_path
+from faircut.files import GENERATOR, write_text
 
 __all__ = ["figure", "image", "picture", "text", "write_page"]
 
@@ -35,12 +35,11 @@ def write_page(title: str, parts: Iterable[str], path: str | Path) -> Path:
         The path.
     """
     page = (
-        f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{text(title)}</title>"
+        f"<!doctype html><html lang='en'><head><meta charset='utf-8'><meta name='generator' content='{GENERATOR}'>"
+        f"<title>{text(title)}</title>"
         f"<style>{_STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
     )
-    with atomic_path(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    return Path(path)
+    return write_text(path, page)
 
 
 def text(value: Any) -> str:

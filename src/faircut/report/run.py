@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from faircut.config import to_dict
-from faircut.files import atomic_path
+from faircut.files import json_text, write_text
 from faircut.report.environment import Environment, PeakMemory
 
 __all__ = ["RunReport", "Stopwatch", "save_report"]
@@ -64,7 +63,7 @@ class RunReport:
 
     def to_json(self) -> str:
         """Return the report as JSON text."""
-        return json.dumps(to_dict(self), indent=2, ensure_ascii=False, allow_nan=False)
+        return json_text(to_dict(self))
 
 
 def save_report(report: RunReport, path: str | Path) -> Path:
@@ -77,9 +76,7 @@ def save_report(report: RunReport, path: str | Path) -> Path:
     Returns:
         The path.
     """
-    with atomic_path(path) as temporary:
-        temporary.write_text(report.to_json() + "\n", encoding="utf-8")
-    return Path(path)
+    return write_text(path, report.to_json() + "\n")
 
 
 @dataclass

@@ -112,4 +112,4 @@ def read_json(path: str | Path, what: str) -> Any:
         raise ConfigError(
             f"{path} is not {what} of format {FORMAT} (it has {found!r}); give the file as it was written"
         )
-    return data
+    return {name: value for name, value in data.items() if name != "generator"}

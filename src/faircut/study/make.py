@@ -16,7 +16,7 @@ import torch
 
 from faircut.config import check_clips, from_dict, read_yaml, to_dict
 from faircut.errors import ConfigError, VideoError
-from faircut.files import atomic_path
+from faircut.files import Output, all_or_nothing, check_outputs, write_json, write_text
 from faircut.report import Environment, hash_clip
 from faircut.report.pictures import fit_for_players
 from faircut.study.key import FORMAT, KeyClip, KeyItem, StudyKey, study_name
@@ -114,6 +114,8 @@ def make_study(file: StudyFile, folder: str | Path, output: str | Path, *, seed:
     folder, output = Path(folder), Path(output)
     if output.suffix != ".html":
         raise ConfigError(f"{output} is no page; give a name that ends in .html")
+    read = [folder / name for item in file.items for name in (item.source, *item.results.values())]
+    check_outputs([Output(output), Output(key_path(output))], read)
     items: list[KeyItem] = []
     clips: dict[str, KeyClip] = {}
     shown: list[dict[str, Any]] = []
@@ -133,6 +135,11 @@ def make_study(file: StudyFile, folder: str | Path, output: str | Path, *, seed:
     page["trials"] = [(n, *pair) for n, item in enumerate(shown) for pair in combinations(item["clips"], 2)]
     _write(Path(output), {**page, "items": shown}, key)
     return key
+
+
+def key_path(page: Path) -> Path:
+    """Return where the key of a page goes: beside it."""
+    return page.with_suffix(".key.json")
 
 
 def _name(seed: int, number: int, method: str, content: str) -> str:
@@ -165,6 +172,6 @@ def _write(output: Path, page: Mapping[str, Any], key: StudyKey) -> None:
     template = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
     # In a script element, text ends at the first "</script"; JSON may write any letter as its number.
     data = json.dumps(page).replace("<", "\\u003c")
-    with atomic_path(output) as html, atomic_path(output.with_suffix(".key.json")) as secret:
-        html.write_text(template.replace(_PLACE, data, 1), encoding="utf-8")
-        secret.write_text(json.dumps(to_dict(key), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    with all_or_nothing({"page": output, "key": key_path(output)}) as files:
+        write_text(files["page"], template.replace(_PLACE, data, 1))
+        write_json(files["key"], to_dict(key))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from faircut.config import from_dict, to_dict
 from faircut.errors import ConfigError, choices
-from faircut.files import atomic_path
+from faircut.files import json_text, write_text
 from faircut.metrics import Estimate, estimate, macro_average
 from faircut.study.key import FORMAT, StudyKey, read_json
 
@@ -82,7 +81,7 @@ class StudyResult:
         for shares in (*data["preference"].values(), *data["pairs"].values(), {"left": data["left"]}):
             for found in shares.values():
                 found |= {name: None for name, value in found.items() if math.isnan(value)}
-        return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)
+        return json_text(data)
 
 
 def load_answers(paths: Sequence[str | Path], key: StudyKey) -> tuple[Answers, ...]:
@@ -198,6 +197,4 @@ def save_result(result: StudyResult, path: str | Path) -> Path:
     Returns:
         The path.
     """
-    with atomic_path(path) as temporary:
-        temporary.write_text(result.to_json() + "\n", encoding="utf-8")
-    return Path(path)
+    return write_text(path, result.to_json() + "\n")

@@ -19,7 +19,7 @@ from faircut.attention.temporal import attach_temporal, temporal_state
 from faircut.checkpoints import check_folder
 from faircut.editor import VideoEditor
 from faircut.errors import ConfigError, ModelError
-from faircut.files import atomic_path
+from faircut.files import Output, atomic_path, check_outputs
 
 __all__ = ["convert"]
 
@@ -45,6 +45,7 @@ def convert(checkpoint: str | Path, folder: str | Path) -> Path:
     """
     checkpoint, folder = Path(checkpoint), Path(folder)
     check_folder(checkpoint)
+    check_outputs([Output(folder, kind="folder")], [checkpoint])
     if folder.exists():
         raise ConfigError(f"{folder} is there already; choose another folder")
     unet = _deflate(checkpoint / "unet")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from faircut.errors import ConfigError, ModelError
-from faircut.files import atomic_path
+from faircut.files import atomic_path, is_ours, list_files, workspace
 
 __all__ = ["Checkpoint", "open_folder", "publish", "published"]
 
@@ -40,7 +38,9 @@ def open_folder(folder: Path, facts: Mapping[str, Any], *, fresh: bool) -> None:
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not notes.is_file())):
         raise ConfigError(f"{folder} is there and holds no tuning; choose another folder")
     if fresh and notes.is_file():
-        shutil.rmtree(folder / "validation", ignore_errors=True)
+        for clip in (folder / "validation").glob("step-*.mp4"):
+            if is_ours(clip):
+                clip.unlink()
         for name in (_INDEX, _CHECKPOINT, "log.jsonl", _FACTS):
             (folder / name).unlink(missing_ok=True)
     wanted = {"format": _FORMAT, **facts}
@@ -128,11 +128,11 @@ def publish(editor: Any, folder: Path, step: int) -> None:
     """
     # Without its index the folder is no model while parts of it are exchanged.
     (folder / _INDEX).unlink(missing_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".model.", suffix=".partial", dir=folder) as staging:
+    # File by file, so that whatever else is in these folders stays.
+    with workspace(folder / "model") as staging:
         editor.save_pretrained(staging)
-        parts = sorted(Path(staging).iterdir(), key=lambda part: (part.name == _INDEX, part.name))
-        for part in parts:
-            with atomic_path(folder / part.name) as path:
-                part.rename(path)
+        for name in sorted(list_files(staging), key=lambda name: name == _INDEX):
+            with atomic_path(folder / name) as path:
+                (staging / name).rename(path)
     with atomic_path(folder / "finished.json") as path:
         path.write_text(json.dumps({"step": step}) + "\n")

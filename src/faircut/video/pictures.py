@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import struct
 import warnings
@@ -16,6 +17,7 @@ import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from ..errors import VideoError
+from ..files import GENERATOR
 from .clip import DEFAULT_FPS
 from .read import Facts, Picture, damaged
 
@@ -257,6 +259,7 @@ def _rounded(times: tuple[Fraction, ...], duration: Fraction, tick: Fraction, le
 def write_png(path: Path, picture: np.ndarray, duration: Fraction) -> None:
     """Write one uint8 (height, width, channel) picture; its duration in seconds goes into a text chunk."""
     info = PngImagePlugin.PngInfo()
+    info.add_text("Software", GENERATOR)
     info.add_text(_DURATION_KEY, str(duration))
     Image.fromarray(picture).save(path, format="png", pnginfo=info, compress_level=4)
 
@@ -301,6 +304,10 @@ def write_gif(path: Path, pictures: np.ndarray, times: tuple[Fraction, ...], dur
             container.mux(stream.encode(frame))
             at += length
         container.mux(stream.encode())
+    # A comment before the byte that ends the file; FFmpeg's muxer writes none.
+    with open(path, "r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"\x21\xfe" + bytes([len(GENERATOR)]) + GENERATOR.encode() + b"\0\x3b")
 
 
 def write_webp(path: Path, pictures: np.ndarray, times: tuple[Fraction, ...], duration: Fraction, quality: int) -> None:
@@ -332,4 +339,6 @@ def write_webp(path: Path, pictures: np.ndarray, times: tuple[Fraction, ...], du
         Image.fromarray(picture).save(still, format="webp", quality=quality, method=4, lossless=quality == 100)
         # 12 bytes of RIFF header go; flag 2 says: do not blend with the frame before.
         body += chunk(b"ANMF", three(0) + three(0) + canvas + three(length) + b"\x02" + still.getvalue()[12:])
+    # Readers pass over chunks that they do not know.
+    body += chunk(b"NOTE", GENERATOR.encode())
     path.write_bytes(b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WEBP" + body)

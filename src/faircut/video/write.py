@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 import os
-import re
 import warnings
 from fractions import Fraction
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 import torch
 
 from ..errors import VideoError, choices
-from ..files import atomic_path
+from ..files import GENERATOR, atomic_path, foreign
 from .audio import Sound
 from .clip import Video, as_rate, to_uint8
 from .decode import QUALITY_FLAGS
@@ -122,14 +121,10 @@ def _as_clip(video: Video | torch.Tensor, fps: float | Fraction | str | None) ->
 def _check_folder(target: Path) -> None:
     if target.is_file():
         raise VideoError(f"{target} is a file: choose another name for the folder, or remove it")
-    others = (
-        [entry.name for entry in target.iterdir() if not re.fullmatch(r"\d{5}\.png", entry.name)]
-        if target.exists()
-        else []
-    )
+    others = foreign(target)
     if others:
         raise VideoError(
-            f"the folder {target} holds other things ({', '.join(sorted(others)[:3])}): choose an empty or a new one"
+            f"the folder {target} holds other things ({', '.join(others[:3])}): choose an empty or a new one"
         )
 
 
@@ -185,6 +180,7 @@ def _write_container(
     options = {"movflags": "+faststart"} if kind != "webm" else {}
     track: Sound | None = None
     with av.open(str(path), "w", format=kind, options=options) as container:
+        container.metadata["comment"] = GENERATOR
         try:
             stream = _add_stream(container, kind, clip, base, quality)
             if sound is not None:

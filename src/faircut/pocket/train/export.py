@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from faircut.files import atomic_path, list_files, write_json
 from faircut.pocket.judge import save_judge
 from faircut.pocket.train.clip import build_clip
 from faircut.pocket.train.config import TrainConfig
@@ -138,17 +139,21 @@ def export_model(config: TrainConfig, output: Path, folder: Path) -> dict[str, A
     Args:
         config: of the training.
         output: its folder.
-        folder: where to write; replaced as a whole.
+        folder: where to write; replaced as a whole, if all that it holds is of an earlier export.
 
     Returns:
         The record, as in training.json.
     """
-    temporary = folder.with_name(f".{folder.name}.new")
-    shutil.rmtree(temporary, ignore_errors=True)
-    stages: dict[str, Any] = {"denoiser": export_denoiser(config, output, temporary)}
+    with atomic_path(folder) as temporary:
+        return _write_model(config, output, temporary)
+
+
+def _write_model(config: TrainConfig, output: Path, folder: Path) -> dict[str, Any]:
+    """Write a model to a folder that is not there yet; returns its record."""
+    stages: dict[str, Any] = {"denoiser": export_denoiser(config, output, folder)}
     for name, write in (("judge", export_judge), ("clip", export_clip)):
         if (output / "checkpoints" / name / "checkpoint.safetensors").exists():
-            stages[name] = write(config, output, temporary / name)
+            stages[name] = write(config, output, folder / name)
     for name in ("vae", "decoder", *stages):
         log = output / "checkpoints" / name / "log.jsonl"
         if log.exists():
@@ -157,7 +162,7 @@ def export_model(config: TrainConfig, output: Path, folder: Path) -> dict[str, A
                 last |= json.loads(line)
             stages[name] = {**last, **stages.get(name, {})}
     record = {"config": dataclasses.asdict(config), "stages": stages}
-    for path in temporary.rglob("config.json"):
+    for path in folder.rglob("config.json"):
         config_file = json.loads(path.read_text(encoding="utf-8"))
         config_file.pop("_name_or_path", None)
         if "dtype" in config_file:
@@ -168,7 +173,5 @@ def export_model(config: TrainConfig, output: Path, folder: Path) -> dict[str, A
     # Where it was trained says nothing about what was trained.
     for key in ("device", "processes"):
         record["config"]["run"].pop(key)
-    (temporary / "training.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    temporary.rename(folder)
+    write_json(folder / "training.json", {**record, "files": [*list_files(folder), "training.json"]})
     return record

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from faircut.files import save_picture
+
 __all__ = ["contact_sheet", "psnr", "to_pixels", "to_tensor"]
 
 
@@ -53,8 +55,7 @@ def contact_sheet(images: np.ndarray, columns: int, path: Path) -> None:
     sheet = np.full((rows * columns, h, w, 3), 255, np.uint8)
     sheet[: len(images)] = images
     tiled = sheet.reshape(rows, columns, h, w, 3).transpose(0, 2, 1, 3, 4).reshape(rows * h, columns * w, 3)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(tiled).save(path)
+    save_picture(Image.fromarray(tiled), path)
 
 
 def psnr(a: Tensor, b: Tensor) -> Tensor:

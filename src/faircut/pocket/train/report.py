@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from faircut.files import GENERATOR, atomic_path, write_json
+
 __all__ = ["read_log", "write_report"]
 
 
@@ -52,7 +54,7 @@ def write_report(output: Path) -> Path:
             ],
         }
     path = output / "report.json"
-    path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    write_json(path, report)
     _plot(logs, output / "report.png")
     return path
 
@@ -82,4 +84,6 @@ def _plot(logs: dict[str, list[dict[str, Any]]], path: Path) -> None:
                 points = [(line["samples"], line[key]) for line in measured if key in line]
                 other.plot(*zip(*points, strict=True), marker=".", label=key, alpha=0.8)
             other.legend(fontsize=7, loc="lower right")
-    FigureCanvasAgg(figure).print_png(path)
+    FigureCanvasAgg(figure)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, metadata={"Software": GENERATOR})
