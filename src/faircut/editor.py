@@ -18,7 +18,7 @@ from faircut.config import SpatialTemporal, Supplier, to_dict
 from faircut.controllers.regions import mask_layers
 from faircut.errors import ConfigError, ReconstructionWarning, VideoError
 from faircut.files import remove
-from faircut.inversion import Inversion, content_key, storage_dtype
+from faircut.inversion import Inversion, storage_dtype
 from faircut.methods.base import EditTask, Method, describe
 from faircut.pipeline import EditorPipeline, StepEnd
 from faircut.predictor import NoisePredictor, frozen
@@ -190,10 +190,8 @@ class VideoEditor(EditorPipeline):
             fixed_point_steps: share of the steps that are corrected.
             recorded: whether the source's attention is kept with it.
         """
-        return content_key(
-            clip, model=self.fingerprint, prompt=source_prompt, steps=num_inference_steps, temporal=temporal,
-            fixed_point_steps=fixed_point_steps, recorded=recorded, dtype=str(self.unet.dtype),
-        )  # fmt: skip
+        recipe = self.recipe(clip, source_prompt, num_inference_steps, temporal, fixed_point_steps, recorded=recorded)
+        return recipe.key
 
     @torch.no_grad()
     def reconstruct(

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import nn
 
 from faircut.attention.source import AttentionStore, DiskStore
 from faircut.config import SpatialTemporal, from_dict, to_dict
@@ -20,9 +17,9 @@ from faircut.errors import ConfigError, FaircutError
 from faircut.files import atomic_path, list_files, write_json
 from faircut.video import SourceInfo, Video
 
-__all__ = ["Inversion", "content_key", "fingerprint"]
+__all__ = ["Inversion"]
 
-_FORMAT = 3
+_FORMAT = 4
 
 
 @dataclass(frozen=True)
@@ -35,7 +32,7 @@ class Inversion:
         num_inference_steps: N.
         temporal: how the frames saw each other; edits use the same.
         size: (height, width) of the clip in pixels, before padding.
-        model: fingerprint of the model it belongs to.
+        model: fingerprint of the model it belongs to: weights, configuration, scheduler, tokenizer, adapters, dtype.
         frames: the clip, uint8 (frame, channel, height, width), or None when latents were inverted.
         times: when each frame begins, in seconds, or None when there was no video.
         duration: when the last frame ends, in seconds.
@@ -170,49 +167,6 @@ def _copy(attention: AttentionStore, to: DiskStore) -> None:
         for layer in layers:
             to.put(index, layer, *attention.get(index, layer))
         to.close_step(index)
-
-
-def fingerprint(*modules: nn.Module, precision: bool = True) -> str:
-    """Identify models by what is in them: names, shapes and a sample of every parameter, adapters and scales included.
-
-    Args:
-        modules: e.g. the UNet, the VAE and the text encoder.
-        precision: whether the same weights in another dtype are another model.
-
-    Returns:
-        32 hexadecimal digits. Reading every value of a large model would take longer than inverting a small clip, so up to
-        256 values of each parameter are read.
-    """
-    digest = hashlib.blake2b(digest_size=16)
-    for module in modules:
-        for name, parameter in module.named_parameters():
-            digest.update(f"{name}{tuple(parameter.shape)}{parameter.dtype if precision else ''}".encode())
-            if not parameter.is_meta:
-                flat = parameter.detach().flatten()
-                sample = flat[:: max(1, flat.numel() // 256)]
-                digest.update((sample if precision else sample.half()).float().cpu().numpy().tobytes())
-        for name, part in module.named_modules():
-            scaling, adapters = getattr(part, "scaling", None), getattr(part, "active_adapters", None)
-            if isinstance(scaling, dict):
-                digest.update(f"{name}{scaling}{adapters}{getattr(part, 'merged', None)}".encode())
-    return digest.hexdigest()
-
-
-def content_key(clip: torch.Tensor, **facts: Any) -> str:
-    """Name an inversion by everything that it depends on.
-
-    Args:
-        clip: frames or latents, any shape.
-        facts: the model's fingerprint, the prompt and the settings.
-
-    Returns:
-        32 hexadecimal digits.
-    """
-    digest = hashlib.blake2b(digest_size=16)
-    digest.update(f"{tuple(clip.shape)}{clip.dtype}".encode())
-    digest.update(clip.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-    digest.update(json.dumps(to_dict(facts), sort_keys=True).encode())
-    return digest.hexdigest()
 
 
 def storage_dtype(compute: torch.dtype) -> torch.dtype:

@@ -21,8 +21,9 @@ from faircut.checkpoints import POCKET, locate, pocket_folder
 from faircut.config import TUNED, SpatialTemporal, Supplier
 from faircut.controllers.spatial_temporal import SpatialTemporalAttention
 from faircut.errors import ConfigError, ModelError
+from faircut.fingerprint import Recipe, fingerprint
 from faircut.footprint import free_bytes, what_fits
-from faircut.inversion import Inversion, fingerprint
+from faircut.inversion import Inversion
 from faircut.memory import budget_for_recording, explain_out_of_memory, recorded_bytes
 from faircut.methods.base import Predict
 from faircut.predictor import ModelText, NoisePredictor
@@ -135,13 +136,37 @@ class EditorPipeline(
 
     @property
     def fingerprint(self) -> str:
-        """Identifies the weights, adapters included."""
-        return fingerprint(self.unet, self.vae, self.text_encoder)
+        """Identifies the model by all that acts in it: weights, configuration, scheduler, tokenizer, adapters, dtype."""
+        return fingerprint(self.unet, self.vae, self.text_encoder, self.scheduler, self.tokenizer)
 
     @property
     def weights_fingerprint(self) -> str:
-        """Identifies the weights as far as half precision holds them, adapters included."""
-        return fingerprint(self.unet, self.vae, self.text_encoder, precision=False)
+        """Identifies the model whatever its dtype, its weights as far as half precision holds them."""
+        return fingerprint(self.unet, self.vae, self.text_encoder, self.scheduler, self.tokenizer, precision=False)
+
+    def recipe(
+        self,
+        clip: Any,
+        source_prompt: str,
+        num_inference_steps: int,
+        temporal: SpatialTemporal,
+        fixed_point_steps: float = 0.0,
+        **more: Any,
+    ) -> Recipe:
+        """Return all that decides an inversion with this model, here; `Recipe.edited` adds an edit.
+
+        Args:
+            clip: frames or latents, 4 axes; or a digest of them.
+            source_prompt: what is in the clip.
+            num_inference_steps: N.
+            temporal: how the frames see each other.
+            fixed_point_steps: share of the steps that are corrected.
+            more: whatever else decides.
+        """
+        device = torch.device(self._execution_device).type
+        return Recipe(
+            self.fingerprint, clip, source_prompt, num_inference_steps, temporal, fixed_point_steps, device, more=more
+        )
 
     @property
     def spatial_temporal(self) -> SpatialTemporal:
@@ -271,7 +296,7 @@ class EditorPipeline(
         if inversion.model != self.fingerprint:
             raise ModelError(
                 f"this inversion was made with another model ({inversion.model[:8]}, not {self.fingerprint[:8]}); invert "
-                "the clip with this one, with the same adapters and dtype"
+                "the clip with this one: the same weights, configuration, scheduler, tokenizer, adapters and dtype"
             )
 
     def _after_step(self, callback: StepEnd | None, index: int, timestep: int, z: torch.Tensor) -> torch.Tensor:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from faircut.checkpoints import POCKET, pocket_folder
 from faircut.errors import ModelError
+from faircut.fingerprint import fingerprint
 from faircut.metrics.clip import ClipScorer
 
-__all__ = ["load_clip_scorer"]
+__all__ = ["load_clip_scorer", "scorer_fingerprint"]
 
 
 def load_clip_scorer(name: str) -> ClipScorer:
@@ -36,3 +37,8 @@ def load_clip_scorer(name: str) -> ClipScorer:
             f"cannot load {name!r} as a CLIP: {first}; give the folder of a CLIP, a name on the hub, or auto for the pocket "
             "model's"
         ) from error
+
+
+def scorer_fingerprint(scorer: ClipScorer) -> str:
+    """Identify a CLIP by all that decides what it measures: weights, tokenizer, and how pictures are made ready for it."""
+    return fingerprint(scorer.model, scorer.tokenizer, scorer.processing)

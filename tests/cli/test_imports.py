@@ -18,7 +18,7 @@ ROOT = Path(faircut.__file__).parent
 FLOORS = [
     {"_version", "errors"},
     {"files", "config", "interrupts"},
-    {"video", "prompts", "latents", "sampling", "checkpoints", "cache"},
+    {"video", "prompts", "latents", "sampling", "checkpoints", "cache", "fingerprint"},
     {"attention", "metrics"},
     {"controllers", "memory", "inversion", "predictor", "scorer"},
     {"fairness"},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,13 +14,13 @@ from torch import Tensor
 from faircut.benchmark.approaches import Approach, Ask
 from faircut.benchmark.cases import Case, CaseClip
 from faircut.benchmark.measure import Instruments, Reading, Record, measure, read_clip
-from faircut.benchmark.store import Store, as_kept, key_of, seed_of
-from faircut.config import to_dict
+from faircut.benchmark.store import Store, as_kept, seed_of
 from faircut.editor import VideoEditor
 from faircut.errors import ConfigError, FaircutError, choices
 from faircut.fairness import targets
 from faircut.fairness.attributes import Attribute
 from faircut.fairness.calibration import Calibration
+from faircut.fingerprint import Recipe, key_of
 from faircut.inversion import Inversion
 from faircut.methods.base import Method
 
@@ -151,10 +151,16 @@ def run_audit(
     """
     ours = list(cases)[audit.shard[0] :: audit.shard[1]]
     seen: dict[str, Reading] = {}
+    recipe, recipes = editor.recipe("", "", audit.steps, editor.spatial_temporal), {}
     with stage("Reading sources", len(cases)) as advance:
         for case in cases:
             clip = case.load()
             seen[case.name] = read_clip(instruments, (clip.frames + 1) / 2, clip)
+            # The frames are edited, the rest is measured by; what a case is called stands in the record.
+            recipes[case.name] = replace(
+                recipe, clip=key_of(clip=clip), source_prompt=case.source_prompt,
+                more={"case": (case.name, case.profession), "attribute": instruments.attribute},
+            )  # fmt: skip
             advance()
     values = [seen[case.name].perceived.value for case in cases]
     cells = [
@@ -162,9 +168,7 @@ def run_audit(
         for policy in policies
         for cell in requests(policy, cases, values, instruments.attribute, audit.seed, calibration)
     ]
-    work = _Work(
-        editor, editor.weights_fingerprint, instruments, audit, Store(folder, Record, audit.keep_clips), calibration
-    )
+    work = _Work(editor, recipes, instruments, audit, Store(folder, Record, audit.keep_clips), calibration)
     wanted: dict[str, list[tuple[Approach, str | None]]] = {}
     for cell in cells:
         for approach in approaches:
@@ -199,7 +203,7 @@ class _Work:
     """
 
     editor: VideoEditor
-    weights: str
+    recipes: Mapping[str, Recipe]
     instruments: Instruments
     audit: Audit
     store: Store[Record]
@@ -215,13 +219,13 @@ class _Work:
             alpha = approach.alpha(case, value, self.calibration)
             ask = Ask(value, source.perceived.value, alpha, self.instruments.attribute.name)
             method = approach.build(case, ask)
-            key = self._key(case, approach, value, method)
-            known = self.store.find(key)
-            if known is not None and self.store.is_done(known, self.instruments.fingerprint):
-                yield approach, value, known
-                continue
-            edited = None if known is None else self.store.find_clip(key)
             try:
+                key = self._key(case, approach, value, method)
+                known = self.store.find(key)
+                if known is not None and self.store.is_done(known, self.instruments.fingerprint):
+                    yield approach, value, known
+                    continue
+                edited = None if known is None else self.store.find_clip(key)
                 clip = clip or case.load()
                 if known is not None and edited is not None:
                     seconds = known.seconds
@@ -258,7 +262,8 @@ class _Work:
 
     def _key(self, case: Case, approach: Approach, value: str | None, method: Method) -> str:
         """Name an edit by all that decides it."""
-        return key_of(
-            self.weights, case.name, case.prompt, approach.name, value, to_dict(method),
-            self.audit.steps, self.audit.guidance, self.instruments.attribute.name, self.audit.seed_of(case),
-        )  # fmt: skip
+        prompt = approach.prompt(case, value, self.instruments.attribute, self.editor.tokenize)
+        return self.recipes[case.name].edited(
+            prompt, method, guidance_scale=self.audit.guidance, seed=self.audit.seed_of(case), approach=approach.name,
+            value=value, temporal=method.temporal, measured_with=case.prompt,
+        ).key  # fmt: skip

@@ -12,8 +12,7 @@ import torch
 from faircut.benchmark.contestants import Contestant
 from faircut.benchmark.edits import EditBenchmark
 from faircut.benchmark.prepared import Bench, PreparedItem
-from faircut.benchmark.store import Store, as_kept, key_of
-from faircut.config import to_dict
+from faircut.benchmark.store import Store, as_kept
 from faircut.errors import FaircutError
 from faircut.evaluate import measure_edit
 from faircut.methods.base import Method
@@ -74,7 +73,7 @@ def run_bench(
     Returns:
         The records, and one line for each edit that failed.
     """
-    weights, store = bench.editor.weights_fingerprint, Store(folder, EditRecord, bench.keep_clips)
+    store = Store(folder, EditRecord, bench.keep_clips)
     records: list[EditRecord] = []
     failed: list[str] = []
     ours = benchmark.items[shard[0] :: shard[1]]
@@ -84,24 +83,13 @@ def run_bench(
             for contestant in contestants:
                 method = contestant.build(item)
                 if method is not None:
-                    key = _key(work, weights, contestant, method)
                     try:
-                        records.append(_edit(work, key, contestant, method, store))
+                        records.append(_edit(work, work.key(contestant, method), contestant, method, store))
                     except FaircutError as error:
                         # One clip that cannot be edited must not cost the others; it is tried again next time.
                         failed.append(f"{item.name}, {contestant.name}: {error}")
                 advance()
     return records, failed
-
-
-def _key(work: PreparedItem, weights: str, contestant: Contestant, method: Method) -> str:
-    """Name an edit by all that decides it."""
-    bench, item = work.bench, to_dict(work.item)
-    tuning = (bench.tuning_steps,) if contestant.through == "tuned" else ()
-    return key_of(
-        weights, item, work.benchmark.num_frames, work.benchmark.size, work.guidance, contestant.name,
-        to_dict(method), bench.steps, work.seed, *tuning,
-    )  # fmt: skip
 
 
 def _edit(work: PreparedItem, key: str, contestant: Contestant, method: Method, store: Store[EditRecord]) -> EditRecord:

@@ -14,9 +14,9 @@ from torch import Tensor
 from faircut.benchmark.cases import Case, CaseClip
 from faircut.fairness.attributes import Attribute
 from faircut.fairness.perception import Perceived, boxes_of, majority, perceive
-from faircut.inversion import fingerprint
 from faircut.metrics import clip_t, region_psnr, tem_con, warp, warp_error
 from faircut.metrics.clip import ClipScorer
+from faircut.scorer import scorer_fingerprint
 
 __all__ = ["Instruments", "Observer", "Reading", "Record", "measure", "read_clip"]
 
@@ -63,7 +63,7 @@ class Instruments:
     @cached_property
     def fingerprint(self) -> str:
         """Identifies who reads and embeds, by their weights: what others have measured is measured anew."""
-        return f"{self.observer.fingerprint(self.professions)}-{fingerprint(self.clip.model)}"
+        return f"{self.observer.fingerprint(self.professions)}-{scorer_fingerprint(self.clip)}"
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,12 @@ from faircut.benchmark.edits import EditBenchmark, EditItem, ItemClip
 from faircut.benchmark.store import seed_of
 from faircut.config import SpatialTemporal
 from faircut.editor import VideoEditor
-from faircut.inversion import Inversion, fingerprint
+from faircut.fingerprint import Recipe, fingerprint, key_of
+from faircut.inversion import Inversion
 from faircut.methods.base import Method
 from faircut.metrics.clip import ClipScorer
 from faircut.pocket.judge import Judge
+from faircut.scorer import scorer_fingerprint
 from faircut.tune import TuneSettings, tune
 from faircut.video import Video
 
@@ -56,7 +58,8 @@ class Bench:
     @cached_property
     def instruments(self) -> str:
         """Identifies who embeds and reads, by their weights: what others have measured is measured anew."""
-        return fingerprint(self.clip.model, *([] if self.judge is None else [self.judge]))
+        judge = [] if self.judge is None else [fingerprint(self.judge)]
+        return "-".join([scorer_fingerprint(self.clip), *judge])
 
 
 class PreparedItem:
@@ -77,6 +80,34 @@ class PreparedItem:
     def clip(self) -> ItemClip:
         """The clip."""
         return self.benchmark.load(self.item)
+
+    @cached_property
+    def _recipe(self) -> Recipe:
+        """What decides every edit of the item: not where its clip lies or is called, but what is in it."""
+        bench, item = self.bench, self.item
+        clip = key_of(frames=self.clip.frames, region=self.clip.region, drawn=item.drawn)
+        return bench.editor.recipe(
+            clip, item.source_prompt, bench.steps, bench.editor.spatial_temporal, item=(item.name, item.kind)
+        )
+
+    def key(self, contestant: Contestant, method: Method) -> str:
+        """Name an edit by all that decides it.
+
+        Raises:
+            VideoError: the clip cannot be read.
+        """
+        more: dict[str, Any] = {"through": contestant.through, "contestant": contestant.name}
+        if contestant.through == "tuned":
+            more["tuning"] = self._tuning
+        if contestant.through == "atlas":
+            more["where"] = self.item.blend
+        return self._recipe.edited(
+            self.item.prompt, method, guidance_scale=self.guidance, seed=self.seed, temporal=method.temporal, **more
+        ).key
+
+    @property
+    def _tuning(self) -> TuneSettings:
+        return TuneSettings(steps=self.bench.tuning_steps, seed=self.bench.seed)
 
     def edit(self, contestant: Contestant, method: Method) -> tuple[Tensor, float, float]:
         """Edit the clip.
@@ -138,7 +169,7 @@ class PreparedItem:
                 editor,
                 Video.from_frames(self.clip.frames),
                 self.item.source_prompt,
-                TuneSettings(steps=self.bench.tuning_steps, seed=self.bench.seed),
+                self._tuning,
                 Path(folder) / "tuned",
             )
         return editor, self._clock() - started

@@ -21,9 +21,8 @@ from faircut.config import to_dict
 from faircut.editor import VideoEditor
 from faircut.errors import ConfigError
 from faircut.files import GENERATOR, Output, check_outputs, folder_outputs, write_text
-from faircut.inversion import fingerprint
 from faircut.report import Environment
-from faircut.scorer import load_clip_scorer
+from faircut.scorer import load_clip_scorer, scorer_fingerprint
 from faircut.settings import parse_device
 
 __all__ = ["run"]
@@ -102,6 +101,6 @@ def _provenance(settings: BenchRun, bench: Bench, benchmark: EditBenchmark, devi
         "settings": to_dict(settings),
         "benchmark": {"name": benchmark.name, "hash": benchmark.hash, "items": len(benchmark.items)},
         "model": {"name": settings.model, "fingerprint": bench.editor.fingerprint},
-        "clip": {"name": bench.clip.name, "fingerprint": fingerprint(bench.clip.model)},
+        "clip": {"name": bench.clip.name, "fingerprint": scorer_fingerprint(bench.clip)},
         "environment": to_dict(Environment.of(device, bench.editor.unet.dtype)),
     }

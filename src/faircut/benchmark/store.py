@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import torch
 from PIL import Image
@@ -16,7 +15,7 @@ from faircut.config import from_dict, to_dict
 from faircut.files import atomic_path
 from faircut.video import read_video, write_video
 
-__all__ = ["Store", "as_kept", "key_of", "seed_of"]
+__all__ = ["Store", "as_kept", "seed_of"]
 
 R = TypeVar("R")
 
@@ -34,11 +33,6 @@ class Measured(Protocol):
 
 
 _FPS = 8  # of clips that are kept; nothing is measured by it
-
-
-def key_of(*facts: Any) -> str:
-    """Name an edit by all that decides it: 24 hexadecimal digits."""
-    return hashlib.blake2b(json.dumps(facts, sort_keys=True, default=str).encode(), digest_size=12).hexdigest()
 
 
 def seed_of(seed: int, name: str) -> int:

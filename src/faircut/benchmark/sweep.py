@@ -13,18 +13,19 @@ from typing import Any
 import torch
 
 from faircut.benchmark.files import write_result
-from faircut.benchmark.store import Store, key_of
+from faircut.benchmark.store import Store
 from faircut.config import from_dict, to_dict
 from faircut.editor import VideoEditor
 from faircut.errors import ConfigError, choices
 from faircut.evaluate import KINDS, measure_edit
-from faircut.inversion import Inversion, fingerprint
+from faircut.fingerprint import key_of
+from faircut.inversion import Inversion
 from faircut.methods import get_method
 from faircut.metrics import pareto_front
 from faircut.metrics.clip import ClipScorer
 from faircut.report import Environment, Stopwatch
 from faircut.report.page import figure, image, picture, text, write_page
-from faircut.scorer import load_clip_scorer
+from faircut.scorer import load_clip_scorer, scorer_fingerprint
 from faircut.settings import RunSettings, parse_device
 from faircut.video import write_video
 from faircut.workflow import invert_clip, load_editor, read_clip, workspace
@@ -151,9 +152,16 @@ def run_sweep(
         temporal = settings.seen(methods[0][1], editor.spatial_temporal)
         inversion, _ = invert_clip(editor, video, settings, temporal, attention, Stopwatch())
         points = []
+        recipe = editor.recipe(
+            key_of(clip=video.frames), settings.source_prompt, settings.num_inference_steps, temporal,
+            settings.fixed_point_steps, measured_by=scorer_fingerprint(scorer),
+        )  # fmt: skip
         with stage("Editing", len(methods)) as advance:
             for options, method in methods:
-                key = _key(editor, inversion, settings, method, scorer)
+                key = recipe.edited(
+                    settings.prompt, method, guidance_scale=settings.guidance_scale, seed=settings.seed,
+                    negative_prompt=settings.negative_prompt,
+                ).key  # fmt: skip
                 point = store.find(key)
                 if point is None:
                     result = _edit(editor, inversion, settings, method)
@@ -173,22 +181,13 @@ def run_sweep(
         "settings": to_dict(settings),
         "over": to_dict(over),
         "model": {"name": settings.model, "fingerprint": editor.fingerprint},
-        "clip": scorer.name,
+        "clip": {"name": scorer.name, "fingerprint": scorer_fingerprint(scorer)},
         "environment": to_dict(Environment.of(device, editor.unet.dtype)),
     }
     sweep = Sweep(found, agreement, consistency, _figures(source, source, settings, scorer), provenance)
     write_result(sweep, folder / "sweep.json")
     _write_html(sweep, settings, store, folder / "sweep.html")
     return sweep
-
-
-def _key(editor: VideoEditor, inversion: Inversion, settings: RunSettings, method: Any, scorer: ClipScorer) -> str:
-    clip = (settings.clip, settings.num_frames, settings.start, settings.stride, settings.size)
-    run = (settings.guidance_scale, settings.negative_prompt, settings.seed, inversion.num_inference_steps)
-    prompts = (settings.source_prompt, settings.prompt)
-    return key_of(
-        editor.weights_fingerprint, clip, run, prompts, method.name, to_dict(method), fingerprint(scorer.model)
-    )
 
 
 def _edit(editor: VideoEditor, inversion: Inversion, settings: RunSettings, method: Any) -> Any:

@@ -15,9 +15,8 @@ from faircut.config import to_dict
 from faircut.errors import VideoError
 from faircut.evaluate.measure import Measure, measure_edit
 from faircut.files import json_text, write_text
-from faircut.inversion import fingerprint
 from faircut.report import Environment, describe_clip
-from faircut.scorer import load_clip_scorer
+from faircut.scorer import load_clip_scorer, scorer_fingerprint
 from faircut.settings import parse_device
 from faircut.video import MAX_FRAMES, Video, read_video
 
@@ -140,7 +139,7 @@ def run_evaluation(settings: EvaluationSettings, progress: Stages | None = None)
         edited=describe_clip(edited, settings.edited),
         source=describe_clip(source, settings.source),
         mask=None if mask is None or settings.mask is None else describe_clip(mask, settings.mask),
-        clip={"name": scorer.name, "fingerprint": fingerprint(scorer.model)},
+        clip={"name": scorer.name, "fingerprint": scorer_fingerprint(scorer)},
         environment=Environment.of(device, "float32"),
         notes=tuple(notes),
     )

@@ -8,8 +8,8 @@ import torch
 
 from faircut.fairness.attributes import ATTRIBUTES, Attribute, Value
 from faircut.fairness.perception import crop_to_boxes
-from faircut.inversion import fingerprint
 from faircut.metrics.clip import ClipScorer
+from faircut.scorer import scorer_fingerprint
 
 __all__ = ["ClipReader"]
 
@@ -45,7 +45,7 @@ class ClipReader:
 
     def fingerprint(self, professions: Sequence[str]) -> str:
         """Identify the CLIP by its weights, and what it chooses from."""
-        return f"{fingerprint(self.clip.model)}-{self.certainty}-{','.join(professions)}"
+        return f"{scorer_fingerprint(self.clip)}-{self.certainty}-{','.join(professions)}"
 
     def _embed(self, frames: torch.Tensor, boxes: torch.Tensor | None) -> torch.Tensor:
         """Embed the person in each frame."""

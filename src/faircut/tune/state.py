@@ -17,7 +17,7 @@ from faircut.files import atomic_path, is_ours, list_files, workspace
 
 __all__ = ["Checkpoint", "open_folder", "publish", "published"]
 
-_FORMAT = 1
+_FORMAT = 2
 _FACTS, _CHECKPOINT, _INDEX = "tune.json", "checkpoint.safetensors", "model_index.json"
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 _NAMES = {"model": "another model", "clip": "another clip", "prompt": "another prompt"}

@@ -20,8 +20,8 @@ from faircut.config import to_dict
 from faircut.controllers.spatial_temporal import SpatialTemporalAttention
 from faircut.editor import VideoEditor
 from faircut.errors import ConfigError, ModelError, NumericalError, OutOfMemoryError, VideoError
+from faircut.fingerprint import key_of
 from faircut.interrupts import stop_on_signals
-from faircut.inversion import content_key
 from faircut.methods import TuneAVideo
 from faircut.predictor import frozen
 from faircut.tune.lesson import Lesson, learning_parameters, learns
@@ -94,7 +94,7 @@ def tune(
     settings = (settings or TuneSettings()).resolved(editor.unet)
     folder, unet = Path(folder), editor.unet
     _check(editor, video, prompt, settings)
-    facts = {"prompt": prompt, "clip": content_key(video.frames), "model": editor.fingerprint}
+    facts = {"prompt": prompt, "clip": key_of(clip=video.frames), "model": editor.fingerprint}
     open_folder(folder, facts | {name: to_dict(getattr(settings, name)) for name in _DECISIVE}, fresh=fresh)
     if settings.temporal_layers:
         attach_temporal(unet, settings.seed)
