@@ -37,12 +37,12 @@ class Sound:
     """
 
     def __init__(self, container: Any, kind: str, path: Path, start: Fraction, duration: Fraction) -> None:
-        if not path.is_file():
+        if not path.exists():
             raise VideoError(
                 f"{path}: no such file to take the sound from; pass audio_from=False to write without sound"
             )
         self._path, self._start, self._end = path, start, start + duration
-        self._input = open_input(path)
+        self._input = open_input(path, purpose="a source of sound")
         if not self._input.streams.audio:
             self.close()
             raise VideoError(f"{path} has no sound: give another file, or pass audio_from=False to write without sound")

@@ -45,6 +45,7 @@ class SourceInfo:
         fps: average frames per second of the whole source.
         size: (height, width) in pixels as stored, before rotation and before non-square pixels were made square.
         rotation: degrees clockwise by which the stored pictures were turned to stand upright: 0, 90, 180 or 270.
+        mirrored: whether they were then mirrored left to right, as the file says (front cameras, scanned slides).
         pixel_aspect: width over height of a stored pixel; pictures are resampled to square pixels.
         audio: whether the source has sound.
         total_frames: frames in the whole source; None where it does not say and was not read to its end.
@@ -67,6 +68,7 @@ class SourceInfo:
     start_time: Fraction
     end_time: Fraction
     notes: tuple[str, ...] = ()
+    mirrored: bool = False
 
 
 @dataclass(frozen=True, eq=False)

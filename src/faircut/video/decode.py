@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+import struct
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -9,10 +12,11 @@ from typing import Any
 
 import av
 import numpy as np
+from av.stream import Disposition
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
 from ..errors import VideoError
-from .read import Facts, Picture, damaged
+from .read import Facts, Picture, damaged, regular_file
 
 __all__ = ["QUALITY_FLAGS", "ContainerReader", "open_input"]
 
@@ -22,10 +26,12 @@ QUALITY_FLAGS = int(Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpo
 # Only real videos, only from this machine: FFmpeg would also play a text file as a terminal recording, and follow the
 # addresses in a playlist.
 _OPTIONS = {
-    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,ivf,h264,hevc,"
-    "yuv4mpegpipe,mxf,nut,wav,mp3,flac,aac",
+    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,ivf,h264,hevc,obu,"
+    "m4v,yuv4mpegpipe,mxf,nut,wav,mp3,flac,aac",
     "protocol_whitelist": "file",
 }
+# Bare streams without a container: their demuxers count frames at 25 a second, whatever the stream itself says.
+_RAW = {"h264", "hevc", "mpegvideo", "m4v", "obu"}
 
 # AVCOL_SPC_* of the frame -> the matrix's name in swscale.
 _MATRICES = {
@@ -38,17 +44,27 @@ _MATRICES = {
     10: Colorspace.BT2020,
 }
 _HDR = {16: "PQ", 18: "HLG"}  # AVCOL_TRC_SMPTE2084, AVCOL_TRC_ARIB_STD_B67
+_INT_MAX = 2**31 - 1
+_ASSUMED_RATE = 25  # of a stream that names none
 _COARSE = Fraction(1, 2000)  # clocks that tick slower than this cannot hold 30 fps exactly
 
 
-def open_input(path: Path) -> Any:
+def open_input(path: Path, pixels: int | None = None, purpose: str = "a clip") -> Any:
     """Open a media file for reading.
+
+    Args:
+        path: a file; no other one that it may refer to is opened.
+        pixels: the most pixels that a frame may have; None for FFmpeg's own limit.
+        purpose: what the file is for, in messages.
 
     Raises:
         VideoError: it is not a video, or it is so damaged that it cannot be opened.
     """
+    regular_file(path, purpose)
+    options = dict(_OPTIONS) if pixels is None else {**_OPTIONS, "max_pixels": str(min(pixels, _INT_MAX))}
     try:
-        return av.open(str(path), options=dict(_OPTIONS), metadata_errors="replace")
+        # Without the protocol, FFmpeg takes a name such as "concat:a" or "http:b.mp4" for an address.
+        return av.open(f"file:{os.path.abspath(path)}", options=options, metadata_errors="replace")
     except (av.error.FFmpegError, ValueError, OSError) as error:
         reason = getattr(error, "log", None)
         detail = f" ({reason[2].strip()})" if reason else ""
@@ -62,51 +78,70 @@ def open_input(path: Path) -> Any:
 class ContainerReader:
     """Frames of a video file."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._container = open_input(path)
+    def __init__(self, path: Path, fps: Fraction | None, pixels: int) -> None:
+        self._path, self._pixels = path, pixels
+        self._container = open_input(path, pixels)
         try:
             self._stream = self._find_stream()
-            self.facts = self._find_facts()
+            self.facts = self._find_facts(fps)
         except BaseException:
             self._container.close()
             raise
         self._last_length: Fraction | None = None
+        # True where frames have no times of their own: they then follow each other at the stated rate.
+        self._paced = fps is not None or self._container.format.name in _RAW
 
     def _find_stream(self) -> Any:
-        # A cover picture of an audio file is a "video" stream to FFmpeg.
-        streams = [s for s in self._container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+        # Cover pictures of an audio file, thumbnails and the still of an animated picture are "video" streams to FFmpeg.
+        no_video = Disposition.attached_pic | Disposition.still_image | Disposition.timed_thumbnails
+        streams = [s for s in self._container.streams.video if not s.disposition & no_video]
         if not streams:
-            kinds = ", ".join(sorted({stream.type for stream in self._container.streams})) or "no streams at all"
-            raise VideoError(f"{self._path} has no video stream (only: {kinds}): give a file with pictures")
-        stream = streams[0]
+            pictures = " and cover pictures" if self._container.streams.video else ""
+            kinds = {stream.type for stream in self._container.streams if stream.type != "video"}
+            only = (", ".join(sorted(kinds)) + pictures).removeprefix(" and ") or "no streams at all"
+            raise VideoError(f"{self._path} has no video stream (only: {only}): give a file with pictures")
+        best = self._container.streams.best("video")
+        stream = best if best in streams else streams[0]
         if stream.codec_context is None:
             raise VideoError(f"{self._path}: its video codec is not known here; convert it to h264 or vp9 first")
         stream.thread_type = "AUTO"
         return stream
 
-    def _find_facts(self) -> Facts:
+    def _find_facts(self, fps: Fraction | None) -> Facts:
         stream, container = self._stream, self._container
         names = container.format.name.split(",")
         suffix = self._path.suffix.lower().lstrip(".")
-        rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+        if container.format.name in _RAW:
+            rate = stream.codec_context.framerate
+        else:
+            rate = stream.average_rate or stream.guessed_rate
+        if fps is not None and rate:
+            raise VideoError(
+                f"{self._path} has times of its own; fps= is for folders and pictures. To change speed, write with fps="
+            )
         aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or Fraction(1)
-        return Facts(
+        facts = Facts(
             container=suffix if suffix in names else "webm" if suffix == "webm" else names[0],
             codec=stream.codec_context.name.replace("libdav1d", "av1"),
-            fps=Fraction(rate),
+            fps=Fraction(fps or rate or _ASSUMED_RATE),
             size=(stream.codec_context.height, stream.codec_context.width),
             pixel_aspect=Fraction(aspect) if aspect > 0 else Fraction(1),
             audio=bool(container.streams.audio),
             total_frames=stream.frames or None,
         )
+        others = len([s for s in container.streams.video if not s.disposition & Disposition.attached_pic]) - 1
+        if others:
+            facts.note(f"the file has {others + 1} video streams; number {stream.index} was read")
+        if fps is None and not rate and container.format.name in _RAW:
+            facts.note(f"the stream does not say its rate; {_ASSUMED_RATE} fps are assumed (fps= says otherwise)")
+        return facts
 
     def frames(self) -> Iterator[tuple[Fraction, Picture]]:
         """Yield (time in seconds, picture on demand) of every frame as shown."""
         shape: tuple[int, int] | None = None
         for count, frame in enumerate(self._decoded()):
             if shape is None:
-                shape = (frame.height, frame.width)
+                shape = self.facts.size = (frame.height, frame.width)
                 self._orient(frame)
             elif shape != (frame.height, frame.width):
                 raise VideoError(
@@ -115,9 +150,10 @@ class ContainerReader:
                     f"pass end={count} to stop before it, or re-encode it at one size"
                 )
             base = frame.time_base or self._stream.time_base
-            time = count / self.facts.fps if frame.pts is None else frame.pts * Fraction(base)
+            self._paced |= frame.pts is None
+            time = count / self.facts.fps if self._paced else frame.pts * Fraction(base)
             length = getattr(frame, "duration", None)
-            self._last_length = length * Fraction(base) if length else None
+            self._last_length = length * Fraction(base) if length and not self._paced else None
             yield time, lambda frame=frame: self._picture(frame)  # type: ignore[misc]
 
     def _decoded(self) -> Iterator[Any]:
@@ -127,6 +163,7 @@ class ContainerReader:
         if tags.get("alpha_mode") == "1" and self.facts.codec in ("vp8", "vp9"):
             # FFmpeg's own decoder leaves alpha out; libvpx's is the one that knows it.
             context = av.CodecContext.create({"vp8": "libvpx", "vp9": "libvpx-vp9"}[self.facts.codec], "r")
+        context.options = {**context.options, "max_pixels": str(min(self._pixels, _INT_MAX))}
         demuxed = self._container.demux(self._stream)
         while True:
             batch: list[Any] = []
@@ -134,6 +171,8 @@ class ContainerReader:
             try:
                 packet = next(demuxed, None)
                 if packet is not None and packet.size:
+                    if _is_encrypted(packet):
+                        raise VideoError(f"{self._path} is encrypted: give a copy without protection")
                     if packet.is_corrupt:
                         reason = "a packet is incomplete"
                     else:
@@ -167,12 +206,10 @@ class ContainerReader:
 
     def _orient(self, frame: Any) -> None:
         facts = self.facts
-        turn = round(-frame.rotation / 90) % 4 * 90
-        facts.rotation = turn
-        if turn:
-            facts.note(f"turned {turn} degrees clockwise to stand upright, as the file says")
-        if frame.rotation % 90:
-            facts.note(f"a rotation of {frame.rotation} degrees was rounded to {turn}")
+        rotation, mirrored, skewed = _orientation(frame)
+        facts.turn(rotation, mirrored)
+        if skewed:
+            facts.note(f"the file turns its pictures by another angle, which was rounded to {rotation} degrees")
         if facts.pixel_aspect != 1:
             facts.note(f"pixels of aspect {facts.pixel_aspect} were resampled to square ones")
         if frame.interlaced_frame:
@@ -203,13 +240,16 @@ class ContainerReader:
         ).to_ndarray()
         if alpha:
             picture = (picture[..., :3].astype(np.uint16) * picture[..., 3:] + 127) // 255
-        return np.ascontiguousarray(np.rot90(picture.astype(np.uint8), k=-self.facts.rotation // 90))
+        picture = np.rot90(picture.astype(np.uint8, copy=False), k=-self.facts.rotation // 90)
+        return np.ascontiguousarray(np.fliplr(picture) if self.facts.mirrored else picture)
 
     def end_time(self, times: list[Fraction]) -> Fraction:
         """Find the end of the last frame: as the stream says, else from its own length, else as long as the one before."""
         if not times:
             return Fraction(0)
         stream, last = self._stream, times[-1]
+        if self._paced:
+            return last + 1 / self.facts.fps
         if stream.duration and stream.frames:
             end = ((stream.start_time or 0) + stream.duration) * Fraction(stream.time_base)
             if end > last:
@@ -223,7 +263,14 @@ class ContainerReader:
         return last + (times[-1] - times[-2] if len(times) > 1 else 1 / self.facts.fps)
 
     def exact_times(self, times: list[Fraction]) -> list[Fraction]:
-        """Put times that a clock of milliseconds rounded back on the constant rate that they follow, if they all do."""
+        """Put times that a clock of milliseconds rounded back on the constant rate that they follow, if they all do.
+
+        Times that do not rise are no times: such frames follow each other at the stated rate.
+        """
+        if self._paced or any(b <= a for a, b in itertools.pairwise(times)):
+            if not self._paced:
+                self.facts.note(f"its times do not rise; {float(self.facts.fps):.3f} fps, its stated rate, are taken")
+            return [times[0] + index / self.facts.fps for index in range(len(times))]
         tick = Fraction(self._stream.time_base)
         rate = self._stream.average_rate or self._stream.guessed_rate
         if tick < _COARSE or not rate:
@@ -233,12 +280,45 @@ class ContainerReader:
 
     def count(self) -> int:
         """Count packets, which is far quicker than decoding: one packet is one frame."""
-        with open_input(self._path) as container:
+        with open_input(self._path, self._pixels) as container:
             return sum(1 for packet in container.demux(container.streams[self._stream.index]) if packet.size)
 
     def close(self) -> None:
         """Close the file."""
         self._container.close()
+
+
+def _orientation(frame: Any) -> tuple[int, bool, bool]:
+    """Read a frame's display matrix: degrees clockwise, mirrored left to right after that, and whether it was rounded.
+
+    The matrix takes the stored point (x, y) to (a x + c y, b x + d y). Of its parts the larger pair decides, so that any
+    matrix is one of the eight ways in which a picture can lie.
+    """
+    data = next((bytes(side) for side in frame.side_data if side.type.name == "DISPLAYMATRIX"), b"")
+    if len(data) < 36:
+        return 0, False, False
+    a, b, _, c, d, *_ = struct.unpack("=9i", data[:36])
+    if not (a or b or c or d):
+        return 0, False, False
+    upright = abs(a) + abs(d) >= abs(b) + abs(c)
+    large, small = ((a, d), (b, c)) if upright else ((c, b), (a, d))
+    # Left to right, and upside down, after x and y were exchanged or not.
+    flipped, inverted = large[0] < 0, large[1] < 0
+    rotation, mirrored = {
+        (True, False, False): (0, False),
+        (True, True, True): (180, False),
+        (True, True, False): (0, True),
+        (True, False, True): (180, True),
+        (False, True, False): (90, False),
+        (False, False, True): (270, False),
+        (False, False, False): (90, True),
+        (False, True, True): (270, True),
+    }[upright, flipped, inverted]
+    return rotation, mirrored, max(map(abs, small)) * 50 > max(map(abs, large))
+
+
+def _is_encrypted(packet: Any) -> bool:
+    return packet.has_sidedata("encryption_info")
 
 
 def _is_rgb(frame: Any) -> bool:

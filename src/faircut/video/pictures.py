@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import math
 import os
 import re
 import struct
+import threading
 import warnings
 from collections.abc import Iterator
 from fractions import Fraction
@@ -14,12 +17,13 @@ from pathlib import Path
 
 import av
 import numpy as np
-from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageCms, PngImagePlugin
 
 from ..errors import VideoError
 from ..files import GENERATOR
 from .clip import DEFAULT_FPS
-from .read import Facts, Picture, damaged
+from .read import Facts, Picture, damaged, regular_file
+from .structure import structure_of
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -32,47 +36,184 @@ __all__ = [
     "write_webp",
 ]
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".bmp", ".tif", ".tiff")
 _DURATION_KEY = "faircut-duration"  # text chunk of our PNGs: seconds as a fraction
-_UNREADABLE = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    UnidentifiedImageError,
-    Image.DecompressionBombError,
-    struct.error,
-)
+_ORIENTATION = 0x0112  # EXIF tag
+# EXIF orientation -> degrees clockwise, then mirrored left to right.
+_TURNS = {
+    1: (0, False),
+    2: (0, True),
+    3: (180, False),
+    4: (180, True),
+    5: (90, True),
+    6: (90, False),
+    7: (270, True),
+    8: (270, False),
+}
+_BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262  # TIFF tags
+_FORMATS = ("GIF", "PNG", "WEBP", "AVIF", "JPEG", "BMP", "TIFF")
+_BOMBS = threading.RLock()  # Pillow's limit is the process's
 
 
-def is_picture(head: bytes) -> bool:
-    """Tell from its first bytes whether a file is for Pillow."""
-    starts = (b"GIF8", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*")
-    return head.startswith(starts) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+def is_picture(path: Path, head: bytes) -> bool:
+    """Tell from its first bytes whether a file is for Pillow.
+
+    Raises:
+        VideoError: it is a picture of a kind that is not read here.
+    """
+    starts = (b"GIF8", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+    if head.startswith(starts) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
+        return True
+    if head[4:8] != b"ftyp":
+        return False
+    brands = {head[8:12], *(head[at : at + 4] for at in range(16, min(len(head), head[3]), 4))}
+    if brands & {b"avif", b"avis"}:
+        return True
+    if head[8:12] in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"):
+        # FFmpeg would give one tile of the picture, uncropped, and call it the whole.
+        raise VideoError(f"{path} is a HEIF picture (heic), which is not read here: save it as jpeg, png or avif first")
+    return False
 
 
-def _open(path: Path) -> Image.Image:
+@contextlib.contextmanager
+def _pillow(pixels: int) -> Iterator[None]:
+    """Let Pillow work under our own limit, without its warnings.
+
+    Pillow has a limit of its own, the same on every computer: it warns above it and raises at twice as many pixels.
+    """
+    with _BOMBS, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        before = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = max(1, pixels // 2)
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _open(path: Path, pixels: int) -> Image.Image:
+    regular_file(path, "a picture")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            return Image.open(path)
-    except _UNREADABLE as error:
+        with _pillow(pixels):
+            return Image.open(path, formats=_FORMATS)
+    except Image.DecompressionBombError as error:
         raise VideoError(
-            f"{path} is not a picture that can be read ({error}); get it again, or leave it out"
+            f"{path} has more pixels than the {pixels} that fit into half of the free memory: scale it down first"
+        ) from error
+    except Exception as error:
+        # Pillow's plugins raise whatever they stumble over in a broken file.
+        raise VideoError(
+            f"{path} is not a picture that can be read ({_reason(error)}); get it again, or leave it out"
         ) from error
 
 
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation of what ``image.size`` speaks of: 1 to 8."""
+    if image.format == "TIFF":
+        return 1  # Pillow turns these by itself, and gives the size after that
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+    except Exception:
+        return 1  # tags that cannot be read say nothing; the picture may be whole all the same
+    return value if value in _TURNS else 1
+
+
+def _upright(image: Image.Image) -> tuple[int, int]:
+    """(height, width) of a picture once it stands upright."""
+    height, width = image.height, image.width
+    return (width, height) if _TURNS[_orientation(image)][0] % 180 else (height, width)
+
+
+class _Unclear(Exception):
+    """A picture whose values do not say how bright they are."""
+
+
 def _rgb(image: Image.Image, facts: Facts) -> np.ndarray:
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):
-        # Pillow clips 16-bit grey where it should scale it.
-        image = Image.fromarray((np.asarray(image).astype(np.int64).clip(0, 65535) / 257).round().astype(np.uint8))
-    if image.has_transparency_data:
-        rgba = np.asarray(image.convert("RGBA"))
-        if rgba[..., 3].min() < 255:
-            facts.note("alpha was laid over black")
-        return ((rgba[..., :3].astype(np.uint16) * rgba[..., 3:] + 127) // 255).astype(np.uint8)
-    return np.array(image.convert("RGB"))
+    rotation, mirrored = _TURNS[_orientation(image)]
+    if image.mode == "F":
+        array = _eight_bits_of_floats(image)
+        facts.note("floating values from 0 to 1 were taken as black to white")
+    elif image.mode == "I":
+        raise _Unclear("signed or 32-bit integers, which do not say what white is: save it with 8 or 16 bits")
+    elif image.mode.startswith("I;16"):
+        array = _eight_bits_of_sixteen(image)
+    else:
+        array = _eight_bits(image, facts)
+    if array.ndim == 2:
+        array = np.repeat(array[..., None], 3, axis=2)
+    array = np.rot90(array, k=-rotation // 90)
+    return np.array(np.fliplr(array) if mirrored else array)
+
+
+def _white_is_zero(image: Image.Image) -> bool:
+    return getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0
+
+
+def _eight_bits_of_floats(image: Image.Image) -> np.ndarray:
+    values = np.asarray(image)
+    low, high = float(values.min()), float(values.max())
+    if not (low >= 0 and high <= 1):  # also where some are not numbers
+        raise _Unclear(
+            f"floating values from {low:g} to {high:g}, which do not say what white is: save it with 8 or 16 bits, "
+            "or with values from 0 to 1"
+        )
+    values = 1 - values if _white_is_zero(image) else values
+    return (values * 255).round().astype(np.uint8)
+
+
+def _eight_bits_of_sixteen(image: Image.Image) -> np.ndarray:
+    # Pillow clips 16-bit grey where it should scale it, and takes neither 12 bits nor "0 is white" into account.
+    values = np.asarray(image).astype(np.float32)
+    bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (16,))
+    values *= 255 / (2 ** min(16, bits[0]) - 1)
+    values = 255 - values if _white_is_zero(image) else values
+    return values.round().clip(0, 255).astype(np.uint8)
+
+
+def _eight_bits(image: Image.Image, facts: Facts) -> np.ndarray:
+    transparent = image.has_transparency_data
+    if image.mode not in ("RGB", "RGBA", "L", "CMYK"):
+        image = image.convert("RGBA" if transparent else "L" if image.mode == "1" else "RGB")
+    image = _to_srgb(image, facts)
+    if not transparent:
+        return np.asarray(image.convert("RGB"))
+    rgba = np.asarray(image.convert("RGBA"))
+    if rgba[..., 3].min() < 255:
+        facts.note("alpha was laid over black")
+    return ((rgba[..., :3].astype(np.uint16) * rgba[..., 3:] + 127) // 255).astype(np.uint8)
+
+
+def _to_srgb(image: Image.Image, facts: Facts) -> Image.Image:
+    """Convert by the colour profile that a picture carries, as viewers do."""
+    stored = image.info.get("icc_profile")
+    if not stored:
+        if image.mode == "CMYK":
+            facts.note("CMYK without a colour profile was converted plainly")
+        return image
+    try:
+        profile = ImageCms.ImageCmsProfile(BytesIO(stored))
+        name = " ".join(ImageCms.getProfileDescription(profile).split())
+        if "sRGB" in name:
+            return image
+        mode = "RGBA" if image.mode == "RGBA" else "RGB"
+        converted = ImageCms.profileToProfile(
+            image,
+            profile,
+            ImageCms.createProfile("sRGB"),
+            renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+            outputMode=mode,
+            flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+        )
+    except Exception as error:
+        # A profile of another kind than the picture, or a broken one: viewers ignore it too.
+        facts.note(f"the colour profile cannot be used ({_reason(error)}): sRGB was assumed")
+        return image
+    facts.note("colours were converted to sRGB by the picture's own profile")
+    return converted or image
 
 
 def _stored_duration(image: Image.Image) -> Fraction | None:
@@ -106,83 +247,136 @@ class _Timed:
 
 
 class AnimationReader(_Timed):
-    """Frames of a gif, webp or animated png, or the one frame of a picture."""
+    """Frames of a gif, webp, avif or animated png, the pages of a tiff, or the one frame of a picture."""
 
-    def __init__(self, path: Path, fps: Fraction | None) -> None:
-        self._path = path
-        self._image = _open(path)
-        kind = (self._image.format or "picture").lower()
-        still = getattr(self._image, "n_frames", 1) == 1 and not self._image.info.get("duration")
-        if fps is not None and not still:
-            self.close()
+    def __init__(self, path: Path, fps: Fraction | None, pixels: int) -> None:
+        self._path, self._pixels = path, pixels
+        self._structure = structure_of(path)
+        if self._structure is not None and math.prod(self._structure.size) > pixels:
+            # A gif's frames may be larger than the canvas that it declares.
+            height, width = self._structure.size
             raise VideoError(
-                f"{path} has times of its own; fps= is for folders and pictures. To change speed, write with fps="
+                f"{path} has frames of {width}x{height}, and at most {pixels} pixels fit into half of the free memory: "
+                "scale it down first"
             )
-        self.facts = Facts(kind, kind, DEFAULT_FPS, (self._image.height, self._image.width))
-        self._still = still
-        self._durations = []
-        self._scan(fps)
+        self._image = _open(path, pixels)
+        try:
+            self._begin(fps)
+        except BaseException:
+            self.close()
+            raise
 
-    def _scan(self, fps: Fraction | None) -> None:
-        if self._still:
-            stored = _stored_duration(self._image)
+    def _begin(self, fps: Fraction | None) -> None:
+        image = self._image
+        kind = (image.format or "picture").lower()
+        if kind == "mpo":
+            kind = "jpeg"  # a phone's jpeg with a preview or a gain map behind the picture
+        with _pillow(self._pixels):
+            # Pillow counts the frames of a gif by going through it; its structure has told already.
+            count = 1 if kind == "jpeg" else self._stated_frames()
+        # A picture beside the animation, for players that show none, is not part of it.
+        self._first = int(bool(getattr(image, "default_image", False)) and count > 1)
+        self._count = count - self._first
+        timeless = kind == "tiff" or (count == 1 and not image.info.get("duration"))
+        if fps is not None and not timeless:
+            raise VideoError(
+                f"{self._path} has times of its own; fps= is for folders and pictures. To change speed, write with fps="
+            )
+        self.facts = Facts(kind, kind, fps or DEFAULT_FPS, (image.height, image.width), total_frames=self._count)
+        self.facts.turn(*_TURNS[_orientation(image)])
+        self._pace = None
+        if timeless:
+            stored = _stored_duration(image) if count == 1 else None
             if fps is None and stored is None:
-                self.facts.note(f"a single picture: it stands for 1/{DEFAULT_FPS} s")
-            self._durations = [1 / fps if fps else stored or 1 / DEFAULT_FPS]
-        for index in range(0 if self._still else getattr(self._image, "n_frames", 1)):
-            try:
-                self._image.seek(index)
-                self._image.load()
-            except _UNREADABLE:
-                break  # frames() meets it again and says so
-            milliseconds = self._image.info.get("duration") or 0
-            if milliseconds <= 0:
-                self.facts.note("frames of no duration stand for 0.1 s, as players show them")
-            self._durations.append(Fraction(milliseconds or 100).limit_denominator(1_000_000) / 1000)
-        if self._durations:
-            self.facts.fps = len(self._durations) / sum(self._durations, Fraction(0))
-        cut = self._path.stat().st_size < _stated_bytes(self._path)
-        self.facts.total_frames = None if cut else getattr(self._image, "n_frames", 1)
+                alone = count == 1
+                self.facts.note(
+                    f"a single picture: it stands for 1/{DEFAULT_FPS} s"
+                    if alone
+                    else f"pages do not say their rate; {DEFAULT_FPS} fps are assumed (fps= says otherwise)"
+                )
+            self._pace = 1 / fps if fps else stored or 1 / DEFAULT_FPS
+            self.facts.fps = 1 / self._pace
+        self._durations = []
+
+    def _stated_frames(self) -> int:
+        if self._image.format == "GIF" and self._structure is not None:
+            return max(1, self._structure.frames)
+        try:
+            return max(1, int(getattr(self._image, "n_frames", 1)))
+        except Exception:
+            return 1  # frames() meets what is wrong and says it
 
     def frames(self) -> Iterator[tuple[Fraction, Picture]]:
         """Yield (time in seconds, picture on demand) of every frame as shown."""
-        time = Fraction(0)
-        for index, duration in enumerate(self._durations):
+        time, image = Fraction(0), self._image
+        whole, fault = self._count, None
+        if self._structure is not None and self._structure.fault is not None:
+            # Beyond the frames that are there in full, decoders make something up.
+            whole, fault = min(whole, max(0, self._structure.frames - self._first)), self._structure.fault
+        for index in range(whole):
             try:
-                if not self._still:
-                    self._image.seek(index)
-                self._image.load()
-                picture = _rgb(self._image, self.facts)
-            except _UNREADABLE as error:
-                raise damaged(self._path, str(error), index, getattr(self._image, "n_frames", None)) from error
-            yield time, lambda picture=picture: picture  # type: ignore[misc]
+                with _pillow(self._pixels):
+                    if self._count + self._first > 1:
+                        image.seek(self._first + index)
+                    size = (image.height, image.width)
+                    if index and size != self.facts.size:
+                        raise VideoError(
+                            f"{self._path} changes its size at frame {index} from {self.facts.size[1]}x"
+                            f"{self.facts.size[0]} to {size[1]}x{size[0]}: pass end={index} to stop before it"
+                        )
+                    self.facts.size = size
+                    if math.prod(size) > self._pixels:
+                        raise VideoError(f"{self._path} has {size[1]}x{size[0]} pixels, more than memory is free for")
+                    image.load()
+                duration = self._duration()
+            except VideoError:
+                raise
+            except Exception as error:
+                raise damaged(self._path, _reason(error), index, self._stated()) from error
+            self._durations.append(duration)
+            if self._pace is None:
+                self.facts.fps = len(self._durations) / sum(self._durations, Fraction(0))
+            yield time, lambda index=index: self._picture(index)  # type: ignore[misc]
             time += duration
-        if self.facts.total_frames is None or len(self._durations) < self.facts.total_frames:
-            raise damaged(self._path, "the file ends early", len(self._durations), self.facts.total_frames)
+        if fault is not None:
+            raise damaged(self._path, fault, whole, self._stated())
+
+    def _stated(self) -> int | None:
+        # A gif does not say how many frames it has.
+        return None if self._image.format == "GIF" else self._count
+
+    def _duration(self) -> Fraction:
+        if self._pace is not None:
+            return self._pace
+        milliseconds = self._image.info.get("duration") or 0
+        if not milliseconds > 0:
+            self.facts.note("frames of no duration stand for 0.1 s, as players show them")
+            milliseconds = 100
+        return Fraction(milliseconds).limit_denominator(1_000_000) / 1000
+
+    def _picture(self, index: int) -> np.ndarray:
+        try:
+            with _pillow(self._pixels):
+                return _rgb(self._image, self.facts)
+        except _Unclear as error:
+            raise VideoError(f"{self._path} holds {error}") from error
+        except Exception as error:
+            raise damaged(self._path, _reason(error), index, self._stated()) from error
+
+    def count(self) -> int:
+        """Count the frames."""
+        return self._count
 
     def close(self) -> None:
         """Close the file."""
         self._image.close()
 
 
-def _stated_bytes(path: Path) -> int:
-    """How long the file should be: a RIFF says it, a gif must end with its trailer, others raise by themselves."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        head = file.read(12)
-        if head[:4] == b"RIFF":
-            return 8 + int.from_bytes(head[4:8], "little")
-        if head[:4] == b"GIF8":
-            file.seek(max(0, size - 64))
-            return size if file.read().rstrip(b"\0").endswith(b";") else size + 1
-    return size
-
-
 class FolderReader(_Timed):
     """Pictures of a folder, in the natural order of their names (frame2 before frame10)."""
 
-    def __init__(self, path: Path, fps: Fraction | None) -> None:
-        self._path = path
+    def __init__(self, path: Path, fps: Fraction | None, pixels: int) -> None:
+        self._path, self._pixels = path, pixels
         try:
             entries = [
                 entry for entry in path.iterdir() if entry.suffix.lower() in IMAGE_SUFFIXES and entry.name[0] != "."
@@ -198,12 +392,15 @@ class FolderReader(_Timed):
         double = next((a for a, b in itertools.pairwise(stems) if a == b), None)
         if double is not None:
             raise VideoError(f"{path} holds more than one picture named {double!r}: keep one of each name")
-        first = _open(self._files[0])
-        self.facts = Facts(
-            "folder", (first.format or "picture").lower(), fps or DEFAULT_FPS, (first.height, first.width)
-        )
+        for file in self._files:
+            regular_file(file, "a picture of a clip")
+        with _open(self._files[0], pixels) as first:
+            self.facts = Facts(
+                "folder", (first.format or "picture").lower(), fps or DEFAULT_FPS, (first.height, first.width)
+            )
+            self.facts.turn(*_TURNS[_orientation(first)])
         self.facts.total_frames = len(self._files)
-        stored = [] if fps else [_stored_duration(_open(file)) for file in self._files]
+        stored = [] if fps else [self._stored(file) for file in self._files]
         known = [duration for duration in stored if duration is not None]
         if len(known) == len(self._files):
             self._durations = known
@@ -213,27 +410,46 @@ class FolderReader(_Timed):
             if fps is None:
                 self.facts.note(f"pictures do not say their rate; {DEFAULT_FPS} fps are assumed (fps= says otherwise)")
 
+    def _stored(self, file: Path) -> Fraction | None:
+        try:
+            with _open(file, self._pixels) as image:
+                return _stored_duration(image)
+        except VideoError:
+            return None  # said where that picture is read, if it is
+
     def frames(self) -> Iterator[tuple[Fraction, Picture]]:
         """Yield (time in seconds, picture on demand) of every picture."""
         time, size = Fraction(0), None
         for file, duration in zip(self._files, self._durations, strict=True):
-            with _open(file) as image:
+            with _open(file, self._pixels) as image:
+                upright = _upright(image)
                 if size is None:
-                    size = image.size
-                elif image.size != size:
+                    size = upright
+                elif upright != size:
                     raise VideoError(
-                        f"{file} is {image.width}x{image.height}, the pictures before it are {size[0]}x{size[1]}: "
+                        f"{file} is {upright[1]}x{upright[0]}, the pictures before it are {size[1]}x{size[0]}: "
                         "a clip needs pictures of one size; scale or remove it"
                     )
             yield time, lambda file=file: self._picture(file)  # type: ignore[misc]
             time += duration
 
     def _picture(self, file: Path) -> np.ndarray:
-        with _open(file) as image:
-            try:
-                return _rgb(image, self.facts)
-            except _UNREADABLE as error:
-                raise VideoError(f"{file} is truncated or damaged ({error}); get it again, or leave it out") from error
+        structure = structure_of(file)
+        fault = structure.fault if structure is not None else None
+        if fault is None:
+            with _open(file, self._pixels) as image:
+                try:
+                    with _pillow(self._pixels):
+                        if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
+                            raise _Unclear("more than one picture: give each a file of its own")
+                        if _orientation(image) != 1:
+                            self.facts.note("pictures were turned upright, as they say")
+                        return _rgb(image, self.facts)
+                except _Unclear as error:
+                    raise VideoError(f"{file} holds {error}") from error
+                except Exception as error:
+                    fault = _reason(error)
+        raise VideoError(f"{file} is truncated or damaged ({fault}); get it again, or leave it out")
 
 
 def _natural(path: Path) -> list[tuple[int, int, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -13,15 +14,17 @@ import numpy as np
 import torch
 
 from ..errors import VideoError
-from .clip import MIN_SIZE, Selection, SourceInfo, Video, as_rate, too_small
+from .clip import MIN_SIZE, Selection, SourceInfo, Video, as_rate
+from .limits import MAX_SIZE, Room, scaled_size
 
-__all__ = ["MAX_FRAMES", "Facts", "Picture", "Reader", "damaged", "read_video"]
+__all__ = ["MAX_FRAMES", "Facts", "Picture", "Reader", "damaged", "read_video", "regular_file"]
 
 MAX_FRAMES = 64
 """Most frames that are read when nobody said how many."""
 
 Picture = Callable[[], np.ndarray]
-"""Makes the upright uint8 (height, width, channel) RGB picture of a frame; dropped frames are never converted."""
+"""Makes the upright uint8 (height, width, channel) RGB picture of a frame, before the next one is asked for; dropped
+frames are never converted."""
 
 
 @dataclass
@@ -33,10 +36,24 @@ class Facts:
     fps: Fraction
     size: tuple[int, int]
     rotation: int = 0
+    mirrored: bool = False
     pixel_aspect: Fraction = Fraction(1)
     audio: bool = False
     total_frames: int | None = None
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def upright(self) -> tuple[int, int]:
+        """(height, width) of the pictures that are given: upright, with square pixels."""
+        height, width = self.size[0], max(1, round(self.size[1] * self.pixel_aspect))
+        return (width, height) if self.rotation % 180 else (height, width)
+
+    def turn(self, rotation: int, mirrored: bool) -> None:
+        """Remember how pictures are brought upright: turned clockwise, then mirrored left to right."""
+        self.rotation, self.mirrored = rotation, mirrored
+        done = [f"turned {rotation} degrees clockwise"] * bool(rotation) + ["mirrored left to right"] * mirrored
+        if done:
+            self.note(f"{' and '.join(done)} to stand upright, as the file says")
 
     def note(self, text: str) -> None:
         """Remember a remark once."""
@@ -102,7 +119,9 @@ def read_video(
     BT.709 from 720 lines or 1280 columns on, BT.601 below, as players do), and alpha is laid over black; all of it is said
     in ``source.notes``. Each frame keeps its time; with a stride a kept frame stands until the next kept one begins.
 
-    Frames are counted by decoding from the beginning, so numbers are exact in every container.
+    Frames are counted by decoding from the beginning, so numbers are exact in every container. How much memory the frames
+    will take is found from their size before one is decoded: a clip may take half of what is free. Only the file or folder
+    of that name is ever opened: no other one that a file refers to, no address, no pipe or device.
 
     Args:
         path: a file or a folder.
@@ -111,24 +130,28 @@ def read_video(
         stride: keep every ``stride``-th frame.
         end: number of the frame before which to stop; None for the end of the source.
         size: (height, width) to scale to cover and crop at the centre; one number for the shorter side, the aspect ratio
-            kept; None for the source's own size. In pixels.
+            kept; None for the source's own size. In pixels, 8 to 8192.
         fps: frames per second of a folder or picture, which do not tell (8 where not given; pictures that faircut wrote
-            carry their times); for everything else the source's own times are kept and ``fps`` is an error.
+            carry their times), or of a raw stream that does not (25); for everything else the source's own times are kept
+            and ``fps`` is an error.
         max_frames: how many frames to accept when ``num_frames`` is None; None for any number.
 
     Returns:
         The clip, with where it came from and what was done to it in ``source``.
 
     Raises:
-        VideoError: nothing there, no video, truncated or damaged, empty, too small, or fewer or more frames than asked
-            for or allowed; the message says what is possible.
+        VideoError: nothing there, no video, truncated or damaged, empty, too small, too large for the memory that is free,
+            or fewer or more frames than asked for or allowed; the message says what is possible.
     """
+    if not os.fspath(path):
+        raise VideoError("the name of the clip is empty: give a video, an animation, a picture or a folder of pictures")
     path = Path(path)
     _check_choice(num_frames, start, stride, end, size, max_frames)
     rate = None if fps is None else as_rate(fps)
-    reader = _open(path, rate)
+    room = Room(path, size)
+    reader = _open(path, rate, room.pixels)
     try:
-        return _select(reader, path, num_frames, start, stride, end, size, max_frames)
+        return _select(reader, path, room, num_frames, start, stride, end, size, max_frames)
     finally:
         reader.close()
 
@@ -155,46 +178,76 @@ def _check_choice(
             f"start={start}, end={end} leaves no frames: end is the frame before which to stop, so it must be larger"
         )
     if size is not None:
-        sides = (size,) if isinstance(size, int) else tuple(size)
-        if len(sides) > 2 or any(
-            isinstance(side, bool) or not isinstance(side, int) or side < MIN_SIZE for side in sides
+        sides = tuple(size) if isinstance(size, (tuple, list)) else (size,)
+        if len(sides) not in (1, 2) or any(
+            isinstance(side, bool) or not isinstance(side, int) or not MIN_SIZE <= side <= MAX_SIZE for side in sides
         ):
             raise VideoError(
                 f"size={size!r}: give (height, width), or one number for the shorter side, in "
-                f"pixels, at least {MIN_SIZE}"
+                f"pixels, at least {MIN_SIZE} and at most {MAX_SIZE}"
             )
 
 
-def _open(path: Path, fps: Fraction | None) -> Reader:
+_KINDS = (
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+    (stat.S_ISDIR, "a folder"),
+)
+
+
+def regular_file(path: Path, purpose: str) -> None:
+    """Check that something is a file with an end: a pipe would be waited for, a device might never end.
+
+    Args:
+        path: a file, links followed.
+        purpose: what it would be, such as ``a clip``.
+
+    Raises:
+        VideoError: it is no file, is not there, or cannot be looked at.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:
+        raise VideoError(f"{path} cannot be opened: {getattr(error, 'strerror', None) or error}") from error
+    kind = next((name for test, name in _KINDS if test(mode)), None)
+    if kind is not None:
+        raise VideoError(f"{path} is {kind}, which cannot be {purpose}: give a file")
+
+
+def _open(path: Path, fps: Fraction | None, pixels: int) -> Reader:
     # The decoders import this module's protocol, hence here and not at the top.
     from .decode import ContainerReader
     from .pictures import AnimationReader, FolderReader, is_picture
 
-    if not path.exists():
+    try:
+        exists = path.exists()
+    except OSError as error:
+        raise VideoError(f"{path} cannot be opened: {error.strerror or error}") from error
+    if not exists:
         near = path.parent if path.parent.exists() else None
         hint = f"; {near.resolve()} exists" if near else f"; its folder {path.parent} does not exist either"
         raise VideoError(f"{path}: no such file or folder{hint}. Check the name")
     if path.is_dir():
-        return FolderReader(path, fps)
+        return FolderReader(path, fps, pixels)
+    regular_file(path, "a clip")
     try:
         with path.open("rb") as file:
-            head = file.read(32)
+            head = file.read(64)
     except OSError as error:
         raise VideoError(f"{path} cannot be opened: {error.strerror or error}") from error
     if not head:
         raise VideoError(f"{path} is empty (0 bytes): nothing can be read from it; get the file again")
-    if is_picture(head):
-        return AnimationReader(path, fps)
-    if fps is not None:
-        raise VideoError(
-            f"{path} has times of its own; fps= is for folders and pictures. To change speed, write with fps="
-        )
-    return ContainerReader(path)
+    if is_picture(path, head):
+        return AnimationReader(path, fps, pixels)
+    return ContainerReader(path, fps, pixels)
 
 
 def _select(
     reader: Reader,
     path: Path,
+    room: Room,
     num_frames: int | None,
     start: int,
     stride: int,
@@ -212,6 +265,10 @@ def _select(
     stops = [stop for stop in (end, None if num_frames is None else start + num_frames * stride) if stop is not None]
     stop = min(stops) if stops else None
     limit = max_frames if num_frames is None else None
+    checked, fitting = None, 0
+    if min(facts.size) > 0:  # a stream may tell its size only with its first frame
+        checked = facts.upright
+        fitting = _check_room(reader, room, num_frames, start, stride, stop, limit)
     times: list[Fraction] = []
     pictures: list[torch.Tensor] = []
     ended, total = True, facts.total_frames
@@ -224,6 +281,11 @@ def _select(
             if index >= start and (index - start) % stride == 0:
                 if limit is not None and len(pictures) == limit:
                     raise _too_long(reader, path, start, stride, end, limit)
+                if facts.upright != checked:
+                    checked = facts.upright
+                    fitting = _check_room(reader, room, num_frames, start, stride, stop, limit)
+                if len(pictures) == fitting:
+                    raise room.too_many(facts.upright, num_frames)
                 pictures.append(_fit(picture(), size, facts))
         else:
             total = facts.total_frames = len(times)
@@ -248,6 +310,7 @@ def _select(
         fps=facts.fps,
         size=facts.size,
         rotation=facts.rotation,
+        mirrored=facts.mirrored,
         pixel_aspect=facts.pixel_aspect,
         audio=facts.audio,
         total_frames=total,
@@ -257,6 +320,27 @@ def _select(
         notes=tuple(facts.notes),
     )
     return Video(torch.stack(pictures), tuple(times[index] - first for index in kept), times[last] - first, source)
+
+
+def _check_room(
+    reader: Reader, room: Room, num_frames: int | None, start: int, stride: int, stop: int | None, limit: int | None
+) -> int:
+    """Say how many frames fit; if it is known that more are wanted, raise."""
+    facts = reader.facts
+    fitting = room.frames(facts.upright)
+
+    def wanted(total: int | None) -> int | None:
+        stops = [value for value in (stop, total) if value is not None]
+        counts = [len(range(start, min(stops), stride))] if stops else []
+        return min([*counts, *(value for value in (num_frames, limit) if value is not None)], default=None)
+
+    count = wanted(facts.total_frames)
+    if count is not None and count > fitting:
+        # More may have been asked for than there are, which is another complaint.
+        count = wanted(facts.total_frames or reader.count())
+        if count is not None and count > fitting:
+            raise room.too_many(facts.upright, count)
+    return fitting
 
 
 def _too_long(reader: Reader, path: Path, start: int, stride: int, end: int | None, limit: int) -> VideoError:
@@ -296,18 +380,9 @@ def _check_enough(
 
 def _fit(picture: np.ndarray, size: int | tuple[int, int] | None, facts: Facts) -> torch.Tensor:
     height, width = picture.shape[:2]
-    frame = torch.from_numpy(picture).permute(2, 0, 1).to(torch.float32) / 127.5 - 1
-    if size is None:
-        if min(height, width) < MIN_SIZE:
-            raise VideoError(too_small(height, width))
-        return frame
-    if isinstance(size, int):
-        scale = Fraction(size, min(height, width))
-        scaled = target = (round(height * scale), round(width * scale))
-    else:
-        target = (int(size[0]), int(size[1]))
-        scale = max(Fraction(target[0], height), Fraction(target[1], width))
-        scaled = (max(target[0], round(height * scale)), max(target[1], round(width * scale)))
+    scaled, target = scaled_size(height, width, size)
+    # In place: a large picture exists once as numbers, not three times.
+    frame = torch.from_numpy(picture).permute(2, 0, 1).to(torch.float32).div_(127.5).sub_(1)
     if scaled != (height, width):
         frame = torch.nn.functional.interpolate(frame[None], scaled, mode="bicubic", antialias=True)[0].clamp(-1, 1)
         facts.note(f"scaled from {width}x{height} to {scaled[1]}x{scaled[0]}")
