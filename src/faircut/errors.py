@@ -20,6 +20,7 @@ __all__ = [
     "ReconstructionWarning",
     "VideoError",
     "choices",
+    "ran_out_of_memory",
 ]
 
 
@@ -73,3 +74,15 @@ def choices(given: str, possible: Iterable[str]) -> str:
     close = difflib.get_close_matches(given, names, n=2, cutoff=0.6)
     hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
     return f"{hint}Possible: {', '.join(names) or 'none'}"
+
+
+def ran_out_of_memory(error: BaseException | None) -> bool:
+    """Whether an exception, of whatever library, says that memory ran out."""
+    text = str(error)
+    named = any(cls.__name__ in ("MemoryError", "OutOfMemoryError") for cls in type(error).__mro__)
+    return named or (
+        isinstance(error, RuntimeError)
+        and any(
+            sign in text for sign in ("can't allocate memory", "not enough memory", "out of memory", "MPS backend out")
+        )
+    )

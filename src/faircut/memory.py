@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 import psutil
-import torch
 
 from faircut.attention.context import Layer
 from faircut.attention.source import FUSED_SCALE
-from faircut.errors import OutOfMemoryError
+from faircut.errors import OutOfMemoryError, ran_out_of_memory
 
 __all__ = ["budget_for_recording", "explain_out_of_memory", "map_bytes", "recorded_bytes"]
 
@@ -74,11 +73,7 @@ def explain_out_of_memory(
     Raises:
         OutOfMemoryError: memory ran out.
     """
-    text = str(error)
-    ran_out = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(
-        sign in text for sign in ("can't allocate memory", "not enough memory", "out of memory", "MPS backend out")
-    )
-    if isinstance(error, OutOfMemoryError) or not ran_out:
+    if isinstance(error, OutOfMemoryError) or not ran_out_of_memory(error):
         return
     try:
         plan = fitting() if fitting is not None else None

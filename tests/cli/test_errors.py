@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -247,10 +248,30 @@ def test_unknown_demo(refused):
     assert "did you mean 'colour'" in refused("demo", "color")
 
 
-def test_an_unexpected_exception_is_a_defect_and_shows_itself(cli, clip, tiny_folder, broken_editor):
+def test_an_unexpected_exception_is_a_fault_in_one_line(cli, clip, tiny_folder, broken_editor):
     def fail(editor):
         raise ZeroDivisionError("a defect")
 
     broken_editor(fail)
-    with pytest.raises(ZeroDivisionError):
-        cli("edit", clip, "-s", SOURCE, "-p", TARGET, "--model", tiny_folder)
+    result = cli("edit", clip, "-s", SOURCE, "-p", TARGET, "--model", tiny_folder)
+    assert result.code == 70
+    assert result.err.count("\n") == 1
+    said = re.match(
+        r"faircut: this is a fault of faircut: ZeroDivisionError: a defect; details are in (.*), or --tr", result.err
+    )
+    details = Path(said[1])
+    assert "ZeroDivisionError: a defect" in details.read_text()
+    assert details.stat().st_mode & 0o777 == 0o600
+    assert details.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_traceback_is_shown_when_it_is_asked_for(cli, clip, tiny_folder, broken_editor):
+    def fail(editor):
+        raise ZeroDivisionError("a \x1b[31mdefect")
+
+    broken_editor(fail)
+    result = cli("--traceback", "edit", clip, "-s", SOURCE, "-p", TARGET, "--model", tiny_folder)
+    assert result.code == 70
+    assert "Traceback" in result.err
+    assert "in fail" in result.err
+    assert "\x1b" not in result.err

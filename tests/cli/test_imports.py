@@ -17,6 +17,8 @@ ROOT = Path(faircut.__file__).parent
 # Every room may import from the rooms of lower floors and from its own.
 FLOORS = [
     {"_version", "errors"},
+    {"texts"},
+    {"ranges"},
     {"files", "config", "interrupts"},
     {"video", "prompts", "latents", "sampling", "checkpoints", "cache", "fingerprint"},
     {"attention", "metrics"},

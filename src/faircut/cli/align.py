@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json as _json
 from typing import Annotated, Any
 
 import typer
 
-from faircut.cli.console import say, table_console
+from faircut.cli.console import say, show_json, show_table
 from faircut.cli.edit import build_settings
 from faircut.cli.options import METHOD, MODEL, PROMPTS, flags, to_settings
 
@@ -29,18 +28,13 @@ def align(
 
     result = check_prompts(settings, settings.build_method())
     if json:
-        print(_json.dumps(to_dict(result), indent=2, ensure_ascii=False))
+        show_json(to_dict(result))
         return
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("source", "target", "", "tokens", "mask"):
-        table.add_column(column)
+    rows = []
     for word in result.words:
         tokens = " \u2192 ".join(",".join(map(str, t)) or "\u2013" for t in (word.source_tokens, word.target_tokens))
-        cells = (word.source or "\u2013", word.target or "\u2013", word.fate, tokens, "yes" if word.blend else "")
-        table.add_row(*cells, style=_STYLES[word.fate])
-    table_console().print(table)
+        rows.append((word.source or "\u2013", word.target or "\u2013", word.fate, tokens, "yes" if word.blend else ""))
+    show_table(("source", "target", "", "tokens", "mask"), rows, "lllll", [_STYLES[word.fate] for word in result.words])
     used = f"{result.tokens[0]} and {result.tokens[1]} of {result.limit} tokens"
     say(
         f"alignment {result.kind}; {used}; the mask is made of {', '.join(result.blend_source) or 'no word: all is edited'}"

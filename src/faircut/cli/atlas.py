@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from faircut.cli.console import Bars, guarded, quiet_libraries, say, writing
+from faircut.cli.console import Bars, quiet_libraries, say, show_json, writing
 from faircut.cli.edit import build_settings
 from faircut.cli.options import CLIP, METHOD, MODEL, PROMPTS, flags, to_settings
 from faircut.cli.shared import result_folder
@@ -24,7 +24,6 @@ _BESIDE = {"side_by_side": "side_by_side.mp4", "picture": "atlas.png", "report":
 
 
 @atlas.command()
-@guarded
 @flags(_FIT, CLIP)
 def fit(
     given: dict[str, Any],
@@ -77,7 +76,7 @@ def fit(
     share = float((fitted.alpha > 0.5).float().mean())
     facts = {"atlas": str(folder), "frames": len(video), "foreground": share, **fitted.report}
     if json:
-        print(_json.dumps(facts, indent=2))
+        show_json(facts)
         return
     say(str(folder), "bold green")
     say(f"  {facts['psnr']:.1f} dB in {facts['seconds']:.0f} s; {share:.0%} foreground")
@@ -103,7 +102,6 @@ def _locate(video: Any, words: str, settings: Any) -> Any:
 
 
 @atlas.command()
-@guarded
 @flags(PROMPTS, MODEL, METHOD)
 def edit(
     given: dict[str, Any],
@@ -154,7 +152,7 @@ def edit(
             )
         report = _write(known, result, settings)
     if json:
-        print(json_text(report))
+        show_json(report)
         return
     for path in report["outputs"].values():
         say(path)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from faircut.benchmark.settings import AuditRun
-from faircut.cli.console import Bars, quiet_libraries, say, table_console
+from faircut.cli.console import Bars, quiet_libraries, say, show_table
 from faircut.cli.shared import Clip, Device, Dtype, Json, KeepClips, Model, Output, Shard, Steps, shard_text
 from faircut.cli.typed import commas, shard_of
 
@@ -105,17 +105,11 @@ def audit(
 
 def _show(result: Any) -> None:
     """Print every cell's measures with their intervals."""
-    from rich.table import Table
-
     for method, policies in result.results.items():
         for policy, measures in policies.items():
-            table = Table(
-                box=None, pad_edge=False, header_style="bold", title=f"{method}, {policy}", title_justify="left"
-            )
-            for column in ("measure", "value", "95% interval", "n"):
-                table.add_column(column, justify="left" if column == "measure" else "right")
-            for name in _SHOWN:
-                found = measures[name]
-                if found.n:
-                    table.add_row(name, f"{found.value:.3f}", f"{found.low:.3f} to {found.high:.3f}", str(found.n))
-            table_console().print(table)
+            rows = [
+                (name, f"{found.value:.3f}", f"{found.low:.3f} to {found.high:.3f}", str(found.n))
+                for name, found in ((name, measures[name]) for name in _SHOWN)
+                if found.n
+            ]
+            show_table(("measure", "value", "95% interval", "n"), rows, "lrrr", title=f"{method}, {policy}")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from faircut.benchmark.settings import BenchRun
-from faircut.cli.console import Bars, guarded, quiet_libraries, say, table_console
+from faircut.cli.console import Bars, quiet_libraries, say, show_table, show_text
 from faircut.cli.shared import Clip, Device, Dtype, Json, KeepClips, Model, Output, Shard, Steps, shard_text
 from faircut.cli.typed import commas, shard_of
 
@@ -89,9 +89,9 @@ def _show(
     if pairs and not found.pairs:
         raise ConfigError(f"{result} has no pairs: FateZero or what to compare it with is missing; run it with both")
     if full:
-        print(markdown(found), end="")
+        show_text(markdown(found))
     if pairs:
-        print(markdown_pairs(found), end="")
+        show_text(markdown_pairs(found))
     if not full and not pairs:
         _show_leaderboard(found)
 
@@ -101,21 +101,17 @@ def _compare(
     second: Annotated[Path, typer.Argument(help="Of another.")],
 ) -> None:
     """Print what two runs have in common side by side, and where their intervals are apart."""
-    from rich.table import Table
-
     from faircut.benchmark.leaderboard import COLUMNS, compare, load_leaderboard
     from faircut.errors import ConfigError
 
     rows = compare(load_leaderboard(_file(first)), load_leaderboard(_file(second)))
     if not rows:
         raise ConfigError(f"{first} and {second} have no method in common, so there is nothing to compare")
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("method", "metric", str(first), str(second), "apart"):
-        table.add_column(column, justify="left" if column in ("method", "metric") else "right")
+    shown = []
     for method, name, ours, theirs, apart in rows:
         cells = (f"{e.value:.4g} ({e.low:.4g} to {e.high:.4g}) {e.n}" for e in (ours, theirs))
-        table.add_row(method, COLUMNS[name][0], *cells, "yes" if apart else "")
-    table_console().print(table)
+        shown.append((method, COLUMNS[name][0], *cells, "yes" if apart else ""))
+    show_table(("method", "metric", str(first), str(second), "apart"), shown, "llrrr")
 
 
 def _file(path: Path) -> Path:
@@ -126,23 +122,17 @@ def _show_leaderboard(result: Any) -> None:
     """Print the main columns, the most successful method first."""
     import math
 
-    from rich.table import Table
-
     from faircut.benchmark.leaderboard import COLUMNS, ranked
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("method")
-    table.add_column("n", justify="right")
-    for name in _SHOWN:
-        table.add_column(COLUMNS[name][0], justify="right")
+    rows = []
     for method in ranked(result):
         by = result.results[method]
         cells = ("-" if math.isnan(by[name].value) else f"{by[name].value:.4g}" for name in _SHOWN)
-        table.add_row(method, str(max(e.n for e in by.values())), *cells)
-    table_console().print(table)
+        rows.append((method, str(max(e.n for e in by.values())), *cells))
+    show_table(("method", "n", *(COLUMNS[name][0] for name in _SHOWN)), rows, "lr" + "r" * len(_SHOWN))
     for line in result.failed:
         say(f"  failed: {line}", "yellow")
 
 
 for _name, _command in (("run", _run), ("show", _show), ("compare", _compare)):
-    bench.command(_name)(guarded(_command))
+    bench.command(_name)(_command)

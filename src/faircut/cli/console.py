@@ -1,47 +1,298 @@
-"""How the command line speaks: one line for an error, one yellow line for a warning, bars with the time left."""
+"""How the command line speaks: one line for an error, one yellow line for a warning, bars with the time left.
+
+Nothing heavy is imported here, not even rich, so that an error and Ctrl-C find it ready.
+"""
 
 from __future__ import annotations
 
-import functools
+import json
 import logging
 import os
+import re
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TextIO
 
-from rich.console import Console
+from faircut.errors import ConfigError, FaircutError, ReconstructionWarning, ran_out_of_memory
+from faircut.interrupts import received
+from faircut.texts import check_text, shorten, visible
 
-from faircut.errors import ConfigError, FaircutError, ReconstructionWarning
+__all__ = [
+    "Bars",
+    "Display",
+    "ended",
+    "fail",
+    "quiet_libraries",
+    "ready",
+    "say",
+    "show_json",
+    "show_table",
+    "show_text",
+    "writing",
+]
 
-__all__ = ["Bars", "Display", "fail", "guarded", "quiet_libraries", "say", "table_console", "writing"]
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-INTERRUPTED = 130
+FAULT = 70
+_COLOURS = {"bold green": "1;32", "yellow": "33", "red": "31"}
+_ENDS = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "the terminal was closed"}
 
 
-def _stderr() -> Console:
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+# The process --------------------------------------------------------------------------------------------------------
 
 
-def table_console() -> Console:
-    """Return the console for results."""
-    return Console(highlight=False)
+def ready(arguments: Sequence[str] | None = None) -> list[str]:
+    """Make the process ready for a command: streams that take any text, warnings in one line.
+
+    Args:
+        arguments: what was typed; None for what the process was given.
+
+    Returns:
+        The arguments.
+
+    Raises:
+        ConfigError: one of them is no text.
+    """
+    _open_streams()
+    for name in ("COLUMNS", "LINES", "TERMINAL_WIDTH"):
+        # Libraries read these as they are, and fail at what is no number, or is too small for a word.
+        if not re.fullmatch(r"[0-9]{2,4}", os.environ.get(name, "80")):
+            del os.environ[name]
+    warnings.showwarning = _show_warning
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    for word in words:
+        check_text(word, "the command line")
+    return words
+
+
+def _open_streams() -> None:
+    """Give the process all three streams, and let them take any text."""
+    if sys.stdin is None or sys.stdout is None or sys.stderr is None:
+        # A file that is opened later would get the number of a closed stream, and what is printed would end up in it.
+        while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+            pass
+        os.close(number)
+        for name in ("stdin", "stdout", "stderr"):
+            if getattr(sys, name) is None:
+                setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8"))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def ended(error: BaseException | None = None, show_traceback: bool = False) -> NoReturn:
+    """End a command: say in one line what went wrong, if anything, and leave.
+
+    Args:
+        error: what ended it.
+        show_traceback: whether to show where it comes from.
+
+    Raises:
+        SystemExit: always.
+    """
+    number = received()
+    if isinstance(error, KeyboardInterrupt) or (error is not None and number is not None):
+        # Libraries make other errors of an interrupt that comes while they are imported.
+        number = number or signal.SIGINT
+        said = str(error) if isinstance(error, KeyboardInterrupt) else ""
+        end = _ENDS.get(signal.Signals(number).name, "interrupted")
+        fail(said or f"{end}; nothing half-written was left behind", 128 + number)
+    if error is None:
+        _finish()
+    elif show_traceback and not isinstance(error, SystemExit):
+        _show_traceback(error)
+    if isinstance(error, SystemExit):
+        _finish(error.code)
+    if isinstance(error, FaircutError):
+        fail(str(error))
+    if isinstance(error, BrokenPipeError):
+        # Whoever read our output has left; nobody is there to be told.
+        _discard(sys.stdout)
+        _finish(1)
+    if hasattr(error, "exit_code"):
+        # Typer's: a usage error with its one line, or the end of --help and --version.
+        message = error.format_message() if hasattr(error, "format_message") else ""
+        if message:
+            fail(message if message.endswith("?") else f"{message.rstrip('.')}. See faircut --help")
+        _finish(error.exit_code)
+    if ran_out_of_memory(error):
+        fail("out of memory; give fewer frames (--frames) or a smaller --size; `faircut plan` shows what fits")
+    if isinstance(error, OSError):
+        fail(_said_by_system(error))
+    _fault(error)
+
+
+def _finish(code: Any = 0) -> NoReturn:
+    """Leave, once everything that was printed has gone out."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _discard(sys.stdout)
+        raise SystemExit(code or 1) from None
+    except (OSError, ValueError) as error:
+        _discard(sys.stdout)
+        fail(f"cannot write to the standard output: {getattr(error, 'strerror', None) or error}", code or 2)
+    try:
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        _discard(sys.stderr)
+    raise SystemExit(code)
+
+
+def _discard(stream: TextIO) -> None:
+    """Let what a stream still holds go nowhere, so that Python does not try again at its end."""
+    with suppress(OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
+
+
+def _said_by_system(error: OSError) -> str:
+    """Say in one line what the system will not do, with the file's name."""
+    files = " and ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
+    reason = error.strerror or str(error) or type(error).__name__
+    if not files:
+        return f"the system says: {reason}"
+    return f"cannot use {files}: {reason}"
+
+
+def _show_traceback(error: BaseException) -> None:
+    import traceback
+
+    text = "".join(traceback.format_exception(error))
+    with suppress(OSError, ValueError):
+        print(visible(text, keep="\n"), file=sys.stderr, end="", flush=True)
+
+
+def _fault(error: BaseException) -> NoReturn:
+    """Say that an exception is a fault of ours, and where its details are."""
+    place = _write_details(error)
+    details = "the details could not be written, --traceback shows them"
+    if place is not None:
+        details = f"details are in {place}, or --traceback shows them"
+    what = f"{type(error).__name__}: {shorten(' '.join(str(error).split()), 300)}"
+    fail(f"this is a fault of faircut: {what}; {details}", FAULT)
+
+
+def _write_details(error: BaseException) -> Path | None:
+    """Write a traceback to a file that its owner alone can read, for it may hold prompts; None if there is no place."""
+    import platform
+    import tempfile
+    import time
+    import traceback
+
+    from faircut._version import __version__
+
+    versions = f"faircut {__version__}, Python {platform.python_version()}, {platform.platform()}"
+    text = f"{versions}\n{shorten(repr(sys.argv[1:]), 10_000)}\n\n{''.join(traceback.format_exception(error))}"
+    with suppress(OSError, ValueError, RuntimeError):
+        folders = [Path(tempfile.gettempdir()) / f"faircut-faults-{os.getuid() if hasattr(os, 'getuid') else 0}"]
+        with suppress(RuntimeError):
+            from faircut.cache import cache_folder
+
+            folders.insert(0, cache_folder().parent / "faults")
+        for folder in folders:
+            with suppress(OSError):
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+                path = folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
+                # It must not be there: another's link of that name is not followed.
+                with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+                    file.write(text.encode("utf-8", "backslashreplace").decode())
+                return path
+    return None
+
+
+# Lines and tables -----------------------------------------------------------------------------------------------------
+
+
+def _print(text: str, stream: TextIO, style: str = "") -> None:
+    """Print a line, in colour where somebody looks at a terminal that has it."""
+    colours = os.name != "nt" and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
+    if style and colours and stream.isatty():
+        text = f"\x1b[{_COLOURS[style]}m{text}\x1b[0m"
+    print(text, file=stream, flush=True)
+
+
+def _print_error(text: str, style: str) -> None:
+    try:
+        _print(text, sys.stderr, style)
+    except (OSError, ValueError):
+        _discard(sys.stderr)
+
+
+@contextmanager
+def _results() -> Iterator[None]:
+    """Say in one line why the standard output takes nothing, unless whoever read it has left."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _discard(sys.stdout)
+        raise ConfigError(f"cannot write to the standard output: {error.strerror or error}") from error
 
 
 def say(text: str, style: str = "") -> None:
     """Print a line of results."""
-    Console(highlight=False, soft_wrap=True).print(text, style=style, markup=False)
+    with _results():
+        _print(visible(text), sys.stdout, style)
+
+
+def show_text(text: str) -> None:
+    """Print results of several lines."""
+    with _results():
+        _print(visible(text.removesuffix("\n"), keep="\n"), sys.stdout)
+
+
+def show_json(value: Any) -> None:
+    """Print a value as JSON, in ASCII, which every terminal and every program reads alike.
+
+    Args:
+        value: what JSON can hold; or a string, which is JSON already.
+    """
+    text = value if isinstance(value, str) else json.dumps(value, indent=2, allow_nan=False)
+    # Outside of strings JSON is ASCII.
+    text = re.sub(r"[^\x00-\x7e]", lambda found: json.dumps(found.group())[1:-1].replace("\x7f", "\\u007f"), text)
+    with _results():
+        _print(text, sys.stdout)
+
+
+def show_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    sides: str,
+    styles: Sequence[str] = (),
+    title: str | None = None,
+) -> None:
+    """Print a table of results.
+
+    Args:
+        columns: their names.
+        rows: a text for every column.
+        sides: where the texts of each column stand: a letter each, l for left and r for right, such as ``"lrr"``.
+        styles: of the rows, one for each; none are plain.
+        title: above it.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    heading = None if title is None else visible(title)
+    table = Table(box=None, pad_edge=False, header_style="bold", title=heading, title_justify="left")
+    for name, side in zip(columns, sides, strict=True):
+        table.add_column(visible(name), justify="right" if side == "r" else "left")
+    for number, row in enumerate(rows):
+        table.add_row(*map(visible, row), style=styles[number] if styles else "")
+    # Neither brackets nor colons in a name are markup.
+    with _results():
+        Console(highlight=False, markup=False, emoji=False).print(table)
 
 
 def fail(message: str, code: int = 2) -> NoReturn:
     """Print one line to stderr and leave."""
-    _stderr().print(f"faircut: {' '.join(message.split())}", style="red", markup=False)
-    raise SystemExit(code)
+    _print_error(f"faircut: {visible(' '.join(message.split()))}", "red")
+    _finish(code)
 
 
 @contextmanager
@@ -53,32 +304,10 @@ def writing(path: str | Path) -> Iterator[None]:
         raise ConfigError(f"cannot write {path}: {error.strerror or error}; choose another place") from error
 
 
-def guarded(command: F) -> F:
-    """Turn our own exceptions into one line and exit code 2, and Ctrl-C into one line and 130."""
-
-    @functools.wraps(command)
-    def run(*args: Any, **kwargs: Any) -> Any:
-        warnings.showwarning = _show_warning
-        try:
-            return command(*args, **kwargs)
-        except FaircutError as error:
-            fail(str(error))
-        except BrokenPipeError:
-            # Whoever read our output has left; nobody is there to be told.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise SystemExit(1) from None
-        except KeyboardInterrupt:
-            # A second Ctrl-C must not stop the clearing up that has just been done from being said.
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            fail("interrupted; nothing half-written was left behind", INTERRUPTED)
-
-    return run  # type: ignore[return-value]
-
-
 def _show_warning(message: Warning | str, category: type[Warning], filename: str, *rest: Any, **more: Any) -> None:
     """Show warnings of ours; those of libraries are for us, not for users."""
     if issubclass(category, ReconstructionWarning) or "faircut" in Path(filename).parts:
-        _stderr().print(f"warning: {' '.join(str(message).split())}", style="yellow", markup=False)
+        _print_error(f"warning: {visible(' '.join(str(message).split()))}", "yellow")
 
 
 def quiet_libraries() -> None:
@@ -102,6 +331,7 @@ class Bars:
     """
 
     def __init__(self, quiet: bool = False, counted: bool = True) -> None:
+        from rich.console import Console
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
@@ -114,17 +344,18 @@ class Bars:
         )
 
         self.shown = not quiet and sys.stderr.isatty()
+        plain = not (sys.stderr.encoding or "").lower().startswith("utf")
         self._shares: dict[str, Any] = {}
         self._progress = Progress(
-            SpinnerColumn(finished_text="[green]\u2713"),
-            TextColumn("{task.description:<18}"),
+            SpinnerColumn("line" if plain else "dots", finished_text="*" if plain else "[green]\u2713"),
+            TextColumn("{task.description:<18}", markup=False),
             BarColumn(bar_width=30),
             MofNCompleteColumn() if counted else TaskProgressColumn(),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(elapsed_when_finished=False),
-            TextColumn("{task.fields[figures]}", style="dim"),
-            console=Console(stderr=True),
+            TextColumn("{task.fields[figures]}", style="dim", markup=False),
+            console=Console(stderr=True, emoji=False),
             disable=not self.shown,
         )
 
@@ -138,7 +369,7 @@ class Bars:
     @contextmanager
     def stage(self, name: str, total: int | None = None) -> Iterator[Callable[[], None]]:
         """Open a bar of so many steps; None for one that only turns."""
-        task = self._progress.add_task(name, total=total, figures="")
+        task = self._progress.add_task(visible(name), total=total, figures="")
         yield lambda: self._progress.advance(task)
         self._progress.update(task, total=total or 1, completed=total or 1)
 
@@ -151,10 +382,10 @@ class Bars:
             figures: what to show behind it; empty leaves what is there.
         """
         if name not in self._shares:
-            self._shares[name] = self._progress.add_task(name, total=1.0, figures="")
+            self._shares[name] = self._progress.add_task(visible(name), total=1.0, figures="")
         update: dict[str, Any] = {} if done is None else {"completed": done}
         if figures:
-            update["figures"] = figures
+            update["figures"] = visible(figures)
         self._progress.update(self._shares[name], **update)
 
 
@@ -181,4 +412,4 @@ class Display:
         if self.bars.shown:
             self.bars.share(stage, done, figures)
         elif figures and not self.quiet:
-            print(f"{stage}{'' if done is None else f' {100 * done:.1f} %'}: {figures}", flush=True)
+            say(f"{stage}{'' if done is None else f' {100 * done:.1f} %'}: {figures}")

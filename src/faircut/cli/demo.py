@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from faircut.cli.console import Bars, quiet_libraries, say
+from faircut.cli.console import Bars, quiet_libraries, say, show_json
 from faircut.cli.shared import named
 from faircut.errors import ConfigError, choices
 
@@ -84,7 +84,7 @@ def demo(
     save_picture(tile([pair for _, _, pair in done]), picture)
     if json:
         entries = [{**_json.loads(report.to_json()), "figures": asdict(figures)} for report, figures, _ in done]
-        print(_json.dumps(entries, indent=2))
+        show_json(entries)
         return
     for report, figures, _ in done:
         settings = report.settings

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from faircut.cli.console import Bars, quiet_libraries, say
+from faircut.cli.console import Bars, quiet_libraries, say, show_json
 from faircut.cli.options import CLIP, EDIT, METHOD, MODEL, PROMPTS, RUN, flags, to_settings
 from faircut.errors import ConfigError
 
@@ -34,7 +34,7 @@ def edit(
     with Bars(quiet=json) as bars:
         report = run_edit(settings, bars)
     if json:
-        print(report.to_json())
+        show_json(report.to_json())
     else:
         show_report(report)
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from faircut.cli.console import Bars, quiet_libraries, say, table_console, writing
+from faircut.cli.console import Bars, quiet_libraries, say, show_json, show_table, writing
 
 __all__ = ["evaluate"]
 
@@ -79,7 +79,7 @@ def evaluate(
         with writing(output):
             write_html(found, Path(output))
     if json == "-":
-        print(found.to_json())
+        show_json(found.to_json())
         return
     _show(found)
     for path in (json, output):
@@ -89,19 +89,15 @@ def evaluate(
 
 def _show(found: Any) -> None:
     """Print every metric of the edit beside the source's own."""
-    from rich.table import Table
-
     from faircut.evaluate import KINDS
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("metric", "edit", "source", "better", "what it says"):
-        table.add_column(column, justify="right" if column in ("edit", "source") else "left")
+    rows = []
     for name, measure in found.measures.items():
         kind = KINDS[name]
         better = {True: "higher", False: "lower", None: "\u2013"}[kind.higher_is_better]
         values = ("\u2013" if value is None else f"{value:.4g}" for value in (measure.value, measure.source))
-        table.add_row(kind.label, *values, better, kind.meaning)
-    table_console().print(table)
+        rows.append((kind.label, *values, better, kind.meaning))
+    show_table(("metric", "edit", "source", "better", "what it says"), rows, "lrrll")
     say(f"CLIP {found.clip['name']} ({found.clip['fingerprint'][:8]}), {found.edited['frames']} frames")
     for note in found.notes:
         say(f"note: {note}", "yellow")

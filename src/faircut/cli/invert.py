@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json as _json
 from typing import Annotated, Any
 
 import typer
 
-from faircut.cli.console import Bars, quiet_libraries, say, writing
+from faircut.cli.console import Bars, quiet_libraries, say, show_json, writing
 from faircut.cli.edit import build_settings
 from faircut.cli.options import CLIP, MODEL, PROMPTS, RUN, flags, to_settings
 from faircut.cli.shared import result_folder
@@ -61,7 +60,7 @@ def invert(
         "seconds": clock.seconds,
     }
     if json:
-        print(_json.dumps(facts, indent=2))
+        show_json(facts)
         return
     say(str(folder), "bold green")
     quality = inversion.reconstruction_psnr

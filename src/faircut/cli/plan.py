@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json as _json
 import time
 from typing import Annotated, Any
 
 import typer
 
-from faircut.cli.console import Bars, quiet_libraries, say, table_console
+from faircut.cli.console import Bars, quiet_libraries, say, show_json, show_table
 from faircut.cli.edit import build_settings
 from faircut.cli.options import CLIP, METHOD, MODEL, PROMPTS, RUN, flags, to_settings
 
@@ -46,22 +45,18 @@ def plan(
             prompts = editor.tokenize(settings.source_prompt), editor.tokenize(settings.prompt)
             result = make_plan(editor, video, settings, method, prompts, seconds)
     if json:
-        print(_json.dumps(to_dict(result), indent=2))
+        show_json(to_dict(result))
         return
-    from rich.table import Table
-
     say(f"{result.frames} frames of {result.width} x {result.height}, {result.steps} steps, on {result.device}")
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("attention", "time", "memory", "GPU", "disk", ""):
-        table.add_column(column, justify="left" if column in ("attention", "") else "right")
+    rows = []
     for mode in result.modes:
         note = "" if mode.fits else "does not fit"
         if mode.supplier == result.chosen:
             note = f"{note}, chosen" if note else "chosen"
         gpu = "\u2013" if mode.gpu_bytes is None else _size(mode.gpu_bytes)
         disk = _size(mode.disk_bytes) if mode.disk_bytes else "\u2013"
-        table.add_row(mode.supplier, _time(mode.seconds), _size(mode.ram_bytes), gpu, disk, note)
-    table_console().print(table)
+        rows.append((mode.supplier, _time(mode.seconds), _size(mode.ram_bytes), gpu, disk, note))
+    show_table(("attention", "time", "memory", "GPU", "disk", ""), rows, "lrrrrl")
     free = _size(result.ram_available) + (f", {_size(result.gpu_available)} on the GPU" if result.gpu_available else "")
     say(f"available: {free}")
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from faircut.cli.console import INTERRUPTED, Bars, Display, fail, guarded, quiet_libraries, say, table_console
+from faircut.cli.console import Bars, Display, quiet_libraries, say, show_table
 from faircut.cli.shared import Json, named
 from faircut.errors import ConfigError
 
@@ -20,7 +20,6 @@ pocket = typer.Typer(no_args_is_help=True, help="Train and measure the model tha
 
 
 @pocket.command()
-@guarded
 def train(
     stage: Annotated[
         list[str] | None, typer.Option("--stage", help="What to run; repeatable.", show_default="all of them")
@@ -75,7 +74,7 @@ def train(
                 log=Display(bars),
             )
     except KeyboardInterrupt:
-        fail("stopped; the same command goes on from the last checkpoint", INTERRUPTED)
+        raise KeyboardInterrupt("stopped; the same command goes on from the last checkpoint") from None
     if (folder / "model_index.json").exists():
         say(str(folder), "bold green")
 
@@ -88,7 +87,6 @@ def _show_part(bars: Bars, name: str, done: float) -> None:
 
 
 @pocket.command()
-@guarded
 def evaluate(
     model: Annotated[
         Path | None, typer.Option("--model", help="Folder of a pocket model.", show_default="the shipped one")
@@ -129,21 +127,17 @@ def evaluate(
             sheets=sheets,
             log=partial(_show_part, bars),
         )
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("figure", "value", "target", "n", ""):
-        table.add_column(column, justify="left" if column in ("figure", "") else "right")
+    rows, styles = [], []
     for name, figure, target, reached in verdicts(figures):
         goal, note = "" if target is None else f"{target:g}", "" if reached else "short"
-        table.add_row(name, f"{figure.value:.3f}", goal, str(figure.n), note, style="" if reached else "yellow")
-    table_console().print(table)
+        rows.append((name, f"{figure.value:.3f}", goal, str(figure.n), note))
+        styles.append("" if reached else "yellow")
+    show_table(("figure", "value", "target", "n", ""), rows, "lrrrl", styles)
     if json is not None:
         write_json(json, nested(figures))
 
 
 @pocket.command()
-@guarded
 def sheet(
     output: Annotated[
         Path, typer.Argument(parser=named, metavar="PNG", help="The picture to write.", show_default=False)

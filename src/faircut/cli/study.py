@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from faircut.cli.console import Bars, guarded, quiet_libraries, say, table_console, writing
+from faircut.cli.console import Bars, quiet_libraries, say, show_json, show_table, writing
 from faircut.cli.shared import named
 
 __all__ = ["study"]
@@ -16,7 +16,6 @@ study = typer.Typer(no_args_is_help=True, help="Ask people which of two edits th
 
 
 @study.command()
-@guarded
 def make(
     file: Annotated[Path, typer.Argument(help="YAML: clips, prompts, and the methods' results.", metavar="YAML")],
     output: Annotated[
@@ -38,7 +37,6 @@ def make(
 
 
 @study.command()
-@guarded
 def show(
     answers: Annotated[list[Path], typer.Argument(help="The files that participants sent back.")],
     key: Annotated[Path, typer.Option("--key", help="The study's key.", metavar="JSON")],
@@ -55,7 +53,7 @@ def show(
     known = load_key(key)
     result = summarise(load_answers(answers, known), known)
     if json == "-":
-        print(result.to_json())
+        show_json(result.to_json())
         return
     _show(result)
     if json is not None:
@@ -66,17 +64,14 @@ def show(
 
 def _show(result: Any) -> None:
     """Print the shares of every question."""
-    from rich.table import Table
-
     for question, shares in result.preference.items():
         pairs = result.pairs[question] if len(shares) > 2 else {}
-        table = Table(box=None, pad_edge=False, header_style="bold", title=question, title_justify="left")
-        for column in ("method", "preferred", "95% interval", "n"):
-            table.add_column(column, justify="left" if column == "method" else "right")
-        for name, found in [*shares.items(), *pairs.items()]:
-            if found.n:
-                table.add_row(name, f"{found.value:.3f}", f"{found.low:.3f} to {found.high:.3f}", str(found.n))
-        table_console().print(table)
+        rows = [
+            (name, f"{found.value:.3f}", f"{found.low:.3f} to {found.high:.3f}", str(found.n))
+            for name, found in [*shares.items(), *pairs.items()]
+            if found.n
+        ]
+        show_table(("method", "preferred", "95% interval", "n"), rows, "lrrr", title=question)
     say(
         f"{result.answers} answers of {result.participants} participants; n counts what one said of one clip; 0.5 is chance"
     )

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from faircut.cli.console import Bars, quiet_libraries, say, table_console
+from faircut.cli.console import Bars, quiet_libraries, say, show_table
 from faircut.cli.edit import build_settings
 from faircut.cli.options import CLIP, METHOD, MODEL, PROMPTS, flags, to_settings
 from faircut.cli.shared import Json, Output
@@ -80,16 +80,13 @@ def _values(text: str) -> tuple[str, list[Any]]:
 
 def _show(found: Any) -> None:
     """Print the front."""
-    from rich.table import Table
-
     from faircut.evaluate import KINDS
 
-    table = Table(box=None, pad_edge=False, header_style="bold", title="Nothing beats these", title_justify="left")
     names = list(found.points[0].options)
-    for column in (*names, KINDS[found.agreement].label, KINDS[found.consistency].label):
-        table.add_column(column, justify="right")
+    columns = (*names, KINDS[found.agreement].label, KINDS[found.consistency].label)
+    rows = []
     for point in found.points:
         if point.front:
             figures = (f"{point.figures[name]:.4f}" for name in (found.agreement, found.consistency))
-            table.add_row(*(str(point.options[name]) for name in names), *figures)
-    table_console().print(table)
+            rows.append((*(str(point.options[name]) for name in names), *figures))
+    show_table(columns, rows, "r" * len(columns), title="Nothing beats these")

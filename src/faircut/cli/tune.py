@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json as _json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from faircut.cli.console import INTERRUPTED, Bars, Display, fail, guarded, quiet_libraries, say
+from faircut.cli.console import Bars, Display, quiet_libraries, say, show_json
 from faircut.cli.options import CLIP, MODEL, flags, to_settings
 
 __all__ = ["tune"]
@@ -95,11 +94,11 @@ def _clip(
                 editor = load_editor(source, device, dtype)
             tuned = run(editor, video, prompt, settings, folder, fresh=fresh, log=Display(bars, quiet=json))
     except KeyboardInterrupt:
-        fail("stopped; the same command goes on from the last checkpoint", INTERRUPTED)
+        raise KeyboardInterrupt("stopped; the same command goes on from the last checkpoint") from None
     if json:
         clips = [str(path) for path in tuned.validations]
         facts = {"model": str(folder), "step": tuned.step, "loss": tuned.loss, "seconds": tuned.seconds}
-        print(_json.dumps({**facts, "validations": clips}, indent=2))
+        show_json({**facts, "validations": clips})
         return
     say(str(folder), "bold green")
     quality = "nothing was left to do" if tuned.loss is None else f"loss {tuned.loss:.4f}"
@@ -108,11 +107,10 @@ def _clip(
         say(f"  {path}")
 
 
-tune.command("clip", hidden=True)(guarded(_clip))
+tune.command("clip", hidden=True)(_clip)
 
 
 @tune.command()
-@guarded
 def convert(
     checkpoint: Annotated[str, typer.Argument(help="The folder of a published Tune-A-Video checkpoint.")],
     output: Annotated[str, typer.Option("-o", "--output", help="The folder of the model.", show_default=False)],

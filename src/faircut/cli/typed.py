@@ -2,12 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import inspect
+import typing
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, TypeVar
 
 from faircut.errors import ConfigError
+from faircut.ranges import read_float, read_int
+from faircut.texts import shorten
 
-__all__ = ["blend", "commas", "frame", "number", "pairs", "shard_of", "size", "value_of", "window"]
+__all__ = ["blend", "commas", "frame", "number", "pairs", "read_strictly", "shard_of", "size", "value_of", "window"]
+
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def read_strictly(command: _Command) -> _Command:
+    """Let a command read its numbers as `faircut.ranges` does: typer's own reading takes ``1_000``, ``nan`` and more.
+
+    Args:
+        command: a function for typer; every flag and argument of it that is an int or a float is covered.
+    """
+    signature = inspect.signature(command, eval_str=True)
+    for name, parameter in signature.parameters.items():
+        kinds = [kind for kind in (int, float) if kind in _kinds(parameter.annotation)]
+        for info in getattr(parameter.annotation, "__metadata__", ()):
+            if kinds:
+                # Within Annotated typer keeps the first name as the default.
+                names = [n for n in (info.default, *(info.param_decls or ())) if isinstance(n, str)]
+                flag = max(names or [name.upper()], key=len)
+                info.parser, info.metavar = _parser(kinds[-1], flag), info.metavar or kinds[-1].__name__.upper()
+    command.__signature__ = signature  # type: ignore[attr-defined]
+    command.__annotations__ = {name: parameter.annotation for name, parameter in signature.parameters.items()}
+    return command
+
+
+def _kinds(annotation: Any) -> tuple[Any, ...]:
+    """Return the types that a value may have."""
+    if typing.get_origin(annotation) is Annotated:
+        annotation = typing.get_args(annotation)[0]
+    return typing.get_args(annotation) or (annotation,)
+
+
+def _parser(kind: type, flag: str) -> Callable[[Any], Any]:
+    """Make a reader of a flag's numbers for typer."""
+    read, what = (
+        (read_int, "whole number; give one, such as 8")
+        if kind is int
+        else (read_float, "number; give one, such as 0.5")
+    )
+
+    def parse(value: Any) -> Any:
+        if not isinstance(value, str):
+            return value  # A default.
+        try:
+            return read(value)
+        except ValueError:
+            from typer import BadParameter
+
+            raise BadParameter(f"{shorten(value)!r} is no {what}", param_hint=flag) from None
+
+    return parse
 
 
 def value_of(text: str) -> Any:
@@ -35,10 +90,13 @@ def shard_of(text: str) -> tuple[int, int]:
     Raises:
         ConfigError: it is no such part.
     """
-    k, slash, n = text.partition("/")
-    if not slash or not k.isdigit() or not n.isdigit() or not 1 <= int(k) <= int(n):
-        raise ConfigError(f"--shard {text!r} is no part; give K/N with K from 1 to N, such as 1/2")
-    return int(k) - 1, int(n)
+    try:
+        k, n = map(read_int, text.split("/"))
+    except ValueError:
+        k, n = 0, 0
+    if not 1 <= k <= n:
+        raise ConfigError(f"--shard {shorten(text)!r} is no part; give K/N with K from 1 to N, such as 1/2")
+    return k - 1, n
 
 
 def number(text: str, flag: str) -> float:
@@ -48,9 +106,9 @@ def number(text: str, flag: str) -> float:
         ConfigError: it is none.
     """
     try:
-        return float(text)
+        return read_float(text)
     except ValueError:
-        raise ConfigError(f"{flag} {text!r} is no number; give one, such as 0.8") from None
+        raise ConfigError(f"{flag} {shorten(text)!r} is no number; give one, such as 0.8") from None
 
 
 def window(text: str, flag: str) -> float | list[float]:
@@ -102,7 +160,10 @@ def blend(texts: Sequence[str]) -> list[list[str]]:
 
 def frame(text: str) -> int | str:
     """Read a frame's number, or a word for one, such as ``first``."""
-    return int(text) if text.lstrip("+-").isdigit() else text
+    try:
+        return read_int(text)
+    except ValueError:
+        return text
 
 
 def size(text: str) -> int | list[int]:
@@ -111,7 +172,10 @@ def size(text: str) -> int | list[int]:
     Raises:
         ConfigError: it is neither.
     """
-    parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.strip().isdigit() for part in parts):
-        raise ConfigError(f"--size {text!r} is no size; give the shorter side (512) or WIDTHxHEIGHT (640x360)")
-    return int(parts[0]) if len(parts) == 1 else [int(parts[1]), int(parts[0])]
+    try:
+        parts = [read_int(part) for part in text.lower().split("x")]
+    except ValueError:
+        parts = []
+    if len(parts) not in (1, 2):
+        raise ConfigError(f"--size {shorten(text)!r} is no size; give the shorter side (512) or WIDTHxHEIGHT (640x360)")
+    return parts[0] if len(parts) == 1 else [parts[1], parts[0]]
