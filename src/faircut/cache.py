@@ -9,6 +9,7 @@ from pathlib import Path
 
 from faircut.errors import ConfigError
 from faircut.files import atomic_path
+from faircut.ranges import read_float
 
 __all__ = ["cache_folder", "note_reconstruction", "parse_bytes", "prune"]
 
@@ -25,7 +26,7 @@ def parse_bytes(text: str) -> int:
     compact = text.strip().lower().replace(" ", "").removesuffix("b")
     number = compact.rstrip("kmgti")
     try:
-        size = float(number) * _UNITS[compact[len(number) :]]
+        size = read_float(number) * _UNITS[compact[len(number) :]]
         if not 0 <= size < 2**63:
             raise ValueError
     except (ValueError, KeyError):

@@ -13,6 +13,7 @@ from pathlib import Path, PurePath
 from typing import Any, Literal, TypeVar
 
 from faircut.errors import ConfigError, VideoError, choices
+from faircut.ranges import MOST_FRAMES, check_range
 
 __all__ = ["SpatialTemporal", "Supplier", "check_clips", "from_dict", "read_yaml", "to_dict"]
 
@@ -49,6 +50,9 @@ class SpatialTemporal:
                     f"no frame {frame!r} to attend to: {choices(frame, ('first', 'middle', 'last'))}, "
                     "or an integer relative to the frame itself"
                 )
+            if not isinstance(frame, str):
+                check_range("a frame to attend to", frame, -MOST_FRAMES, MOST_FRAMES, flag="--attend", example="-1")
+        check_range("least_channels", self.least_channels, 0, 1_000_000, flag="--least-channels")
 
 
 TUNED = SpatialTemporal(("first", -1))

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from faircut.checkpoints import load_tokenizer
+from faircut.checkpoints import load_tokenizer, locate
 from faircut.errors import ConfigError, VideoError, choices
 from faircut.files import Output, check_name, check_outputs
 from faircut.prompts import Prompt
 from faircut.report.alignment import AlignmentTable, align_table
 from faircut.settings import RunSettings, split_scale
+from faircut.texts import check_prompt
 from faircut.video.write import SUFFIXES
 
-__all__ = ["check_method", "check_output", "check_prompts", "edit_files", "input_files", "output_files"]
+__all__ = [
+    "check_method",
+    "check_model_steps",
+    "check_output",
+    "check_prompts",
+    "edit_files",
+    "input_files",
+    "output_files",
+]
 
 
 def check_prompts(settings: RunSettings, method: Any) -> AlignmentTable:
@@ -27,6 +38,8 @@ def check_prompts(settings: RunSettings, method: Any) -> AlignmentTable:
     Raises:
         ModelError, PromptError: the model or the prompts cannot be used.
     """
+    check_prompt(settings.prompt, "the prompt (-p/--prompt)", needed=True)
+    check_model_steps(settings.model, settings.num_inference_steps)
     tokenizer = load_tokenizer(settings.model)
     source, target = Prompt.of(settings.source_prompt, tokenizer), Prompt.of(settings.prompt, tokenizer)
     Prompt.of(settings.negative_prompt, tokenizer)
@@ -34,6 +47,24 @@ def check_prompts(settings: RunSettings, method: Any) -> AlignmentTable:
     if settings.save_masks and not getattr(method, "blend_words", None):
         raise ConfigError("there are no masks to save without blend words; say which words with --blend SOURCE:TARGET")
     return align_table(source, target, method)
+
+
+def check_model_steps(model: str, *counts: int) -> None:
+    """Check numbers of steps with what the model was trained for, where it is on this computer.
+
+    Raises:
+        ConfigError: there are too many.
+        ModelError: the model cannot be used.
+    """
+    folder = locate(model)
+    train: Any = None
+    with suppress(OSError, ValueError, AttributeError):
+        # What cannot be read is told of when the model is loaded.
+        file = None if folder is None else folder / "scheduler" / "scheduler_config.json"
+        train = None if file is None else json.loads(file.read_text(encoding="utf-8")).get("num_train_timesteps", 1000)
+    for count in counts:
+        if isinstance(train, int) and not 1 <= count < train:
+            raise ConfigError(f"{count} steps were asked for; give between 1 and {train - 1}, such as 50")
 
 
 def check_method(settings: RunSettings, method: Any) -> None:

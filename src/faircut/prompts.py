@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 
 from faircut.errors import ModelError, PromptError, choices
+from faircut.texts import check_prompt
 
 __all__ = [
     "Alignment",
@@ -72,7 +73,7 @@ class Prompt:
             tokenizer: a fast ``CLIPTokenizer``.
 
         Raises:
-            PromptError: it has more tokens than the text encoder takes.
+            PromptError: it has more tokens than the text encoder takes, or characters that no prompt has.
             ModelError: the tokenizer cannot tell where its tokens stand in the text.
         """
         if not getattr(tokenizer, "is_fast", False):
@@ -80,6 +81,8 @@ class Prompt:
                 f"{type(tokenizer).__name__} does not report where tokens stand in the text; load the model with "
                 "transformers' fast tokenizer"
             )
+        # Before the tokenizer sees it: one of many thousand characters keeps it busy for very long.
+        check_prompt(text)
         limit = tokenizer.model_max_length
         encoded = tokenizer(text, return_offsets_mapping=True, add_special_tokens=True)
         ids, offsets = encoded["input_ids"], encoded["offset_mapping"]

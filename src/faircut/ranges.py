@@ -9,7 +9,16 @@ from typing import Any
 from faircut.errors import ConfigError, FaircutError
 from faircut.texts import shorten
 
-__all__ = ["MOST_FRAMES", "MOST_SEED", "check_range", "check_seed", "read_float", "read_int"]
+__all__ = [
+    "MOST_FRAMES",
+    "MOST_SEED",
+    "check_guidance",
+    "check_range",
+    "check_seed",
+    "check_steps",
+    "read_float",
+    "read_int",
+]
 
 MOST_SEED = 2**63 - 1
 """What every generator of random numbers takes, with room for the seeds that are counted on from it."""
@@ -76,12 +85,10 @@ def check_range(
     fits = number and (low < value if above else low <= value) and (high is None or value <= high)
     if fits and (isinstance(value, int) or math.isfinite(value)):
         return
-    least = f"above {low:,}" if above else f"{low:,}"
-    possible = (
-        f"{least} to {high:,}" if high is not None else f"a finite number {least}" if above else f"{least} or more"
-    )
+    least = f"more than {low:,}" if above else f"at least {low:,}"
+    possible = least if high is None else f"{least} and at most {high:,}"
     such = f", such as {example}" if example else ""
-    raise error(f"{name}{f' ({flag})' if flag else ''} is {_shown(value)}; give {possible}{such}")
+    raise error(f"{name} is {_shown(value)}{f' ({flag})' if flag else ''}; give {possible}{such}")
 
 
 def check_seed(value: Any, name: str = "seed") -> None:
@@ -93,6 +100,26 @@ def check_seed(value: Any, name: str = "seed") -> None:
     if isinstance(value, bool) or not isinstance(value, int):
         raise ConfigError(f"{name} is {shorten(repr(value))}; give a whole number, such as 0")
     check_range(name, value, 0, MOST_SEED, flag=f"--{name}")
+
+
+def check_steps(value: Any, name: str = "num_inference_steps", flag: str = "--steps") -> None:
+    """Check that a number can be one of steps of a sampler; what a model allows is checked with the model.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    if value == 0 and not isinstance(value, bool):
+        raise ConfigError(f"0 steps were asked for ({name}, {flag}); give at least 1, such as 50")
+    check_range(name, value, 1, 100_000, flag=flag, example="50")
+
+
+def check_guidance(value: Any, name: str = "guidance_scale", flag: str = "--guidance") -> None:
+    """Check that a number can be a scale of classifier-free guidance.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    check_range(name, value, 0, 1000, flag=flag, example="7.5 (1 is no guidance)")
 
 
 def _shown(value: Any) -> str:

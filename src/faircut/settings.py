@@ -13,6 +13,8 @@ import yaml
 from faircut.config import SpatialTemporal, Supplier, from_dict, read_yaml, to_dict
 from faircut.errors import ConfigError
 from faircut.files import GENERATOR, write_text
+from faircut.ranges import MOST_FRAMES, check_guidance, check_range, check_seed, check_steps
+from faircut.texts import check_prompt, check_text, shorten
 
 __all__ = ["DTYPES", "RunSettings", "load_settings", "parse_device", "save_settings", "split_scale"]
 
@@ -82,14 +84,27 @@ class RunSettings:
     save_attention: bool = False
 
     def __post_init__(self) -> None:
-        if self.num_inference_steps < 1:
-            raise ConfigError(f"{self.num_inference_steps} steps were asked for; give at least 1, such as 50")
-        if self.guidance_scale < 0:
-            raise ConfigError(
-                f"guidance_scale is {self.guidance_scale}; give 0 or more, such as 7.5 (1 is no guidance)"
-            )
-        if not 0.0 <= self.fixed_point_steps <= 1.0:
-            raise ConfigError(f"fixed_point_steps is {self.fixed_point_steps}; give a share of the steps, 0 to 1")
+        for name, text in (("source prompt", self.source_prompt), ("prompt", self.prompt)):
+            check_prompt(text, f"the {name}")
+        check_prompt(self.negative_prompt, "the negative prompt")
+        places = ("clip", "output", "model", "device", "dtype", "reader", "supplier")
+        texts = {name: getattr(self, name) for name in places} | {"inversion": self.inversion or ""}
+        for name, text in (*texts.items(), *(("lora", text) for text in self.lora)):
+            check_text(text, name)
+        check_steps(self.num_inference_steps)
+        check_guidance(self.guidance_scale)
+        check_range("fixed_point_steps", self.fixed_point_steps, 0, 1, flag="--fixed-point", example="0.1 of the steps")
+        check_seed(self.seed)
+        if self.num_frames is not None:
+            check_range("num_frames", self.num_frames, 1, MOST_FRAMES, flag="--frames")
+        check_range("start", self.start, 0, MOST_FRAMES, flag="--start")
+        check_range("stride", self.stride, 1, MOST_FRAMES, flag="--stride")
+        for side in () if self.size is None else (self.size,) if isinstance(self.size, int) else self.size:
+            check_range("size", side, 8, 65_536, flag="--size", example="512 pixels")
+        if self.memory_budget is not None:
+            check_range("memory_budget", self.memory_budget, 0, 2**63 - 1, flag="--memory-budget", example="4GiB")
+        for text in self.lora:
+            split_scale(text)
         if self.dtype not in DTYPES:
             raise ConfigError(f"dtype is {self.dtype!r}; give one of {', '.join(DTYPES)}")
         if not isinstance(self.method.get("name"), str):
@@ -160,12 +175,18 @@ def save_settings(settings: RunSettings, path: str | Path) -> Path:
 
 
 def split_scale(text: str) -> tuple[str, float]:
-    """Read a LoRA as it is given, ``PATH`` or ``PATH:scale``, as its path and its scale."""
+    """Read a LoRA as it is given, ``PATH`` or ``PATH:scale``, as its path and its scale.
+
+    Raises:
+        ConfigError: the scale is out of range.
+    """
     path, colon, scale = text.rpartition(":")
     try:
-        return (path, float(scale)) if colon else (text, 1.0)
+        value = float(scale) if colon else 1.0
     except ValueError:
-        return text, 1.0
+        return text, 1.0  # The colon is a part of the path.
+    check_range("the scale of a LoRA", value, -100, 100, flag=f"--lora {shorten(text)}", example="0.8")
+    return (path, value) if colon else (text, 1.0)
 
 
 def parse_device(device: str, dtype: str) -> tuple[Any, Any]:
@@ -179,8 +200,10 @@ def parse_device(device: str, dtype: str) -> tuple[Any, Any]:
         The ``torch.device`` and the ``torch.dtype``.
 
     Raises:
-        ConfigError: there is no such device.
+        ConfigError: there is no such device, or no such dtype.
     """
+    if dtype not in DTYPES:
+        raise ConfigError(f"dtype is {dtype!r}; give one of {', '.join(DTYPES)}")
     import torch
 
     mps = torch.backends.mps.is_available()

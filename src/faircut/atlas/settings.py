@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from faircut.errors import ConfigError
+from faircut.ranges import check_range, check_seed
 
 __all__ = ["AtlasSettings"]
 
@@ -48,13 +48,11 @@ class AtlasSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("steps", 1), ("frames_per_step", 2), ("spacing", 2)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name} is {getattr(self, name)}; give at least {least}")
-        if not 0.25 <= self.resolution <= 4:
-            raise ConfigError(f"resolution is {self.resolution}; give 0.25 to 4 atlas pixels a pixel, such as 1")
-        if self.learning_rate <= 0:
-            raise ConfigError(f"learning_rate is {self.learning_rate}; give more than 0, such as 0.02")
+        check_range("steps", self.steps, 1, 100_000_000, flag="--steps", example="300")
+        for name in ("frames_per_step", "spacing"):
+            check_range(name, getattr(self, name), 2, 65_536, example="8")
+        check_range("resolution", self.resolution, 0.25, 4, example="1 atlas pixel a pixel")
+        check_range("learning_rate", self.learning_rate, 0, 100, example="0.02", above=True)
         for name in ("gradient", "rigidity", "flow", "alpha_flow", "sparsity", "decided", "anchor", "bootstrap"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"the weight {name} is {getattr(self, name)}; give 0 (off) or more")
+            check_range(f"the weight {name}", getattr(self, name), 0, 1e6, example="0 (off)")
+        check_seed(self.seed)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from faircut.checkpoints import POCKET
 from faircut.errors import ConfigError, choices
+from faircut.ranges import check_guidance, check_range, check_seed, check_steps, read_float
 
 __all__ = ["AuditRun", "BenchRun"]
 
@@ -66,8 +67,13 @@ class AuditRun:
             raise ConfigError("a benchmark and tasks of your own were both given; give one of them")
         if not self.methods or not self.policies:
             raise ConfigError("an audit needs at least one method and one policy")
-        if self.steps < 1:
-            raise ConfigError(f"{self.steps} steps were asked for; give at least 1, such as 20")
+        if self.n is not None:
+            check_range("n", self.n, 1, flag="--n", example="8 clips")
+        if self.guidance is not None:
+            check_guidance(self.guidance, "guidance")
+        check_seed(self.seed)
+        check_steps(self.steps, "steps")
+        _ = self.strength  # It is checked there.
 
     @property
     def name(self) -> str:
@@ -84,9 +90,11 @@ class AuditRun:
         if self.alpha == "auto":
             return None
         try:
-            return float(self.alpha)
+            strength = read_float(self.alpha)
         except ValueError:
             raise ConfigError(f"--alpha {self.alpha!r} is no number; give one, such as 1.5, or auto") from None
+        check_range("alpha", strength, 0, 3, flag="--alpha", example="1")
+        return strength
 
 
 @dataclass(frozen=True)
@@ -126,6 +134,8 @@ class BenchRun:
     def __post_init__(self) -> None:
         if not self.methods:
             raise ConfigError("a benchmark needs at least one method; give names, or all")
-        for steps in (self.steps, self.tuning_steps):
-            if steps < 1:
-                raise ConfigError(f"{steps} steps were asked for; give at least 1, such as 20")
+        if self.limit is not None:
+            check_range("limit", self.limit, 1, flag="--limit", example="8 items")
+        check_seed(self.seed)
+        check_steps(self.steps, "steps")
+        check_range("tuning_steps", self.tuning_steps, 1, 100_000_000, flag="--tuning-steps", example="500")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as _json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -119,7 +118,6 @@ def edit(
     import torch
 
     from faircut.atlas import Atlas, edit_atlas
-    from faircut.files import json_text
     from faircut.preflight import check_output, check_prompts, output_files
     from faircut.settings import parse_device
     from faircut.workflow import load_editor

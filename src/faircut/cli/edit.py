@@ -53,11 +53,11 @@ def build_settings(known: dict[str, Any], needed: tuple[str, ...] = ("clip", "so
         ConfigError: something is missing, unknown or out of range.
     """
     names = {"clip": "CLIP", "source_prompt": "-s/--source-prompt", "prompt": "-p/--prompt"}
-    missing = [names[name] for name in needed if not isinstance(known.get(name), str)]
+    missing = [names[name] for name in needed if known.get(name) is None]
     if missing:
         raise ConfigError(f"{' and '.join(missing)} missing; give {'them' if len(missing) > 1 else 'it'}, or --config")
     if "output" not in known:
-        known = {**known, "output": f"{Path(known['clip']).stem}.edited.mp4"}
+        known = {**known, "output": f"{Path(str(known['clip'])).stem}.edited.mp4"}
     from faircut.config import from_dict
     from faircut.settings import RunSettings
 

@@ -46,11 +46,7 @@ def _kinds(annotation: Any) -> tuple[Any, ...]:
 
 def _parser(kind: type, flag: str) -> Callable[[Any], Any]:
     """Make a reader of a flag's numbers for typer."""
-    read, what = (
-        (read_int, "whole number; give one, such as 8")
-        if kind is int
-        else (read_float, "number; give one, such as 0.5")
-    )
+    read, what = (read_int, "whole number") if kind is int else (read_float, "number")
 
     def parse(value: Any) -> Any:
         if not isinstance(value, str):
@@ -60,7 +56,7 @@ def _parser(kind: type, flag: str) -> Callable[[Any], Any]:
         except ValueError:
             from typer import BadParameter
 
-            raise BadParameter(f"{shorten(value)!r} is no {what}", param_hint=flag) from None
+            raise BadParameter(f"{shorten(value)!r} is no {what}; give one, such as 1", param_hint=flag) from None
 
     return parse
 

@@ -15,9 +15,11 @@ from faircut.config import to_dict
 from faircut.errors import VideoError
 from faircut.evaluate.measure import Measure, measure_edit
 from faircut.files import json_text, write_text
+from faircut.ranges import MOST_FRAMES, check_range
 from faircut.report import Environment, describe_clip
 from faircut.scorer import load_clip_scorer, scorer_fingerprint
 from faircut.settings import parse_device
+from faircut.texts import check_prompt, check_text
 from faircut.video import MAX_FRAMES, Video, read_video
 
 __all__ = ["Evaluation", "EvaluationSettings", "Stages", "run_evaluation", "save_evaluation"]
@@ -59,6 +61,16 @@ class EvaluationSettings:
     stride: int = 1
     resize: bool = False
     device: str = "auto"
+
+    def __post_init__(self) -> None:
+        check_prompt(self.source_prompt, "the source prompt")
+        check_prompt(self.prompt, "the prompt", needed=True)
+        for name in ("edited", "source", "clip", "device"):
+            check_text(getattr(self, name), name)
+        if self.num_frames is not None:
+            check_range("num_frames", self.num_frames, 1, MOST_FRAMES, flag="--frames")
+        check_range("start", self.start, 0, MOST_FRAMES, flag="--start")
+        check_range("stride", self.stride, 1, MOST_FRAMES, flag="--stride")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from faircut.attention.controller import Controller
 from faircut.controllers.latents import MaskBlend
 from faircut.errors import ConfigError
 from faircut.methods.base import EditTask, Method, Start, register
-from faircut.methods.regions import region_of
+from faircut.methods.regions import check_threshold, region_of
 from faircut.methods.sdedit import first_step
 from faircut.prompts import Prompt, phrases
 from faircut.sampling import add_noise
@@ -45,6 +45,7 @@ class BlendedLatent(Method):
     def __post_init__(self) -> None:
         if not self.words and self.masks is None:
             raise ConfigError("blended-latent needs to know where: give words of the source prompt, or masks")
+        check_threshold("threshold", self.threshold)
         if not 0.0 < self.strength <= 1.0:
             raise ConfigError(f"strength is {self.strength}; give a share of the steps above 0 to 1, such as 0.8")
 

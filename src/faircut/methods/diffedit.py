@@ -14,7 +14,9 @@ from faircut.controllers.latents import MaskBlend
 from faircut.controllers.regions import FixedRegion
 from faircut.errors import ConfigError
 from faircut.methods.base import EditTask, Method, Start, register
+from faircut.methods.regions import check_threshold
 from faircut.methods.sdedit import first_step
+from faircut.ranges import check_range
 from faircut.sampling import add_noise
 
 __all__ = ["DiffEdit", "difference_map"]
@@ -47,8 +49,8 @@ class DiffEdit(Method):
         for name in ("strength", "mask_strength"):
             if not 0.0 < getattr(self, name) <= 1.0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; give a share of the steps above 0 to 1")
-        if not 0.0 <= self.threshold < 1.0 or self.draws < 1:
-            raise ConfigError(f"threshold {self.threshold} and draws {self.draws}: give 0 <= threshold < 1, draws >= 1")
+        check_range("draws", self.draws, 1, 1000, example="10")
+        check_threshold("threshold", self.threshold)
 
     def start(self, task: EditTask) -> Start:
         """Begin part of the way along the inversion."""

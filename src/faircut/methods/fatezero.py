@@ -16,6 +16,7 @@ from faircut.errors import ConfigError
 from faircut.methods.base import EditTask, Method, register
 from faircut.methods.regions import check_threshold, region_of, tokens_of
 from faircut.prompts import Prompt, align, phrases, token_weights
+from faircut.ranges import check_range
 
 __all__ = ["FateZero"]
 
@@ -68,6 +69,8 @@ class FateZero(Method):
             raise ConfigError(
                 f"blend_words {self.blend_words!r} are no pair; give (source words, target words), such as ('jeep', 'car')"
             )
+        for word, factor in self.reweight.items():
+            check_range(f"the factor of {word!r}", factor, -1000, 1000, flag="--reweight", example="4")
         check_threshold("blend_threshold", self.blend_threshold)
         if not 0.0 <= self.fresh_noise <= 1.0:
             raise ConfigError(f"fresh_noise is {self.fresh_noise}; give a share of the noise, 0 to 1, such as 0.7")

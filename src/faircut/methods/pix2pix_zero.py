@@ -12,6 +12,8 @@ from faircut.attention.controller import Controller
 from faircut.controllers.guidance import CrossAttentionGuidance
 from faircut.errors import ConfigError
 from faircut.methods.base import EditTask, Method, register
+from faircut.ranges import check_range
+from faircut.texts import check_prompt
 
 __all__ = ["Pix2PixZero"]
 
@@ -44,8 +46,9 @@ class Pix2PixZero(Method):
             raise ConfigError(
                 "an edit direction needs sentences of the source and of the target; give both, or neither"
             )
-        if self.guidance < 0:
-            raise ConfigError(f"guidance is {self.guidance}; give 0 or more, such as 0.1")
+        check_range("guidance", self.guidance, 0, 1000, example="0.1")
+        for sentence in (*self.source_sentences, *self.target_sentences):
+            check_prompt(sentence, "a sentence of an edit direction", needed=True)
 
     def embedding(self, task: EditTask) -> torch.Tensor:
         """Move the source prompt along the direction."""

@@ -21,7 +21,7 @@ def check_threshold(name: str, threshold: float) -> None:
     Raises:
         ConfigError: it is none.
     """
-    if not 0.0 <= threshold < 1.0:
+    if isinstance(threshold, bool) or not 0.0 <= threshold < 1.0:
         raise ConfigError(f"{name} is {threshold}; give 0 <= threshold < 1, such as 0.3")
 
 

@@ -10,9 +10,9 @@ import torch
 
 from faircut.attention.controller import Controller
 from faircut.controllers.features import TokenPropagation
-from faircut.errors import ConfigError
 from faircut.methods.base import EditTask, register
 from faircut.methods.plug_and_play import PlugAndPlay
+from faircut.ranges import MOST_FRAMES, check_range
 
 __all__ = ["TokenFlow"]
 
@@ -36,8 +36,7 @@ class TokenFlow(PlugAndPlay):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.interval < 1:
-            raise ConfigError(f"interval is {self.interval}; give 1 frame or more, such as 8")
+        check_range("interval", self.interval, 1, MOST_FRAMES, example="8 frames")
 
     def controllers(self, task: EditTask) -> Sequence[Controller]:
         """Build the injection, and the propagation behind it."""

@@ -14,7 +14,7 @@ from faircut.controllers.layout import CrossModulation, TemporalModulation
 from faircut.errors import ConfigError
 from faircut.methods.base import EditTask, Method, register
 from faircut.methods.fame import modulated_layers
-from faircut.methods.regions import region_of, tokens_of
+from faircut.methods.regions import check_threshold, region_of, tokens_of
 from faircut.prompts import Prompt, phrases
 
 __all__ = ["VideoGrain"]
@@ -57,6 +57,7 @@ class VideoGrain(Method):
             raise ConfigError("videograin needs regions; give a pair (source words, target words) for every subject")
         if self.masks is not None and len(self.masks) != len(self.regions):
             raise ConfigError(f"{len(self.masks)} masks for {len(self.regions)} regions; give one for each, or None")
+        check_threshold("threshold", self.threshold)
         for name in ("self_modulation", "cross_modulation"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; give 0 to 1")

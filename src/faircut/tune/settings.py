@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from faircut.errors import ConfigError
+from faircut.ranges import check_guidance, check_range, check_seed
+from faircut.texts import check_prompt
 
 __all__ = ["TuneSettings", "default_rate"]
 
@@ -54,14 +56,16 @@ class TuneSettings:
     checkpoint_every: float = 120.0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "validate_every", "validation_steps"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; give at least 1")
-        if self.learning_rate is not None and not 0 < self.learning_rate < 1:
-            raise ConfigError(f"learning_rate is {self.learning_rate}; give a number above 0, such as 3e-5")
-        for name in ("seed", "checkpoint_every", "guidance_scale"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}; give 0 or more")
+        for name in ("steps", "validate_every"):
+            check_range(name, getattr(self, name), 1, 100_000_000, flag=f"--{name.replace('_', '-')}")
+        check_range("validation_steps", self.validation_steps, 1, 100_000, flag="--validation-steps", example="50")
+        if self.learning_rate is not None:
+            check_range("learning_rate", self.learning_rate, 0, 1, flag="--lr", example="3e-5", above=True)
+        check_seed(self.seed)
+        check_guidance(self.guidance_scale)
+        check_range("checkpoint_every", self.checkpoint_every, 0)
+        for text in self.validation_prompts:
+            check_prompt(text, "a validation prompt (--validate)", needed=True)
         if self.precision not in ("float32", "bfloat16"):
             raise ConfigError(f"precision is {self.precision!r}; give 'float32' or 'bfloat16'")
         if not self.trainable or isinstance(self.trainable, str):
