@@ -45,8 +45,10 @@ def check_text(text: str, what: str, error: type[FaircutError] = ConfigError) ->
     """
     found = _NO_TEXT.search(text)
     if found is not None:
-        kind = "a NUL character" if found.group() == "\x00" else "a byte or half a character that is no UTF-8 text"
-        raise error(f"{what} holds {kind} in {visible(shorten(text))!r}; write it without")
+        shown = repr(shorten(text))
+        if found.group() == "\x00":
+            raise error(f"{what} is {shown}, and neither names nor texts can hold a zero byte; write it without")
+        raise error(f"{what} is {shown}, which is not valid text; write it in UTF-8")
 
 
 def check_prompt(text: str, what: str = "the prompt", needed: bool = False) -> None:

@@ -62,8 +62,8 @@ def ready(arguments: Sequence[str] | None = None) -> list[str]:
             del os.environ[name]
     warnings.showwarning = _show_warning
     words = sys.argv[1:] if arguments is None else list(arguments)
-    for word in words:
-        check_text(word, "the command line")
+    for before, word in zip(["", *words], words, strict=False):
+        check_text(word, f"what {before} is given" if before.startswith("-") else "an argument")
     return words
 
 
