@@ -180,7 +180,7 @@ def load_temporal(unet: Any, folder: Path) -> None:
     Raises:
         ModelError: the layers cannot be read, or belong to another UNet.
     """
-    if not any((folder / name).is_file() for name in _FILES):
+    if not folder.is_dir():
         return
     try:
         facts = json.loads((folder / _FILES[1]).read_text())

@@ -11,7 +11,7 @@ from typing import Any
 from faircut.config import from_dict, to_dict
 from faircut.errors import ConfigError
 from faircut.fairness.attributes import Attribute
-from faircut.files import write_text
+from faircut.files import atomic_path
 
 __all__ = [
     "Calibration",
@@ -105,7 +105,9 @@ def best_alpha(points: tuple[Point, ...], *, wanted: float = 0.95, loss: float =
 
 def save_calibration(calibration: Calibration, path: str | Path) -> Path:
     """Write a calibration as JSON, whole or not at all."""
-    return write_text(path, json.dumps(to_dict(calibration), indent=1) + "\n")
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(to_dict(calibration), indent=1) + "\n", encoding="utf-8")
+    return Path(path)
 
 
 def load_calibration(path: str | Path) -> Calibration:

@@ -45,9 +45,9 @@ def convert(checkpoint: str | Path, folder: str | Path) -> Path:
     """
     checkpoint, folder = Path(checkpoint), Path(folder)
     check_folder(checkpoint)
-    check_outputs([Output(folder, kind="folder")], [checkpoint])
     if folder.exists():
         raise ConfigError(f"{folder} is there already; choose another folder")
+    check_outputs([Output(folder, kind="folder")], [checkpoint])
     unet = _deflate(checkpoint / "unet")
     from diffusers import AutoencoderKL, DDIMScheduler
     from transformers import CLIPTextModel, CLIPTokenizer

@@ -1,0 +1,39 @@
+"""What is written: whole or not at all, and never in the place of what faircut did not make."""
+
+from faircut.files.atomic import (
+    all_or_nothing,
+    atomic_path,
+    clear_partials,
+    remove,
+    replace_all,
+    save_picture,
+    temporary_name,
+    workspace,
+    write_json,
+    write_text,
+)
+from faircut.files.marks import GENERATOR, MARK, foreign, is_ours, json_text, list_files
+from faircut.files.outputs import Output, check_name, check_outputs, folder_outputs
+
+__all__ = [
+    "GENERATOR",
+    "MARK",
+    "Output",
+    "all_or_nothing",
+    "atomic_path",
+    "check_name",
+    "check_outputs",
+    "clear_partials",
+    "folder_outputs",
+    "foreign",
+    "is_ours",
+    "json_text",
+    "list_files",
+    "remove",
+    "replace_all",
+    "save_picture",
+    "temporary_name",
+    "workspace",
+    "write_json",
+    "write_text",
+]

@@ -1,0 +1,274 @@
+"""Files and folders that appear whole or not at all, and are cleared up after a kill."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import secrets
+import shutil
+import socket
+import tempfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from faircut.files.marks import GENERATOR, check_file, check_folder, json_text
+
+__all__ = [
+    "all_or_nothing",
+    "atomic_path",
+    "clear_partials",
+    "remove",
+    "replace_all",
+    "save_picture",
+    "temporary_name",
+    "workspace",
+    "write_json",
+    "write_text",
+]
+
+_PARTIAL = re.compile(
+    r".*[.-](?P<host>[0-9a-f]{8})-(?P<pid>\d+)-(?P<start>\d+)-[0-9a-f]{8}\.(?P<kind>partial|old)(\..*)?"
+)
+_cleared: set[str] = set()
+
+
+# Names of what is not finished -----------------------------------------------------------------------------------------
+
+
+def _host() -> str:
+    return f"{zlib.crc32(socket.gethostname().encode()):08x}"
+
+
+def _owner() -> str:
+    """Name this process so that another one can tell whether it still lives: computer, number and time of its start."""
+    import psutil
+
+    return f"{_host()}-{os.getpid()}-{int(psutil.Process().create_time())}"
+
+
+def temporary_name(final: Path, kind: Literal["partial", "old"] = "partial") -> Path:
+    """Return a free name beside a file or folder that says which process owns it.
+
+    Args:
+        final: what shall be there in the end; its suffix is kept, since writers look at it.
+        kind: ``"partial"`` for what is being written, ``"old"`` for what steps aside.
+    """
+    stem = final.stem.encode()[:60].decode(errors="ignore")
+    suffix = final.suffix if len(final.suffix) <= 16 else ""
+    return final.with_name(f".{stem}.{_owner()}-{secrets.token_hex(4)}.{kind}{suffix}")
+
+
+def clear_partials(folder: Path) -> None:
+    """Remove from a folder what processes that are dead have left there, and put back what they had moved aside.
+
+    A folder is looked at once by each process. What belongs to a living process, another computer or another user stays.
+
+    Args:
+        folder: where; nothing happens if it is missing.
+    """
+    place = os.path.realpath(folder)
+    if place in _cleared:
+        return
+    _cleared.add(place)
+    with contextlib.suppress(OSError):
+        for entry in list(os.scandir(place)):
+            owner = _PARTIAL.fullmatch(entry.name)
+            if owner is None or owner["host"] != _host() or _lives(int(owner["pid"]), int(owner["start"])):
+                continue
+            if hasattr(os, "getuid") and entry.stat(follow_symlinks=False).st_uid != os.getuid():
+                continue
+            path = Path(entry.path)
+            if owner["kind"] == "old" and path.is_dir():
+                for moved in list(path.iterdir()):
+                    if not os.path.lexists(path.parent / moved.name):
+                        moved.rename(path.parent / moved.name)
+            remove(path)
+
+
+def _lives(pid: int, start: int) -> bool:
+    import psutil
+
+    try:
+        return abs(psutil.Process(pid).create_time() - start) < 2
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.Error:
+        return True
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder that is ours, as far as the file system lets us; a link goes, not what it leads to."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+# Writing ---------------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a temporary sibling of ``path`` to write to, and rename it to ``path`` when all went well.
+
+    The body may make a file or a folder of the name that it is given. A reader of ``path`` sees what was there before or
+    the finished work, never a half of it. After any exception, a keyboard interrupt included, the temporary is removed and
+    what was there before is untouched. Parent folders are made where they are missing; a link is followed.
+
+    Args:
+        path: the final name of a file or of a folder.
+
+    Yields:
+        A name in the same folder, with the same suffix (writers look at it), at which nothing exists yet.
+
+    Raises:
+        FileNotFoundError: the body ended without making anything at the name it was given.
+        IsADirectoryError: a file was made, and ``path`` is a folder.
+        NotADirectoryError: a folder was made, and ``path`` is a file.
+        ConfigError: a folder was made, and the one at ``path`` holds something that faircut did not make.
+        OSError: whatever the file system says, such as no space or no permission.
+    """
+    final = Path(os.path.realpath(path))
+    final.parent.mkdir(parents=True, exist_ok=True)
+    clear_partials(final.parent)
+    temporary = temporary_name(final)
+    try:
+        yield temporary
+        if not temporary.exists():
+            raise FileNotFoundError(f"nothing was written for {final}")
+        replace_all([(temporary, final)])
+    finally:
+        remove(temporary)
+
+
+def replace_all(moves: Sequence[tuple[Path, Path]]) -> None:
+    """Move files and folders to their final names: all of them, or none.
+
+    Args:
+        moves: where each is and where it shall be, on one file system; what is there is replaced.
+
+    Raises:
+        IsADirectoryError, NotADirectoryError: a file would replace a folder, or a folder a file.
+        ConfigError: a folder that would be replaced holds something that faircut did not make.
+        OSError: whatever the file system says; everything is then as it was.
+    """
+    for new, final in moves:
+        if final.is_dir() and not new.is_dir():
+            raise IsADirectoryError(
+                errno.EISDIR, f"{final} is a folder; a file cannot take its place: choose another name"
+            )
+        if new.is_dir() and final.exists():
+            if not final.is_dir():
+                raise NotADirectoryError(
+                    errno.ENOTDIR,
+                    f"{final} is a file; a folder cannot take its place: remove it or choose another name",
+                )
+            check_folder(final)
+    if len(moves) == 1 and not moves[0][0].is_dir():
+        moves[0][0].replace(moves[0][1])
+        return
+    undo: list[tuple[Path, Path]] = []  # where each thing is now, and where it was
+    aside: dict[Path, Path] = {}
+    try:
+        for new, final in moves:
+            if os.path.lexists(final):
+                if final.parent not in aside:
+                    aside[final.parent] = temporary_name(final.with_suffix(""), "old")
+                    aside[final.parent].mkdir()
+                old = aside[final.parent] / final.name
+                final.rename(old)
+                undo.append((old, final))
+            new.rename(final)
+            undo.append((final, new))
+    except BaseException:
+        for now, before in reversed(undo):
+            now.rename(before)
+        raise
+    finally:
+        for folder in aside.values():
+            remove(folder)
+
+
+@contextlib.contextmanager
+def workspace(beside: Path | None = None) -> Iterator[Path]:
+    """Give an empty folder that is gone afterwards, whatever happens; after a kill the next run clears it.
+
+    Args:
+        beside: a file or folder that is being made; None for the folder of temporary files.
+    """
+    beside = Path(tempfile.gettempdir(), "faircut") if beside is None else Path(os.path.realpath(beside))
+    beside.parent.mkdir(parents=True, exist_ok=True)
+    clear_partials(beside.parent)
+    folder = temporary_name(beside.with_suffix(""))
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        remove(folder)
+
+
+@contextlib.contextmanager
+def all_or_nothing(final: Mapping[str, Path]) -> Iterator[dict[str, Path]]:
+    """Give temporary names to write several files to, and move them to their final names when all went well.
+
+    Args:
+        final: the files and folders by what they are, all in one folder.
+
+    Yields:
+        The same with temporary names; what the body does not write is passed over.
+
+    Raises:
+        OSError: the file system refuses; nothing has then been changed.
+    """
+    with workspace(next(iter(final.values()))) as staging:
+        files = {kind: staging / path.name for kind, path in final.items()}
+        yield files
+        replace_all([(files[k], Path(os.path.realpath(path))) for k, path in final.items() if files[k].exists()])
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> Path:
+    """Write text that bears the mark, in UTF-8, whole or not at all.
+
+    Raises:
+        ConfigError: it would replace what faircut did not make.
+    """
+    check_file(path)
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return Path(path)
+
+
+def write_json(path: str | os.PathLike[str], data: Mapping[str, Any]) -> Path:
+    """Write a mapping as JSON with the mark under ``generator``, whole or not at all.
+
+    Raises:
+        ValueError: a number is not finite.
+        ConfigError: it would replace what faircut did not make.
+    """
+    return write_text(path, json_text(data) + "\n")
+
+
+def save_picture(picture: Any, path: str | os.PathLike[str], **options: Any) -> Path:
+    """Write a Pillow image as PNG with the mark, whole or not at all.
+
+    Args:
+        picture: a ``PIL.Image.Image``.
+        path: where.
+        options: of Pillow's writer.
+
+    Raises:
+        ConfigError: it would replace what faircut did not make.
+    """
+    from PIL.PngImagePlugin import PngInfo
+
+    check_file(path)
+    info = PngInfo()
+    info.add_text("Software", GENERATOR)
+    with atomic_path(path) as temporary:
+        picture.save(temporary, format="png", pnginfo=info, **options)
+    return Path(path)
