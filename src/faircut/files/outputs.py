@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from faircut.errors import ConfigError
+from faircut.files.atomic import temporary_name
 from faircut.files.marks import check_file, check_folder
 
 __all__ = ["Output", "check_name", "check_outputs", "folder_outputs"]
@@ -154,6 +155,7 @@ def _check_place(output: Output, final: Path) -> None:
     # Permissions do not tell of read-only disks and the like; a file without a name does, and is gone at once.
     with tempfile.TemporaryFile(dir=place):
         pass
-    # The name's length: the file system itself says what is too long.
-    with contextlib.suppress(FileNotFoundError):
-        os.lstat(final)
+    # The file system itself says what is too long, of the name and of the longer one that it has while it is written.
+    for path in (final, temporary_name(final) / final.name):
+        with contextlib.suppress(FileNotFoundError):
+            os.lstat(path)
