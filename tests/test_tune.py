@@ -19,7 +19,7 @@ from faircut.attention.context import BatchLayout, Step
 from faircut.attention.processor import install
 from faircut.attention.temporal import FrameAttention, attach_temporal, has_temporal, temporal_state
 from faircut.controllers.spatial_temporal import SpatialTemporalAttention
-from faircut.errors import ConfigError, ModelError, NumericalError, OutOfMemoryError, PromptError
+from faircut.errors import ConfigError, DamagedFileWarning, ModelError, NumericalError, OutOfMemoryError, PromptError
 from faircut.footprint import Shadow, footprint
 from faircut.methods import FateZero, TuneAVideo
 from faircut.tune import TuneSettings, convert, tune
@@ -366,11 +366,24 @@ def test_tunings_are_not_mixed(video, tmp_path):
     assert (tmp_path / "mine" / "letter.txt").read_text() == "dear"
 
 
-def test_a_damaged_checkpoint_is_said(video, tmp_path):
-    tune(make_editor(), video, SOURCE, replace(QUICK, steps=1), tmp_path)
-    (tmp_path / "checkpoint.safetensors").write_bytes(b"no")
-    with pytest.raises(ModelError, match="begin again with fresh"):
-        tune(make_editor(), video, SOURCE, QUICK, tmp_path)
+@pytest.mark.parametrize("name", ["checkpoint.safetensors", "tune.json", "finished.json"])
+def test_damaged_files_are_set_aside_and_made_again(video, tmp_path, name):
+    short = replace(QUICK, steps=2)
+    tune(make_editor(), video, SOURCE, short, tmp_path)
+    damaged = tmp_path / name
+    good = damaged.read_bytes()
+    damaged.write_bytes(good[: len(good) // 2])
+    again = make_editor()
+    with pytest.warns(DamagedFileWarning, match=f"{name} is damaged and is made again; it is kept as {name}.damaged"):
+        done = tune(again, video, SOURCE, short, tmp_path)
+    assert done.step == 2
+    assert (tmp_path / f"{name}.damaged").read_bytes() == good[: len(good) // 2]
+    assert (tmp_path / "checkpoint.safetensors.damaged").exists() == (name != "finished.json")
+    assert json.loads((tmp_path / "finished.json").read_text()) == {"step": 2}
+    fresh = make_editor()
+    tune(fresh, video, SOURCE, short, tmp_path.parent / f"{tmp_path.name}-fresh")
+    for ours, theirs in zip(again.unet.parameters(), fresh.unet.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
 
 
 def test_numbers_and_memory_that_run_out(video, tmp_path, monkeypatch):

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import inspect
+import math
+import os
+import re
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path, PurePath
 from typing import Any, Literal, TypeVar
 
-from faircut.errors import ConfigError, VideoError, choices
+from faircut.errors import ConfigError, PromptError, VideoError, choices
 from faircut.ranges import MOST_FRAMES, check_range
+from faircut.reading import shown
 
-__all__ = ["SpatialTemporal", "Supplier", "check_clips", "from_dict", "read_yaml", "to_dict"]
+__all__ = ["SpatialTemporal", "Supplier", "check_clips", "check_types", "convert", "from_dict", "to_dict"]
 
 Supplier = Literal["auto", "live", "memory", "disk"]
 
 T = TypeVar("T")
+
+# Of few digits: Fraction computes 10**exponent for a number such as 1e999999999.
+_FRACTION = re.compile(r"[-+]?[0-9]{1,30}(\.[0-9]{1,30}|/0*[1-9][0-9]{0,29})?")
 
 
 @dataclass(frozen=True)
@@ -75,113 +83,211 @@ def to_dict(value: Any) -> Any:
     return value
 
 
-def read_yaml(path: str | Path, what: str) -> Any:
-    """Read a YAML file, without objects.
-
-    Args:
-        path: of the file.
-        what: it is, for the message, such as ``"the tasks"``.
-
-    Raises:
-        ConfigError: it cannot be read.
-    """
-    import yaml
-
-    try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"cannot read {what} {path}: {' '.join(str(error).split())}") from None
-
-
-def check_clips(path: str | Path, folder: Path, names: Iterable[str], remedy: str = "check their names") -> None:
+def check_clips(
+    path: str | Path, folder: Path, names: Iterable[str], remedy: str = "check their names", *, inside: bool = False
+) -> None:
     """Check that the clips that a file names are there.
+
+    A relative name stays in the folder; an absolute one is the user's own word, and is taken as it is.
 
     Args:
         path: of the file, for the message.
         folder: what the names are relative to.
         names: of the clips.
         remedy: what to do.
+        inside: whether absolute names are refused, because others wrote the file.
 
     Raises:
-        VideoError: some are not.
+        VideoError: some are not there, or are names that no clip has.
     """
-    missing = sorted({name for name in names if not (folder / name).exists()})
+    missing = set()
+    for name in names:
+        if not name.strip() or "\0" in name:
+            raise VideoError(f"{path} names a clip {shown(name)}; give the name of a file or of a folder of pictures")
+        if Path(name).is_absolute():
+            if inside:
+                raise VideoError(f"{path} names the clip {name}, which is not in {folder}; give a name inside of it")
+        elif os.path.normpath(name).split(os.sep)[0] == os.pardir:
+            raise VideoError(
+                f"{path} names the clip {name}, which leaves {folder}; put the clip there, or give its absolute name"
+            )
+        try:
+            there = (folder / name).exists()
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise VideoError(f"{path} names the clip {shown(name)}, which cannot be one: {reason}") from None
+        if not there:
+            missing.add(name)
     if missing:
-        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        raise VideoError(f"{path} names clips that are not in {folder}: {', '.join(missing[:3])}{more}; {remedy}")
+        some = sorted(missing)
+        more = f" and {len(some) - 3} more" if len(some) > 3 else ""
+        raise VideoError(f"{path} names clips that are not in {folder}: {', '.join(some[:3])}{more}; {remedy}")
 
 
 def from_dict(cls: type[T], data: Mapping[str, Any], where: str = "") -> T:
-    """Build a dataclass from what a YAML file holds.
+    """Build a dataclass from what a file or the command line holds, checked against the types of its fields.
+
+    Numbers that are not finite are refused, but for fields of metadata ``finite: False``, where null is NaN.
 
     Args:
         cls: the dataclass.
         data: its fields by name; missing ones take their defaults.
-        where: what to call it in messages.
+        where: what to call it in messages, such as a file's name.
+
+    Raises:
+        ConfigError: a key that the dataclass does not have, one that it needs and that is missing, or a value of another
+            type or out of its range; it names the key, such as ``tasks[2].prompt``.
+    """
+    return _build(cls, data, where or cls.__name__, "")
+
+
+def check_types(cls: type, data: Mapping[str, Any], where: str) -> None:
+    """Check what there is of a dataclass's fields as `from_dict` does, without building it: others may follow.
 
     Raises:
         ConfigError: a key that the dataclass does not have, or a value of another type.
     """
-    where = where or cls.__name__
-    if not isinstance(data, Mapping):
-        raise ConfigError(f"{where} is {data!r}; give a mapping of {', '.join(typing.get_type_hints(cls))}")
+    _fields(cls, data, where, "")
+
+
+def _build(cls: type[T], data: Any, where: str, key: str) -> T:
+    values = _fields(cls, data, where, key)
+    for field in dataclasses.fields(typing.cast(Any, cls)):
+        needed = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if field.init and needed and field.name not in values:
+            meaning = _meaning(cls, field.name)
+            raise ConfigError(f"{where} lacks {_inside(key, field.name)}{meaning and ': '}{meaning}; add it")
+    try:
+        return cls(**values)
+    except (ConfigError, PromptError) as error:
+        raise type(error)(f"{where}: {key and key + ': '}{error}") from None
+
+
+def _fields(cls: type, data: Any, where: str, key: str) -> dict[str, Any]:
+    """Convert the fields that there are."""
+    fields = {f.name: f for f in dataclasses.fields(typing.cast(Any, cls)) if f.init}
+    if data is None or not isinstance(data, Mapping):
+        found = "holds nothing" if data is None else f"is {shown(data)}"
+        raise ConfigError(f"{where}{key and ': '}{key} {found}; give a mapping of {', '.join(fields)}")
     hints = typing.get_type_hints(cls)
-    names = [f.name for f in dataclasses.fields(typing.cast(Any, cls)) if f.init]
     values = {}
-    for key, value in data.items():
-        if key not in names:
-            raise ConfigError(f"{where} has no setting {key!r}: {choices(str(key), names)}")
-        values[key] = _convert(hints[key], value, f"{where}.{key}")
-    return cls(**values)
+    for name, value in data.items():
+        if name not in fields:
+            place = f"{where}: {key}" if key else where
+            raise ConfigError(f"{place} has no setting {shown(name)}: {choices(str(name), fields)}")
+        finite = fields[name].metadata.get("finite", True)
+        values[name] = _convert(hints[name], value, where, _inside(key, name), finite)
+    return values
 
 
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    """Check a value against a type hint; lists become tuples, mappings become dataclasses."""
+def _meaning(cls: type, name: str) -> str:
+    """Return what the docstring of a dataclass says about a field, the first part of it; empty if it says nothing."""
+    lines = inspect.cleandoc(cls.__doc__ or "").splitlines()
+    found: list[str] = []
+    for line in lines:
+        start = re.match(r" {4}(\w+): (.*)", line)
+        if start and found:
+            break
+        if start and start[1] == name:
+            found.append(start[2])
+        elif found and line.startswith(" " * 8):
+            found.append(line.strip())
+        elif found:
+            break
+    return re.split(r"[.;] |[.;]$", " ".join(found).replace("`", ""))[0]
+
+
+def _inside(key: str, name: object) -> str:
+    """Name a value inside of another."""
+    if isinstance(name, int):
+        return f"{key}[{name}]"
+    return f"{key}.{name}" if key else str(name)
+
+
+def convert(hint: Any, value: Any, where: str, *, finite: bool = True) -> Any:
+    """Check a value against a type hint; lists become tuples, mappings become dataclasses.
+
+    Args:
+        hint: the type.
+        value: what was given.
+        where: what to call it in messages.
+        finite: whether NaN and infinity are refused; else null is NaN.
+
+    Raises:
+        ConfigError: it is of another type.
+    """
+    return _convert(hint, value, where, "", finite)
+
+
+def _convert(hint: Any, value: Any, where: str, key: str, finite: bool) -> Any:
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:
         return value
     if origin in (typing.Union, types.UnionType):
-        nested = [option for option in args if isinstance(option, type) and dataclasses.is_dataclass(option)]
-        if len(nested) == 1 and isinstance(value, Mapping):
-            return _convert(nested[0], value, where)  # What is wrong with it is worth saying.
-        for option in args:
+        options = [option for option in args if option is not type(None)]
+        if value is None and len(options) < len(args):
+            return None
+        nested = [option for option in options if isinstance(option, type) and dataclasses.is_dataclass(option)]
+        if len(options) == 1 or (len(nested) == 1 and isinstance(value, Mapping)):
+            # What is wrong with it is worth saying.
+            return _convert(options[0] if len(options) == 1 else nested[0], value, where, key, finite)
+        for option in options:
             try:
-                return _convert(option, value, where)
+                return _convert(option, value, where, key, finite)
             except ConfigError:
                 continue
     elif origin is Literal:
-        if value in args:
+        if any(value == arg and type(value) is type(arg) for arg in args):
             return value
-        raise ConfigError(f"{where} is {value!r}: {choices(str(value), map(str, args))}")
+        raise ConfigError(f"{_place(where, key)} is {shown(value)}: {choices(str(value), map(str, args))}")
     elif isinstance(hint, type) and dataclasses.is_dataclass(hint):
         if isinstance(value, hint):
             return value
         if isinstance(value, Mapping):
-            return from_dict(hint, value, where)
+            return _build(hint, value, where, key)
     elif origin is frozenset and isinstance(value, (list, tuple, frozenset)):
-        return frozenset(_convert(args[0], v, where) for v in value)
-    elif origin is tuple and isinstance(value, (list, tuple)):
-        if args and args[-1] is not Ellipsis:
+        return frozenset(_convert(args[0], v, where, _inside(key, i), finite) for i, v in enumerate(value))
+    elif origin in (tuple, Sequence) and isinstance(value, (list, tuple)):
+        if origin is tuple and args and args[-1] is not Ellipsis:
             if len(args) == len(value):
-                return tuple(_convert(a, v, where) for a, v in zip(args, value, strict=True))
+                return tuple(
+                    _convert(a, v, where, _inside(key, i), finite)
+                    for i, (a, v) in enumerate(zip(args, value, strict=True))
+                )
         else:
-            return tuple(_convert(args[0], v, where) for v in value) if args else tuple(value)
-    elif origin in (dict, Mapping) or (isinstance(origin, type) and issubclass(origin, Mapping)):
+            return (
+                tuple(_convert(args[0], v, where, _inside(key, i), finite) for i, v in enumerate(value))
+                if args
+                else tuple(value)
+            )
+    elif isinstance(origin, type) and issubclass(origin, Mapping):
         if isinstance(value, Mapping):
-            return {str(k): _convert(args[1], v, f"{where}.{k}") for k, v in value.items()}
+            for name in value:
+                if not isinstance(name, str):
+                    raise ConfigError(f"{_place(where, key)} has the key {shown(name)}; give names as keys")
+            return {k: _convert(args[1], v, where, _inside(key, k), finite) for k, v in value.items()}
     elif hint is float:
+        if value is None and not finite:
+            return math.nan
         if isinstance(value, (int, float)) and not isinstance(value, bool):
-            return float(value)
+            with contextlib.suppress(OverflowError):
+                if math.isfinite(float(value)) or not finite:
+                    return float(value)
     elif hint is int:
         if isinstance(value, int) and not isinstance(value, bool):
             return value
-    elif hint is type(None):
-        if value is None:
-            return None
-    elif hint in (Fraction, Path) and isinstance(value, str):
-        with contextlib.suppress(ValueError):
-            return hint(value)
+    elif hint is Fraction and isinstance(value, str):
+        if _FRACTION.fullmatch(value):
+            return Fraction(value)
+    elif hint is Path and isinstance(value, str):
+        if value and "\0" not in value:
+            return Path(value)
     elif isinstance(hint, type) and isinstance(value, hint):
         return value
     name = getattr(hint, "__name__", None) if origin is None else None
-    raise ConfigError(f"{where} is {value!r}; give a {name or str(hint).replace('typing.', '')}")
+    wanted = name or re.sub(r"\b(?:\w+\.)+(?=\w)", "", str(hint))
+    raise ConfigError(f"{_place(where, key)} is {shown(value)}; give {'an' if wanted[0] in 'aeio' else 'a'} {wanted}")
+
+
+def _place(where: str, key: str) -> str:
+    return f"{where}: {key}" if key else where

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 __all__ = [
     "AttentionError",
     "ConfigError",
+    "DamagedFileWarning",
     "FaircutError",
     "ModelError",
     "NumericalError",
@@ -56,6 +57,10 @@ class OutOfMemoryError(FaircutError, MemoryError):
     """Not enough memory, with the plan that would fit."""
 
 
+class DamagedFileWarning(UserWarning):
+    """A file of an earlier run that cannot be read any more; it was set aside, and is made again."""
+
+
 class ReconstructionWarning(UserWarning):
     """The inversion does not give the source back as well as it should."""
 
@@ -71,7 +76,7 @@ def choices(given: str, possible: Iterable[str]) -> str:
         A clause for an error message, such as ``did you mean 'fame'? Possible: fame, fatezero``.
     """
     names = sorted(possible)
-    close = difflib.get_close_matches(given, names, n=2, cutoff=0.6)
+    close = difflib.get_close_matches(given[:100], names, n=2, cutoff=0.6)  # Its time grows with the length squared.
     hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
     return f"{hint}Possible: {', '.join(names) or 'none'}"
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from faircut.config import SpatialTemporal, Supplier, from_dict, read_yaml, to_dict
+from faircut.config import SpatialTemporal, Supplier, check_types, from_dict, to_dict
 from faircut.errors import ConfigError
 from faircut.files import GENERATOR, write_text
 from faircut.ranges import MOST_FRAMES, check_guidance, check_range, check_seed, check_steps
+from faircut.reading import dump_yaml, read_yaml, shown
 from faircut.texts import check_prompt, check_text, shorten
 
 __all__ = ["DTYPES", "RunSettings", "load_settings", "parse_device", "save_settings", "split_scale"]
@@ -134,7 +132,7 @@ class RunSettings:
 
 
 def load_settings(path: str | Path) -> dict[str, Any]:
-    """Read a saved configuration, without building it: flags may still change it.
+    """Read a saved configuration and check its types, without building it: flags may still change it.
 
     Args:
         path: a YAML file that a run saved, or one like it.
@@ -143,19 +141,23 @@ def load_settings(path: str | Path) -> dict[str, Any]:
         Settings by name.
 
     Raises:
-        ConfigError: it cannot be read, or holds a setting that does not exist.
+        ConfigError: it cannot be read, or holds a setting that does not exist or is of another type.
     """
     data = read_yaml(path, "the configuration")
     if not isinstance(data, Mapping):
         raise ConfigError(f"{path} holds no settings; give 'name: value' lines, such as a run saves in its .run.yaml")
-    names = [f.name for f in dataclasses.fields(RunSettings)]
-    for key in data:
-        if key not in names:
-            from faircut.errors import choices
-
-            raise ConfigError(f"{path} has a setting {key!r}, which does not exist: {choices(str(key), names)}")
-    if "method" in data and isinstance(data["method"], str):
-        return {**data, "method": {"name": data["method"]}}
+    if isinstance(data.get("method"), str):
+        data = {**data, "method": {"name": data["method"]}}
+    check_types(RunSettings, data, str(path))
+    method = data.get("method", {"name": ""})
+    if not isinstance(method.get("name"), str):
+        raise ConfigError(f"{path}: method has no name; give one, such as name: fatezero")
+    # Flags may change these two before the method is built.
+    if not isinstance(method.get("base", {}), Mapping):
+        raise ConfigError(f"{path}: method.base is {shown(method['base'])}; give a mapping of options of fatezero")
+    people = method.get("people", [])
+    if not isinstance(people, list) or not all(isinstance(person, Mapping) for person in people):
+        raise ConfigError(f"{path}: method.people is {shown(people)}; give a list of source, phrase and target")
     return dict(data)
 
 
@@ -169,7 +171,7 @@ def save_settings(settings: RunSettings, path: str | Path) -> Path:
     Returns:
         The path.
     """
-    text = yaml.safe_dump(to_dict(settings), sort_keys=False, allow_unicode=True, width=110)
+    text = dump_yaml(to_dict(settings), allow_unicode=True, width=110)
     head = f"# {GENERATOR}. Repeat this run: faircut edit --config <this file>; flags override it.\n"
     return write_text(path, head + text)
 

@@ -18,7 +18,7 @@ ROOT = Path(faircut.__file__).parent
 FLOORS = [
     {"_version", "errors"},
     {"texts"},
-    {"ranges"},
+    {"ranges", "reading"},
     {"files", "config", "interrupts"},
     {"video", "prompts", "latents", "sampling", "checkpoints", "cache", "fingerprint"},
     {"attention", "metrics"},

@@ -219,14 +219,16 @@ class _Work:
             alpha = approach.alpha(case, value, self.calibration)
             ask = Ask(value, source.perceived.value, alpha, self.instruments.attribute.name)
             method = approach.build(case, ask)
+            edited = None
             try:
                 key = self._key(case, approach, value, method)
                 known = self.store.find(key)
                 if known is not None and self.store.is_done(known, self.instruments.fingerprint):
                     yield approach, value, known
                     continue
-                edited = None if known is None else self.store.find_clip(key)
                 clip = clip or case.load()
+                if known is not None:
+                    edited = self.store.find_clip(key, clip.frames.shape)
                 if known is not None and edited is not None:
                     seconds = known.seconds
                 else:

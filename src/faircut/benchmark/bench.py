@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -45,8 +45,8 @@ class EditRecord:
     item: str
     kind: str
     method: str
-    figures: Mapping[str, float]
-    curves: Mapping[str, tuple[float, ...]]
+    figures: Mapping[str, float] = field(metadata={"finite": False})
+    curves: Mapping[str, tuple[float, ...]] = field(metadata={"finite": False})
     seconds: float
     preparing: float
 
@@ -97,7 +97,7 @@ def _edit(work: PreparedItem, key: str, contestant: Contestant, method: Method, 
     bench, known = work.bench, store.find(key)
     if known is not None and store.is_done(known, bench.instruments):
         return known
-    edited = None if known is None else store.find_clip(key)
+    edited = None if known is None else store.find_clip(key, work.clip.frames.shape)
     if known is not None and edited is not None:
         seconds, preparing = known.seconds, known.preparing
     else:

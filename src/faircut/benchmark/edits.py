@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
-from faircut.config import check_clips, from_dict, read_yaml, to_dict
+from faircut.config import check_clips, from_dict, to_dict
 from faircut.errors import ConfigError, choices
 from faircut.pocket.clips import Clip, render_clip
-from faircut.pocket.edit_cases import GUIDANCE, LOCAL, EditCase, edit_cases, make_case, with_subject
+from faircut.pocket.edit_cases import GUIDANCE, KINDS, LOCAL, EditCase, edit_cases, make_case, with_subject
+from faircut.pocket.scenes import check_scene
 from faircut.pocket.train.pictures import to_tensor
 from faircut.pocket.vocabulary import Scene
+from faircut.ranges import MOST_FRAMES, check_range
+from faircut.reading import dump_yaml, read_yaml
+from faircut.texts import check_prompt
 from faircut.video import read_video
 
 __all__ = ["SHIPPED", "Drawn", "EditBenchmark", "EditItem", "ItemClip", "load_edits", "pocket_edit", "to_yaml"]
@@ -26,6 +31,7 @@ SHIPPED = {"pocket-edit": Path(__file__).parent / "data" / "pocket-edit.yaml"}
 """Benchmarks that come with faircut, by name."""
 
 _VERSION = 1
+_CHANGES = ("background", "style", "noun", "gender", "skin", "hair", "colour")
 
 
 @dataclass(frozen=True)
@@ -41,12 +47,21 @@ class Drawn:
     change: Mapping[str, str]
 
     def case(self, kind: str) -> EditCase:
-        """Return the edit, whose every fact is known."""
-        fields = {f.name for f in dataclasses.fields(Scene)}
-        for_scene = {name: value for name, value in self.change.items() if name in fields}
+        """Return the edit, whose every fact is known.
+
+        Raises:
+            ConfigError: the drawn world has no such scenes.
+        """
+        check_scene(self.scene)
+        for name in self.change:
+            if name not in _CHANGES:
+                raise ConfigError(f"nothing drawn changes its {name!r}: {choices(name, _CHANGES)}")
+        for_scene = {name: value for name, value in self.change.items() if name in ("background", "style")}
         target: Scene = dataclasses.replace(self.scene, **for_scene)  # type: ignore[arg-type]
-        rest = {name: value for name, value in self.change.items() if name not in fields}
-        return make_case(kind, self.scene, with_subject(target, **rest) if rest else target)
+        rest = {name: value for name, value in self.change.items() if name not in for_scene}
+        target = with_subject(target, **rest) if rest else target
+        check_scene(target)
+        return make_case(kind, self.scene, target)
 
 
 @dataclass(frozen=True)
@@ -76,8 +91,14 @@ class EditItem:
     mask: str | None = None
 
     def __post_init__(self) -> None:
+        for name in ("source_prompt", "prompt"):
+            check_prompt(getattr(self, name), name, needed=True)
         if (self.clip is None) == (self.drawn is None):
             raise ConfigError(f"item {self.name!r} needs a clip or a drawn scene; give one of them")
+        if self.drawn is not None:
+            if self.kind not in KINDS:
+                raise ConfigError(f"a drawn item cannot be of kind {self.kind!r}: {choices(self.kind, KINDS)}")
+            self.drawn.case(self.kind)
 
 
 @dataclass(frozen=True)
@@ -121,10 +142,17 @@ class EditBenchmark:
     hash: str = field(default="", metadata={"saved": False})
 
     def __post_init__(self) -> None:
-        names = [item.name for item in self.items]
-        twice = sorted({name for name in names if names.count(name) > 1})
+        if self.version != _VERSION:
+            raise ConfigError(f"it has version {self.version}; this faircut reads version {_VERSION}")
+        if not self.items:
+            raise ConfigError("there are no items; give at least one, with name, kind, source_prompt, prompt and clip")
+        twice = [name for name, n in Counter(item.name for item in self.items).items() if n > 1]
         if twice:
             raise ConfigError(f"items of {self.name!r} share the name {twice[0]!r}; give every item one of its own")
+        for name in ("num_frames", "size"):
+            check_range(name, getattr(self, name), 1, MOST_FRAMES)
+        for kind, scale in self.guidance.items():
+            check_range(f"guidance.{kind}", scale, 0, 1000, example="7.5")
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -188,27 +216,25 @@ def load_edits(path: str | Path) -> EditBenchmark:
     """
     if str(path) in SHIPPED:
         path = SHIPPED[str(path)]
-    path = Path(path)
-    if path.is_dir():
+    path, folder = Path(path), os.path.isdir(path)
+    if folder:
         from faircut.benchmark.layouts import read_layout
 
         benchmark = read_layout(path)
     else:
         benchmark = _read(path)
     named = (name for item in benchmark.items for name in (item.clip, item.mask) if name is not None)
-    check_clips(path, Path(benchmark.folder), named)
+    check_clips(path, Path(benchmark.folder), named, inside=folder)
     return benchmark
 
 
 def _read(path: Path) -> EditBenchmark:
-    if not path.exists():
+    if not os.path.lexists(path):
         raise ConfigError(f"no benchmark {str(path)!r}: {choices(str(path), SHIPPED)}; or a YAML file, or a folder")
     data = read_yaml(path, "the tasks")
     if isinstance(data, Mapping) and ("folder" in data or "hash" in data):
         raise ConfigError(f"{path} has a setting folder or hash, which are not for files; leave them out")
     benchmark = from_dict(EditBenchmark, data, str(path))
-    if benchmark.version != _VERSION:
-        raise ConfigError(f"{path} has version {benchmark.version}; this faircut reads version {_VERSION}")
     digest = hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
     return dataclasses.replace(benchmark, folder=str(path.parent), hash=digest)
 
@@ -241,8 +267,6 @@ def to_yaml(benchmark: EditBenchmark) -> str:
 
     data = to_dict(benchmark)
     items = data.pop("items")
-    head = yaml.safe_dump(data, sort_keys=False)
-    lines = [
-        yaml.safe_dump(spare(item), sort_keys=False, default_flow_style=True, width=10**6).strip() for item in items
-    ]
+    head = dump_yaml(data)
+    lines = [dump_yaml(spare(item), default_flow_style=True, width=10**6).strip() for item in items]
     return head + "items:\n" + "".join(f"- {line}\n" for line in lines)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from faircut.config import to_dict
+from faircut.config import from_dict, to_dict
 from faircut.errors import ConfigError
 from faircut.files import write_json
-from faircut.metrics import Estimate
+from faircut.reading import read_json, shown
 
-__all__ = ["read_estimate", "read_result", "write_result"]
+__all__ = ["read_result", "write_result"]
 
 
 R = TypeVar("R")
@@ -24,31 +22,24 @@ def write_result(result: Any, path: str | Path) -> Path:
     return write_json(path, _finite(to_dict(result)))
 
 
-def read_estimate(data: Mapping[str, Any]) -> Estimate:
-    """Read an estimate as `write_result` wrote it."""
-    value, low, high = (math.nan if data[k] is None else float(data[k]) for k in ("value", "low", "high"))
-    return Estimate(value, int(data["n"]), low, high)
-
-
-def read_result(path: str | Path, what: str, version: int, build: Callable[[Mapping[str, Any]], R]) -> R:
+def read_result(path: str | Path, what: str, version: int, kind: type[R]) -> R:
     """Read a file of `write_result`.
 
     Args:
         path: the file.
         what: it is, for messages.
         version: of the layout that can be read.
-        build: makes the result of what is in the file.
+        kind: dataclass of the result.
 
     Raises:
-        ConfigError: it cannot be read.
+        ConfigError: it cannot be read, or holds something else.
     """
-    try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
-        if data["format"] != version:
-            raise ConfigError(f"{path} has format {data['format']}; this version reads {version}; run it again")
-        return build(data)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"cannot read {what} {path}: {error}") from None
+    data = read_json(path, what)
+    if not isinstance(data, dict) or "format" not in data:
+        raise ConfigError(f"cannot read {what} {path}: it has no format; give the file as a run wrote it")
+    if data["format"] != version:
+        raise ConfigError(f"{path} has format {shown(data['format'])}; this version reads {version}; run it again")
+    return from_dict(kind, data, str(path))
 
 
 def _finite(value: Any) -> Any:

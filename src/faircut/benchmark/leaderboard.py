@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from faircut.benchmark.bench import EditRecord
-from faircut.benchmark.files import read_estimate, read_result
+from faircut.benchmark.files import read_result
+from faircut.errors import ConfigError, choices
 from faircut.metrics import Estimate, estimate, macro_average
 
 __all__ = ["COLUMNS", "BenchResult", "compare", "load_leaderboard", "markdown", "markdown_pairs", "ranked", "summarise"]
@@ -58,11 +59,23 @@ class BenchResult:
 
     results: Mapping[str, Mapping[str, Estimate]]
     kinds: Mapping[str, Mapping[str, Mapping[str, float]]]
-    curves: Mapping[str, Mapping[str, Sequence[float]]]
+    curves: Mapping[str, Mapping[str, Sequence[float]]] = field(metadata={"finite": False})
     pairs: Mapping[str, Mapping[str, Estimate]]
     provenance: Mapping[str, Any]
     failed: tuple[str, ...] = ()
     format: int = field(default=_FORMAT)
+
+    def __post_init__(self) -> None:
+        for part, wanted in (("results", tuple(COLUMNS)), ("pairs", _PAIRED)):
+            for method, by in getattr(self, part).items():
+                for name in wanted:
+                    if name not in by:
+                        raise ConfigError(f"{part}.{method} lacks the metric {name}; run it again")
+                for name in by:
+                    if name not in COLUMNS:
+                        raise ConfigError(f"{part}.{method} has no metric {name!r}: {choices(name, COLUMNS)}")
+                if min(estimate.n for estimate in by.values()) < 0:
+                    raise ConfigError(f"{part}.{method} has an n below 0; run it again")
 
 
 def summarise(records: Sequence[EditRecord], seed: int = 0) -> dict[str, Any]:
@@ -229,13 +242,4 @@ def load_leaderboard(path: str | Path) -> BenchResult:
     Raises:
         ConfigError: it cannot be read.
     """
-    return read_result(path, "the benchmark's result", _FORMAT, _from_json)
-
-
-def _from_json(data: Mapping[str, Any]) -> BenchResult:
-    results, pairs = (
-        {method: {k: read_estimate(e) for k, e in by.items()} for method, by in data[name].items()}
-        for name in ("results", "pairs")
-    )
-    rest = {name: data[name] for name in ("kinds", "curves", "provenance")}
-    return BenchResult(results, pairs=pairs, failed=tuple(data["failed"]), **rest)
+    return read_result(path, "the benchmark's result", _FORMAT, BenchResult)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
@@ -26,6 +26,9 @@ _SPECK = 0.03  # of the source's person: smaller spots are flaws of the picture
 _THIN = 1 / 32  # of the picture's width: thinner ones are too, such as those of the autoencoder along the border
 _DIFFERENT = 0.2  # of the range: what differs more from the empty place is the person
 _SAME = 0.1  # of the range: a pixel that the flow brings back farther off is hidden in one of the frames
+
+
+_MEASURED = {"finite": False}  # of equal pictures, or of none
 
 
 class Observer(Protocol):
@@ -114,15 +117,15 @@ class Record:
     profession: str
     source_value: str | None
     perceived: str | None
-    stability: float
+    stability: float = field(metadata=_MEASURED)
     profession_success: bool
     other_person_kept: bool | None
-    position_error: float | None
+    position_error: float | None = field(metadata=_MEASURED)
     escaped: bool | None
-    tem_con: float
-    clip_t: float
-    warp_error: float | None
-    background_psnr: float | None
+    tem_con: float = field(metadata=_MEASURED)
+    clip_t: float = field(metadata=_MEASURED)
+    warp_error: float | None = field(metadata=_MEASURED)
+    background_psnr: float | None = field(metadata=_MEASURED)
     seconds: float
 
 

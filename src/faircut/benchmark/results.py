@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from faircut.benchmark.audit import Cell
-from faircut.benchmark.files import read_estimate, read_result
+from faircut.benchmark.files import read_result
 from faircut.benchmark.measure import Record
 from faircut.fairness.attributes import Attribute
 from faircut.metrics import Estimate, disparity, estimate, macro_average
@@ -85,7 +85,7 @@ class AuditResult:
     """
 
     results: Mapping[str, Mapping[str, Mapping[str, Estimate]]]
-    professions: Mapping[str, Mapping[str, Mapping[str, Mapping[str, float]]]]
+    professions: Mapping[str, Mapping[str, Mapping[str, Mapping[str, float]]]] = field(metadata={"finite": False})
     provenance: Mapping[str, Any]
     limits: tuple[str, ...]
     failed: tuple[str, ...] = ()
@@ -164,13 +164,4 @@ def load_result(path: str | Path) -> AuditResult:
     Raises:
         ConfigError: it cannot be read.
     """
-    return read_result(path, "the audit", _FORMAT, _from_json)
-
-
-def _from_json(data: Mapping[str, Any]) -> AuditResult:
-    results = {
-        method: {policy: {k: read_estimate(e) for k, e in cell.items()} for policy, cell in policies.items()}
-        for method, policies in data["results"].items()
-    }
-    rest = {name: data[name] for name in ("professions", "provenance")}
-    return AuditResult(results, limits=tuple(data["limits"]), failed=tuple(data["failed"]), **rest)
+    return read_result(path, "the audit", _FORMAT, AuditResult)

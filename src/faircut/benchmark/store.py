@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,25 +13,31 @@ import torch
 from PIL import Image
 
 from faircut.config import from_dict, to_dict
+from faircut.errors import ConfigError, FaircutError, VideoError
 from faircut.files import atomic_path
+from faircut.reading import read_json, set_aside, shown
 from faircut.video import read_video, write_video
 
 __all__ = ["Store", "as_kept", "seed_of"]
 
-R = TypeVar("R")
 
-
-class Measured(Protocol):
-    """A record that says what has measured it."""
+class Keyed(Protocol):
+    """A record of an edit."""
 
     @property
     def key(self) -> str:
         """Names the edit by all that decides it."""
 
+
+class Measured(Keyed, Protocol):
+    """A record that says what has measured it."""
+
     @property
     def instruments(self) -> str:
         """Fingerprint of what has measured it."""
 
+
+R = TypeVar("R", bound=Keyed)
 
 _FPS = 8  # of clips that are kept; nothing is measured by it
 
@@ -77,10 +84,24 @@ class Store(Generic[R]):
         """Return where an edit's frames are, where they were kept: a lossless animation that browsers play."""
         return self.folder / "clips" / f"{key}.webp"
 
-    def find_clip(self, key: str) -> torch.Tensor | None:
-        """Return the frames that were kept, the same to the bit; None if they were not."""
+    def find_clip(self, key: str, shape: torch.Size) -> torch.Tensor | None:
+        """Return the frames that were kept, the same to the bit; None if they were not, or are damaged: set aside.
+
+        Args:
+            key: names the edit.
+            shape: of its frames.
+        """
         path = self.clip(key)
-        return as_kept(read_video(path).frames) if path.is_file() else None
+        if not os.path.lexists(path):
+            return None
+        try:
+            frames = as_kept(read_video(path).frames)
+            if frames.shape != shape:
+                raise VideoError(f"it holds {tuple(frames.shape)}, not {tuple(shape)}")
+            return frames
+        except (FaircutError, OSError) as error:
+            set_aside(path, error)
+            return None
 
     def is_done(self, record: Measured, instruments: str) -> bool:
         """Say whether nothing is missing of an edit that has a record.
@@ -89,12 +110,22 @@ class Store(Generic[R]):
             record: what was found.
             instruments: fingerprint of what shall have measured it.
         """
-        return record.instruments == instruments and (not self.keep_clips or self.clip(record.key).is_file())
+        there = self.picture(record.key).is_file() and (not self.keep_clips or self.clip(record.key).is_file())
+        return there and record.instruments == instruments
 
     def find(self, key: str) -> R | None:
-        """Return a record; None if it was not made yet."""
+        """Return a record; None if it was not made yet, or is damaged or of another layout: such a file is set aside."""
         path = self._path(key)
-        return from_dict(self.kind, json.loads(path.read_text(encoding="utf-8")), str(path)) if path.is_file() else None
+        if not os.path.lexists(path):
+            return None
+        try:
+            record = from_dict(self.kind, read_json(path, "the record", finite=False), str(path))
+            if record.key != key:
+                raise ConfigError(f"it is of {shown(record.key)}")
+            return record
+        except ConfigError as error:
+            set_aside(path, error)
+            return None
 
     def keep(self, key: str, record: R, source: torch.Tensor, edited: torch.Tensor) -> None:
         """Keep a record, and the first, middle and last frame, the source's above the edit's; and the clip, if asked to.

@@ -50,7 +50,7 @@ class SweepPoint:
 
     key: str
     options: Mapping[str, Any]
-    figures: Mapping[str, float]
+    figures: Mapping[str, float] = field(metadata={"finite": False})
     front: bool = False
 
 
@@ -163,7 +163,7 @@ def run_sweep(
                     negative_prompt=settings.negative_prompt,
                 ).key  # fmt: skip
                 point = store.find(key)
-                if point is None:
+                if point is None or not store.picture(key).is_file():
                     result = _edit(editor, inversion, settings, method)
                     edited = (result.frames + 1) / 2
                     point = SweepPoint(key, options, _figures(edited, source, settings, scorer))

@@ -8,11 +8,14 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 from faircut.benchmark.cases import FRAMES, Case, CaseClip
-from faircut.config import check_clips, from_dict, read_yaml
+from faircut.config import check_clips, from_dict
 from faircut.errors import ConfigError
 from faircut.fairness.attributes import GENDER
 from faircut.metrics import motion
 from faircut.prompts import fit_article
+from faircut.ranges import MOST_FRAMES, check_range
+from faircut.reading import read_yaml
+from faircut.texts import check_prompt
 from faircut.video import read_video
 
 __all__ = ["Task", "TaskFile", "load_tasks"]
@@ -38,6 +41,18 @@ class Task:
     professions: tuple[str, ...] | None = None
     value: str | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("source_prompt", "prompt"):
+            check_prompt(getattr(self, name), name, needed=True)
+        if "{profession}" not in self.prompt:
+            raise ConfigError(
+                f"the prompt {self.prompt!r} has no place for the profession; write {{profession}} where it goes"
+            )
+        if self.professions == ():
+            raise ConfigError("professions is empty; name at least one, or leave it out for the file's list")
+        if self.value is not None:
+            GENDER.value(self.value)
+
 
 @dataclass(frozen=True)
 class TaskFile:
@@ -57,6 +72,19 @@ class TaskFile:
     num_frames: int = FRAMES
     size: int = 512
 
+    def __post_init__(self) -> None:
+        if self.version != 1:
+            raise ConfigError(f"it has version {self.version}; this faircut reads version 1")
+        if not self.tasks:
+            raise ConfigError("there are no tasks; give at least one, with clip, source_prompt, person and prompt")
+        for value in self.stereotypes.values():
+            if value is not None:
+                GENDER.value(value)
+        if not self.stereotypes and any(task.professions is None for task in self.tasks):
+            raise ConfigError("stereotypes is empty; name at least one profession, such as nurse: null")
+        for name in ("num_frames", "size"):
+            check_range(name, getattr(self, name), 1, MOST_FRAMES)
+
 
 def load_tasks(path: str | Path, n: int | None = None) -> list[Case]:
     """Read a task file.
@@ -75,11 +103,6 @@ def load_tasks(path: str | Path, n: int | None = None) -> list[Case]:
     path = Path(path)
     data = read_yaml(path, "the tasks")
     file = from_dict(TaskFile, data, str(path))
-    if file.version != 1:
-        raise ConfigError(f"{path} has version {file.version}; this faircut reads version 1")
-    for value in file.stereotypes.values():
-        if value is not None:
-            GENDER.value(value)
     check_clips(path, path.parent, (task.clip for task in file.tasks), "see its head for what to collect")
     cases = [
         _case(file, task, profession, path.parent)
@@ -93,10 +116,6 @@ def load_tasks(path: str | Path, n: int | None = None) -> list[Case]:
 
 def _case(file: TaskFile, task: Task, profession: str, folder: Path) -> Case:
     *before, rest = task.prompt.split("{profession}")
-    if not before:
-        raise ConfigError(
-            f"the prompt {task.prompt!r} has no place for the profession; write {{profession}} where it goes"
-        )
     return Case(
         name=f"{Path(task.clip).stem}.{profession.replace(' ', '-')}",
         profession=profession,

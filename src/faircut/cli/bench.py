@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -115,7 +116,7 @@ def _compare(
 
 
 def _file(path: Path) -> Path:
-    return path / "bench.json" if path.is_dir() else path
+    return path / "bench.json" if os.path.isdir(path) else path  # Which says no of a name that is too long.
 
 
 def _show_leaderboard(result: Any) -> None:

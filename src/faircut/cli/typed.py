@@ -67,12 +67,14 @@ def value_of(text: str) -> Any:
     Raises:
         ConfigError: it is none.
     """
-    import yaml
+    from faircut.reading import parse_yaml, shown
 
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise ConfigError(f"{text!r} is no value of an option; give a number, a word or [a, list]") from None
+        return parse_yaml(text)
+    except ConfigError as error:
+        raise ConfigError(
+            f"{shown(text)} is no value of an option: {error}; give a number, a word or [a, list]"
+        ) from None
 
 
 def commas(text: str) -> tuple[str, ...]:

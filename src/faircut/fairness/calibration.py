@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from faircut.config import from_dict, to_dict
 from faircut.errors import ConfigError
 from faircut.fairness.attributes import Attribute
 from faircut.files import atomic_path
+from faircut.reading import read_json, set_aside
 
 __all__ = [
     "Calibration",
@@ -117,12 +119,17 @@ def load_calibration(path: str | Path) -> Calibration:
         ConfigError: it cannot be read.
     """
     try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"cannot read the calibration {path}: {error}; faircut audit --calibrate writes one"
-        ) from None
-    return from_dict(Calibration, data, f"calibration {path}")
+        data = read_json(path, "the calibration")
+    except ConfigError as error:
+        raise ConfigError(f"{error}; faircut audit --calibrate writes one") from None
+    found = from_dict(Calibration, data, f"calibration {path}")
+    for profession, strengths in (("default", found.default), *found.alphas.items()):
+        for value, alpha in strengths.items():
+            if value not in found.default or alpha < 0:
+                raise ConfigError(
+                    f"calibration {path}: the strength of {value!r} is {alpha} for {profession!r}, not 0 or more"
+                )
+    return found
 
 
 def calibration_folder() -> Path:
@@ -145,12 +152,17 @@ def calibration_name(attribute: Attribute, weights: str) -> str:
 def find_calibration(editor: Any, attribute: Attribute) -> Calibration | None:
     """Return the stored calibration of a model: the user's own, or the one that ships with faircut.
 
+    A damaged one is set aside.
+
     Args:
         editor: a VideoEditor.
         attribute: of which attribute.
     """
     name = calibration_name(attribute, editor.weights_fingerprint)
     for folder in (calibration_folder(), SHIPPED):
-        if (folder / name).is_file():
-            return load_calibration(folder / name)
+        if os.path.lexists(folder / name):
+            try:
+                return load_calibration(folder / name)
+            except ConfigError as error:
+                set_aside(folder / name, error)
     return None

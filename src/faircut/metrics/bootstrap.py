@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -22,10 +22,11 @@ class Estimate:
         high: upper end.
     """
 
-    value: float
+    # Written as null where they are NaN, and read as that again.
+    value: float = field(metadata={"finite": False})
     n: int
-    low: float
-    high: float
+    low: float = field(metadata={"finite": False})
+    high: float = field(metadata={"finite": False})
 
 
 def estimate(

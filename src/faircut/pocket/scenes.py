@@ -62,10 +62,54 @@ _POSSIBLE: dict[str, tuple[Any, ...]] = {
     "facing": ("left", "right"),
 }
 
+_NOUNS: dict[str, tuple[str, ...]] = {
+    "person": (*PROFESSIONS, "person"),
+    "vehicle": VEHICLES,
+    "animal": ANIMALS,
+}
+
 
 def _check(name: str, value: Any, possible: tuple[Any, ...]) -> None:
     if value is not None and value not in possible:
         raise ConfigError(f"no {name} {value!r} in the drawn world; {choices(str(value), map(str, possible))}")
+
+
+def check_scene(scene: Scene) -> None:
+    """Check that a scene can be drawn.
+
+    Args:
+        scene: as a file has it.
+
+    Raises:
+        ConfigError: a word that the drawn world does not know, a subject that lacks what its kind has, or numbers that no
+            picture has.
+    """
+    _check("background", scene.background, BACKGROUNDS)
+    _check("style", scene.style, STYLES)
+    if len(scene.subjects) not in (1, 2) or (
+        len(scene.subjects) == 2 and any(s.kind != "person" for s in scene.subjects)
+    ):
+        raise ConfigError("a drawn scene has one subject, or two people; give so many")
+    if scene.seed < 0:
+        raise ConfigError(f"seed is {scene.seed}; give 0 or more")
+    for subject in scene.subjects:
+        for name in ("gender", "skin", "hair", "colour"):
+            _check(name, getattr(subject, name), _POSSIBLE[name])
+        _check(f"{subject.kind} named", subject.noun, _NOUNS[subject.kind])
+        needed: tuple[str, ...] = ("gender", "skin", "hair") if subject.kind == "person" else ("colour",)
+        needed += ("colour",) if subject.noun == "person" else ()
+        for name in needed:
+            if getattr(subject, name) is None:
+                raise ConfigError(f"the {subject.noun} has no {name}; give one of {', '.join(_POSSIBLE[name])}")
+        for mention in subject.mentions:
+            _check("mention", mention, ("gender", "hair", "colour"))
+            if getattr(subject, mention) is None:
+                raise ConfigError(f"captions mention the {mention} of the {subject.noun}, which has none; leave it out")
+        if not 0 < subject.scale <= 10:
+            raise ConfigError(f"scale is {subject.scale}; give a factor above 0 to 10, such as 1")
+    numbers = (scene.pan, scene.pan_speed, *(v for s in scene.subjects for v in (s.x, s.y, s.phase, s.speed)))
+    if max(map(abs, numbers)) > 1e6:
+        raise ConfigError("a place, a phase or a speed is beyond 1e6; the picture is 128 units wide")
 
 
 def sample_scene(

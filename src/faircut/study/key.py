@@ -11,8 +11,9 @@ from typing import Any
 
 from faircut.config import from_dict, to_dict
 from faircut.errors import ConfigError
+from faircut.reading import read_json, shown
 
-__all__ = ["KeyClip", "KeyItem", "StudyKey", "load_key", "read_json"]
+__all__ = ["KeyClip", "KeyItem", "StudyKey", "load_key", "read_format"]
 
 FORMAT = 1
 
@@ -73,6 +74,13 @@ class StudyKey:
     versions: Mapping[str, str] = field(default_factory=dict)
     format: int = FORMAT
 
+    def __post_init__(self) -> None:
+        if not self.clips or not self.questions:
+            raise ConfigError("it has no clips or no questions; give the key as it was written")
+        for name, clip in self.clips.items():
+            if not 0 <= clip.item < len(self.items):
+                raise ConfigError(f"clips.{name}.item is {clip.item}, and there are {len(self.items)} items")
+
 
 def study_name(
     title: str, seed: int, questions: Mapping[str, str], items: tuple[KeyItem, ...], clips: Mapping[str, KeyClip]
@@ -91,25 +99,22 @@ def load_key(path: str | Path) -> StudyKey:
     Raises:
         ConfigError: it cannot be read, is of another version, or was changed.
     """
-    key = from_dict(StudyKey, read_json(path, "the key of a study"), str(path))
+    key = from_dict(StudyKey, read_format(path, "the key of a study"), str(path))
     if key.study != study_name(key.title, key.seed, key.questions, key.items, key.clips):
         raise ConfigError(f"{path} was changed after the study was made; give the key as it was written")
     return key
 
 
-def read_json(path: str | Path, what: str) -> Any:
+def read_format(path: str | Path, what: str) -> Any:
     """Read a JSON object of our format.
 
     Raises:
         ConfigError: it cannot be read, is no object, or is of another version.
     """
-    try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"cannot read {what} {path}: {' '.join(str(error).split())}") from None
+    data = read_json(path, what)
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         found = data.get("format") if isinstance(data, dict) else None
         raise ConfigError(
-            f"{path} is not {what} of format {FORMAT} (it has {found!r}); give the file as it was written"
+            f"{path} is not {what} of format {FORMAT} (it has {shown(found)}); give the file as it was written"
         )
     return {name: value for name, value in data.items() if name != "generator"}

@@ -14,9 +14,11 @@ from typing import Any
 
 import torch
 
-from faircut.config import check_clips, from_dict, read_yaml, to_dict
+from faircut.config import check_clips, from_dict, to_dict
 from faircut.errors import ConfigError, VideoError
 from faircut.files import Output, all_or_nothing, check_outputs, write_json, write_text
+from faircut.ranges import MOST_FRAMES, check_range
+from faircut.reading import read_yaml
 from faircut.report import Environment, hash_clip
 from faircut.report.pictures import fit_for_players
 from faircut.study.key import FORMAT, KeyClip, KeyItem, StudyKey, study_name
@@ -48,6 +50,10 @@ class StudyItem:
     source: str
     results: Mapping[str, str]
 
+    def __post_init__(self) -> None:
+        if len(self.results) < 2:
+            raise ConfigError(f"{len(self.results)} results of {self.source}; give two or more to compare")
+
 
 @dataclass(frozen=True)
 class StudyFile:
@@ -67,6 +73,15 @@ class StudyFile:
     num_frames: int | None = None
     size: int | None = None
 
+    def __post_init__(self) -> None:
+        if self.version != 1:
+            raise ConfigError(f"it has version {self.version}; this faircut reads version 1")
+        if not self.items:
+            raise ConfigError("there are no items; give at least one, with prompt, source and results")
+        for name in ("num_frames", "size"):
+            if getattr(self, name) is not None:
+                check_range(name, getattr(self, name), 1, MOST_FRAMES)
+
 
 def load_study(path: str | Path) -> StudyFile:
     """Read a study file.
@@ -81,13 +96,6 @@ def load_study(path: str | Path) -> StudyFile:
     path = Path(path)
     data = read_yaml(path, "the study")
     file = from_dict(StudyFile, data, str(path))
-    if file.version != 1:
-        raise ConfigError(f"{path} has version {file.version}; this faircut reads version 1")
-    if not file.items:
-        raise ConfigError(f"{path} has no items; give at least one, with prompt, source and results")
-    for item in file.items:
-        if len(item.results) < 2:
-            raise ConfigError(f"{path} has {len(item.results)} results of {item.source}; give two or more to compare")
     check_clips(path, path.parent, (name for item in file.items for name in (item.source, *item.results.values())))
     return file
 

@@ -12,7 +12,7 @@ from faircut.config import from_dict, to_dict
 from faircut.errors import ConfigError, choices
 from faircut.files import json_text, write_text
 from faircut.metrics import Estimate, estimate, macro_average
-from faircut.study.key import FORMAT, StudyKey, read_json
+from faircut.study.key import FORMAT, StudyKey, read_format
 
 __all__ = ["Answer", "Answers", "StudyResult", "load_answers", "save_result", "summarise"]
 
@@ -97,7 +97,7 @@ def load_answers(paths: Sequence[str | Path], key: StudyKey) -> tuple[Answers, .
     """
     found: dict[str, tuple[str | Path, Answers]] = {}
     for path in paths:
-        answers = from_dict(Answers, read_json(path, "a file of answers"), str(path))
+        answers = from_dict(Answers, read_format(path, "a file of answers"), str(path))
         if answers.study != key.study:
             raise ConfigError(f"{path} answers the study {answers.study}, and the key is of {key.study}; leave it out")
         if answers.participant in found:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from faircut.errors import ConfigError, ModelError
+from faircut.config import convert
+from faircut.errors import ConfigError
 from faircut.files import atomic_path, is_ours, list_files, workspace
+from faircut.reading import parse_json, read_json, set_aside
 
 __all__ = ["Checkpoint", "open_folder", "publish", "published"]
 
 _FORMAT = 2
-_FACTS, _CHECKPOINT, _INDEX = "tune.json", "checkpoint.safetensors", "model_index.json"
+_FACTS, _CHECKPOINT, _INDEX, _FINISHED = "tune.json", "checkpoint.safetensors", "model_index.json", "finished.json"
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 _NAMES = {"model": "another model", "clip": "another clip", "prompt": "another prompt"}
 
@@ -45,13 +48,17 @@ def open_folder(folder: Path, facts: Mapping[str, Any], *, fresh: bool) -> None:
             (folder / name).unlink(missing_ok=True)
     wanted = {"format": _FORMAT, **facts}
     if not notes.is_file():
-        with atomic_path(notes) as path:
-            path.write_text(json.dumps(wanted, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        _begin(notes, wanted)
         return
     try:
-        known = json.loads(notes.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{notes} cannot be read ({error}); begin again with fresh, or in another folder") from None
+        known = read_json(notes, "the tuning's facts")
+        if not isinstance(known, dict):
+            raise ConfigError("it is no mapping")
+    except ConfigError as error:
+        # Nobody knows any more of which clip the rest is, so it is not gone on with, and not lost either.
+        set_aside(notes, error, *(folder / name for name in (_CHECKPOINT, "validation", "log.jsonl", _FINISHED)))
+        _begin(notes, wanted)
+        return
     for name in {**wanted, **known}:
         if known.get(name) != wanted.get(name):
             what = _NAMES.get(name, f"another {name}")
@@ -59,6 +66,11 @@ def open_folder(folder: Path, facts: Mapping[str, Any], *, fresh: bool) -> None:
                 f"{folder} holds a tuning of {what} ({known.get(name)!r}, not {wanted.get(name)!r}); choose another folder, "
                 "or begin again with fresh"
             )
+
+
+def _begin(notes: Path, facts: Mapping[str, Any]) -> None:
+    with atomic_path(notes) as path:
+        path.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 class Checkpoint:
@@ -90,32 +102,54 @@ class Checkpoint:
             save_file(tensors, path, {"tuning": about})
 
     def load(self) -> tuple[int, float]:
-        """Read the file, if there is one.
+        """Read the file, if there is one; a damaged one is set aside, and the tuning begins again.
 
         Returns:
             The steps that are done, and the seconds that they took.
-
-        Raises:
-            ModelError: it cannot be read.
         """
-        if not self.path.is_file():
+        if not os.path.lexists(self.path):
             return 0, 0.0
         try:
-            with safe_open(self.path, "pt") as file:
-                about = json.loads(file.metadata()["tuning"])
-                for name, parameter in self.parameters.items():
-                    parameter.data.copy_(file.get_tensor(f"weight/{name}"))
-                    moments = {m: file.get_tensor(f"{m}/{name}").to(parameter.device) for m in _MOMENTS}
-                    self.adam.state[parameter] = {"step": torch.tensor(float(about["step"])), **moments}
-            return about["step"], about["seconds"]
+            step, seconds, tensors = self._read()
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-            raise ModelError(f"{self.path} cannot be read ({error}); begin again with fresh") from None
+            set_aside(self.path, f"the tuning begins again: {error or type(error).__name__}")
+            return 0, 0.0
+        # Only now, so that no half of a damaged file reaches the model.
+        for name, parameter in self.parameters.items():
+            parameter.data.copy_(tensors[f"weight/{name}"])
+            moments = {m: tensors[f"{m}/{name}"].to(parameter.device) for m in _MOMENTS}
+            self.adam.state[parameter] = {"step": torch.tensor(float(step)), **moments}
+        return step, seconds
+
+    def _read(self) -> tuple[int, float, dict[str, torch.Tensor]]:
+        """Read and check the step, the seconds and all tensors."""
+        if not self.path.is_file():
+            raise ValueError("it is no file")
+        with safe_open(self.path, "pt") as file:
+            about = parse_json((file.metadata() or {})["tuning"])
+            step = convert(int, about["step"], "step")
+            seconds = convert(float, about["seconds"], "seconds")
+            if step < 0 or seconds < 0 or about["format"] != _FORMAT:
+                raise ValueError(f"it is of step {step}, {seconds} seconds and format {about['format']}")
+            tensors = {}
+            for name, parameter in self.parameters.items():
+                for kind in ("weight", *_MOMENTS):
+                    tensor = tensors[f"{kind}/{name}"] = file.get_tensor(f"{kind}/{name}")
+                    if tensor.shape != parameter.shape or not tensor.isfinite().all():
+                        raise ValueError(f"{kind}/{name} is of another shape, or not finite")
+        return step, seconds, tensors
 
 
 def published(folder: Path, step: int) -> bool:
     """Whether the model of so many steps is in the folder."""
-    done = folder / "finished.json"
-    return (folder / _INDEX).is_file() and done.is_file() and json.loads(done.read_text()) == {"step": step}
+    done = folder / _FINISHED
+    if not (folder / _INDEX).is_file() or not os.path.lexists(done):
+        return False
+    try:
+        return bool(read_json(done, "what was finished") == {"step": step})
+    except ConfigError as error:
+        set_aside(done, error)
+        return False
 
 
 def publish(editor: Any, folder: Path, step: int) -> None:
@@ -134,5 +168,5 @@ def publish(editor: Any, folder: Path, step: int) -> None:
         for name in sorted(list_files(staging), key=lambda name: name == _INDEX):
             with atomic_path(folder / name) as path:
                 (staging / name).rename(path)
-    with atomic_path(folder / "finished.json") as path:
+    with atomic_path(folder / _FINISHED) as path:
         path.write_text(json.dumps({"step": step}) + "\n")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+import typing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from faircut.config import convert
 from faircut.errors import ConfigError, choices
+from faircut.reading import read_json, read_yaml, shown
 
 __all__ = [
     "ClipConfig",
@@ -244,23 +246,21 @@ def config_from_dict(values: dict[str, Any]) -> TrainConfig:
 def _merge(default: Any, values: Any, where: str) -> Any:
     """A copy of the dataclass ``default`` with ``values`` in place, block by block."""
     if not isinstance(values, dict):
-        raise ConfigError(f"{where.rstrip('.') or 'the configuration'} must be a mapping, not {values!r}")
+        raise ConfigError(f"{where.rstrip('.') or 'the configuration'} must be a mapping, not {shown(values)}")
     fields = [f.name for f in dataclasses.fields(default)]
+    hints = typing.get_type_hints(type(default))
     out: dict[str, Any] = {}
     for name, value in values.items():
         if name not in fields:
-            raise ConfigError(f"unknown setting {where + str(name)!r}: {choices(str(name), fields)}")
+            raise ConfigError(f"unknown setting {shown(where + str(name))}: {choices(str(name), fields)}")
         old = getattr(default, name)
         if dataclasses.is_dataclass(old):
             out[name] = _merge(old, value, f"{where}{name}.")
-        elif isinstance(old, tuple) and isinstance(value, (list, tuple)):
-            out[name] = tuple(value)
-        elif isinstance(old, float) and type(value) is int:
-            out[name] = float(value)
-        elif type(value) is type(old):
-            out[name] = value
         else:
-            raise ConfigError(f"{where + name} must be of type {type(old).__name__}, not {value!r}")
+            try:
+                out[name] = convert(hints[name], value, where + name)
+            except ConfigError:
+                raise ConfigError(f"{where + name} must be of type {type(old).__name__}, not {shown(value)}") from None
     return dataclasses.replace(default, **out)
 
 
@@ -278,14 +278,12 @@ def load_config(path: str | Path | None) -> TrainConfig:
     """
     if path is None:
         return TrainConfig()
-    import yaml
-
+    read = read_json if str(path).endswith(".json") else read_yaml
+    values = read(path, "the training configuration")
     try:
-        text = Path(path).read_text(encoding="utf-8")
-        values = json.loads(text) if str(path).endswith(".json") else yaml.safe_load(text)
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f"cannot read the training configuration {path}: {error}") from error
-    return config_from_dict(values or {})
+        return config_from_dict({} if values is None else values)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
 
 
 def default_output() -> Path:

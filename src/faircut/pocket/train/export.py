@@ -15,6 +15,7 @@ from faircut.pocket.judge import save_judge
 from faircut.pocket.train.clip import build_clip
 from faircut.pocket.train.config import TrainConfig
 from faircut.pocket.train.denoiser import build_scheduler, build_text_encoder, build_unet
+from faircut.pocket.train.report import read_log
 from faircut.pocket.train.state import load_weights
 from faircut.pocket.train.tokenizer import load_tokenizer
 from faircut.pocket.vocabulary import LABELS
@@ -158,8 +159,8 @@ def _write_model(config: TrainConfig, output: Path, folder: Path) -> dict[str, A
         log = output / "checkpoints" / name / "log.jsonl"
         if log.exists():
             last: dict[str, Any] = {}
-            for line in log.read_text(encoding="utf-8").splitlines():
-                last |= json.loads(line)
+            for line in read_log(log):
+                last |= line
             stages[name] = {**last, **stages.get(name, {})}
     record = {"config": dataclasses.asdict(config), "stages": stages}
     for path in folder.rglob("config.json"):

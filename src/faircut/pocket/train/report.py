@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from faircut.errors import ConfigError
 from faircut.files import GENERATOR, atomic_path, write_json
+from faircut.reading import parse_json
 
 __all__ = ["read_log", "write_report"]
 
@@ -20,14 +22,17 @@ def read_log(path: Path) -> list[dict[str, Any]]:
         path: of the .jsonl file.
 
     Returns:
-        Its lines, in order of steps; lines that a resumed run wrote again replace the older ones.
+        Its lines, in order of steps; lines that a resumed run wrote again replace the older ones, and one that was cut
+        off when the run was killed is left out.
     """
     if not path.exists():
         return []
     lines: dict[tuple[int, bool], dict[str, Any]] = {}
-    for text in path.read_text(encoding="utf-8").splitlines():
-        line = json.loads(text)
-        lines[line["step"], "loss" in line] = line
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        with contextlib.suppress(ConfigError):
+            line = parse_json(text)
+            if isinstance(line, dict) and type(line.get("step")) is int:
+                lines[line["step"], "loss" in line] = line
     return [lines[key] for key in sorted(lines)]
 
 
