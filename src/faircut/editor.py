@@ -14,11 +14,11 @@ import torch
 from faircut import latents as vae_io
 from faircut.attention.masks import blend_mask, token_map
 from faircut.attention.source import DiskStore, MemoryStore, Recorder
+from faircut.cache import Cache
 from faircut.config import SpatialTemporal, Supplier, to_dict
 from faircut.controllers.regions import mask_layers
 from faircut.errors import ConfigError, ReconstructionWarning, VideoError
-from faircut.files import remove
-from faircut.inversion import Inversion, storage_dtype
+from faircut.inversion import Inversion, find_inversion, keep_inversion, storage_dtype
 from faircut.methods.base import EditTask, Method, describe
 from faircut.pipeline import EditorPipeline, StepEnd
 from faircut.predictor import NoisePredictor, frozen
@@ -68,7 +68,7 @@ class VideoEditor(EditorPipeline):
         supplier: Supplier = "auto",
         memory_budget: int | None = None,
         attention_folder: str | Path | None = None,
-        cache: str | Path | None = None,
+        cache: str | Path | Cache | None = None,
         generator: torch.Generator | None = None,
         callback_on_step_end: StepEnd | None = None,
     ) -> Inversion:
@@ -86,7 +86,8 @@ class VideoEditor(EditorPipeline):
                 record it now; ``"auto"`` records in memory if it fits ``memory_budget`` and is live otherwise.
             memory_budget: bytes that recorded attention may take in ``"auto"``; by default an eighth of the free memory.
             attention_folder: for ``"disk"``: an existing folder for the recorded attention.
-            cache: a folder of earlier inversions, by content; the clip is not inverted again if it is there.
+            cache: a folder of earlier inversions, by content, or a `faircut.cache.Cache`; the clip is not inverted again if
+                it is there.
             generator: draws the clip's latents from the VAE's posterior; without one its mean is taken.
             callback_on_step_end: as in diffusers: ``(editor, step, timestep, {"latents": ...})``.
 
@@ -109,17 +110,14 @@ class VideoEditor(EditorPipeline):
                 f"latents (frame, {self.unet.config.in_channels}, height, width)"
             )
         supplier = self.choose_supplier(supplier, clip, num_inference_steps, memory_budget)
-        cached = None
-        if cache is not None and generator is None:
-            cached = Path(cache) / self.inversion_key(
+        kept, key = None, ""
+        if cache is not None and generator is None:  # What a generator draws is not in the key.
+            kept = cache if isinstance(cache, Cache) else Cache(cache)
+            key = self.inversion_key(
                 clip, source_prompt, num_inference_steps, temporal, fixed_point_steps, recorded=supplier != "live"
             )
-            # An entry that is damaged, or of another version, is made again.
-            try:
-                known = Inversion.load(cached)
+            if (known := find_inversion(kept, key)) is not None:
                 return known.of_clip(video) if isinstance(video, Video) else known
-            except ConfigError:
-                remove(cached)
         store: MemoryStore | DiskStore | None = None
         if supplier == "memory":
             store = MemoryStore("cpu")
@@ -166,8 +164,7 @@ class VideoEditor(EditorPipeline):
         )
         if isinstance(video, Video):
             inversion = inversion.of_clip(video)
-        if cached is not None:
-            inversion.save(cached)
+        keep_inversion(kept, key, inversion)
         return inversion
 
     def inversion_key(

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from faircut.attention.source import AttentionStore, DiskStore
+from faircut.cache import Cache
 from faircut.config import SpatialTemporal, from_dict, to_dict
 from faircut.errors import ConfigError, FaircutError
-from faircut.files import atomic_path, list_files, write_json
+from faircut.files import GENERATOR, atomic_path, list_files
+from faircut.tensor_files import file_digest, save_tensors
 from faircut.video import SourceInfo, Video
 
-__all__ = ["Inversion"]
+__all__ = ["Inversion", "find_inversion", "keep_inversion"]
 
-_FORMAT = 4
+_FORMAT = 5
+_FACTS, _TENSORS = "inversion.json", "inversion.safetensors"
+_ATTENTION = re.compile(r"attention/step_[0-9]{4,}\.safetensors")
+_LONGEST = 1 << 24  # Bytes of inversion.json; a thousand frames take a tenth of a megabyte.
 
 
 @dataclass(frozen=True)
@@ -84,22 +94,30 @@ class Inversion:
         """Return the inversion with its reconstruction quality noted, in dB."""
         return replace(self, reconstruction_psnr=psnr)
 
-    def save(self, folder: str | Path) -> Path:
+    def save(self, folder: str | Path, *, key: str | None = None) -> Path:
         """Write the inversion to a folder (safetensors and JSON), whole or not at all.
+
+        ``inversion.json`` lists every other file with its digest, and bears one of its own.
 
         Args:
             folder: where; an existing inversion there is replaced.
+            key: the name by which a cache finds the inversion.
 
         Returns:
             The folder.
+
+        Raises:
+            ConfigError: the folder holds something that faircut did not make.
+            OSError: it cannot be written.
         """
         folder = Path(folder)
-        tensors = {"latents": self.latents.detach().cpu().contiguous()}
+        tensors = {"latents": self.latents}
         for name in ("frames", "null_embeddings"):
             if getattr(self, name) is not None:
-                tensors[name] = getattr(self, name).cpu().contiguous()
+                tensors[name] = getattr(self, name)
         facts = {
             "format": _FORMAT,
+            "key": key,
             "source_prompt": self.source_prompt,
             "num_inference_steps": self.num_inference_steps,
             "temporal": to_dict(self.temporal),
@@ -114,51 +132,154 @@ class Inversion:
         }
         with atomic_path(folder) as path:
             path.mkdir()
-            save_file(tensors, path / "inversion.safetensors")
+            save_tensors(tensors, path / _TENSORS)
             if self.attention is not None:
                 (path / "attention").mkdir()
                 _copy(self.attention, DiskStore(path / "attention"))
-            write_json(path / "inversion.json", {**facts, "files": [*list_files(path), "inversion.json"]})
+            facts |= {"generator": GENERATOR, "files": {name: file_digest(path / name) for name in list_files(path)}}
+            # In ASCII: a path that is not valid text is escaped.
+            (path / _FACTS).write_text(json.dumps(facts | {"digest": _digest(facts)}, indent=1))
         return folder
 
     @classmethod
-    def load(cls, folder: str | Path) -> Inversion:
-        """Read an inversion from a folder; recorded attention stays on disk until it is used.
+    def load(cls, folder: str | Path, *, key: str | None = None, owner: object = None) -> Inversion:
+        """Read an inversion from a folder, and check all of it; recorded attention stays on disk until it is used.
+
+        Args:
+            folder: that `save` wrote.
+            key: the name by which a cache finds it; None for any.
+            owner: what the folder goes with; it is referred to as long as recorded attention may be read.
 
         Raises:
             ConfigError: there is no inversion in the folder, or it is damaged.
         """
         folder = Path(folder)
         try:
-            facts = json.loads((folder / "inversion.json").read_text())
-            with safe_open(folder / "inversion.safetensors", framework="pt") as file:
+            facts = _read_facts(folder / _FACTS)
+            if facts.key != key and key is not None:
+                raise ConfigError(f"it was made under the key {facts.key}")
+            for name, digest in facts.files.items():
+                if name != _TENSORS and not (facts.attention and _ATTENTION.fullmatch(name)):
+                    raise ConfigError(f"it lists a file {name!r}, which no inversion has")
+                if not (folder / name).is_file():
+                    raise ConfigError(f"its file {name} is missing")
+                if file_digest(folder / name) != digest:
+                    raise ConfigError(f"its file {name} is not as it was written")
+            with safe_open(folder / _TENSORS, framework="pt") as file:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            if facts["format"] != _FORMAT:
-                raise ConfigError(
-                    f"{folder} holds format {facts['format']}; this version reads {_FORMAT}; invert again"
-                )
+            _check_tensors(facts, tensors)
+            _check_facts(facts, tensors["latents"].shape[1])
             return cls(
-                latents=tensors["latents"],
-                source_prompt=facts["source_prompt"],
-                num_inference_steps=facts["num_inference_steps"],
-                temporal=from_dict(SpatialTemporal, facts["temporal"]),
-                size=tuple(facts["size"]),
-                model=facts["model"],
-                frames=tensors.get("frames"),
-                null_embeddings=tensors.get("null_embeddings"),
-                times=None if facts["times"] is None else tuple(map(Fraction, facts["times"])),
-                duration=None if facts["duration"] is None else Fraction(facts["duration"]),
-                source=None if facts["source"] is None else from_dict(SourceInfo, facts["source"]),
-                attention=DiskStore(folder / "attention") if facts["attention"] else None,
-                fixed_point_steps=facts["fixed_point_steps"],
-                reconstruction_psnr=facts["reconstruction_psnr"],
+                **tensors,
+                source_prompt=facts.source_prompt,
+                num_inference_steps=facts.num_inference_steps,
+                temporal=facts.temporal,
+                size=facts.size,
+                model=facts.model,
+                times=facts.times,
+                duration=facts.duration,
+                source=facts.source,
+                attention=DiskStore(folder / "attention", owner) if facts.attention else None,
+                fixed_point_steps=facts.fixed_point_steps,
+                reconstruction_psnr=facts.reconstruction_psnr,
             )
-        except FaircutError:
-            raise
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
-            raise ConfigError(
-                f"{folder} holds no readable inversion ({error}); write one with Inversion.save"
-            ) from None
+        except (FaircutError, OSError, ValueError, KeyError, SafetensorError) as error:
+            reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:300]
+            raise ConfigError(f"{folder} holds no readable inversion ({reason}); invert the clip again") from None
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What ``inversion.json`` says; the fields of `Inversion` are described there."""
+
+    format: int
+    generator: str
+    digest: str
+    files: Mapping[str, str]
+    key: str | None
+    source_prompt: str
+    num_inference_steps: int
+    temporal: SpatialTemporal
+    size: tuple[int, int]
+    model: str
+    fixed_point_steps: float
+    reconstruction_psnr: float | None
+    times: tuple[Fraction, ...] | None
+    duration: Fraction | None
+    source: SourceInfo | None
+    attention: bool
+
+
+def _digest(facts: Mapping[str, Any]) -> str:
+    """Return the digest of what ``inversion.json`` says, but for the digest itself."""
+    text = json.dumps({name: value for name, value in facts.items() if name != "digest"}, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _read_facts(path: Path) -> _Facts:
+    """Read ``inversion.json``.
+
+    Raises:
+        ConfigError, OSError, ValueError: it is missing or damaged.
+    """
+    if not path.is_file():
+        raise ConfigError(f"there is no {path.name}")
+    if path.stat().st_size > _LONGEST:
+        raise ConfigError(f"{path.name} has more than {_LONGEST:,} bytes")
+    try:
+        data = json.loads(path.read_bytes())
+        if not isinstance(data, dict) or "format" not in data:
+            raise ConfigError(f"{path.name} holds no facts of an inversion")
+        if data["format"] != _FORMAT:
+            raise ConfigError(f"it has format {data['format']}, and this version reads {_FORMAT}")
+        if data.get("digest") != _digest(data):
+            raise ConfigError(f"{path.name} is not as it was written")
+        return from_dict(_Facts, data, path.name)
+    except (TypeError, ArithmeticError, RecursionError) as error:
+        raise ConfigError(f"{path.name}: {type(error).__name__}: {error}") from None
+
+
+def _check_facts(facts: _Facts, frames: int) -> None:
+    """Check that the numbers of an inversion are possible ones.
+
+    Raises:
+        ConfigError: one is not.
+    """
+    psnr = facts.reconstruction_psnr
+    times, duration = facts.times or (), (() if facts.duration is None else (facts.duration,))
+    for right, what in (
+        (facts.num_inference_steps >= 1, "the number of steps"),
+        (min(facts.size) >= 1, "the size"),
+        (0.0 <= facts.fixed_point_steps <= 1.0, "the share of fixed-point steps"),
+        (psnr is None or math.isfinite(psnr), "the reconstruction quality"),
+        (len(times) == (frames if duration else 0), "the number of times"),
+        (all(a < b for a, b in pairwise((*times, *duration))), "the order of the times"),
+    ):
+        if not right:
+            raise ConfigError(f"{what} in it cannot be right")
+
+
+def _check_tensors(facts: _Facts, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Check names, shapes, dtypes and values of an inversion's tensors against its facts.
+
+    Raises:
+        ConfigError: they do not fit.
+    """
+    if "latents" not in tensors or not set(tensors) <= {"latents", "frames", "null_embeddings"}:
+        raise ConfigError(f"its tensors are {', '.join(sorted(tensors)) or 'none'}")
+    steps, latents = facts.num_inference_steps, tensors["latents"]
+    if latents.ndim != 5 or len(latents) != steps + 1 or 0 in latents.shape:
+        raise ConfigError(f"its latents have the shape {tuple(latents.shape)} for {steps} steps")
+    count = latents.shape[1]
+    frames = tensors.get("frames")
+    if frames is not None and (frames.shape != (count, 3, *facts.size) or frames.dtype != torch.uint8):
+        raise ConfigError(f"its frames have the shape {tuple(frames.shape)} and the type {frames.dtype}")
+    null = tensors.get("null_embeddings")
+    if null is not None and (null.ndim != 4 or len(null) != steps or null.shape[1] not in (1, count)):
+        raise ConfigError(f"its null_embeddings have the shape {tuple(null.shape)}")
+    for name, tensor in tensors.items():
+        if name != "frames" and not (tensor.is_floating_point() and tensor.isfinite().all()):
+            raise ConfigError(f"its {name} hold what is no finite number")
 
 
 def _copy(attention: AttentionStore, to: DiskStore) -> None:
@@ -167,6 +288,37 @@ def _copy(attention: AttentionStore, to: DiskStore) -> None:
         for layer in layers:
             to.put(index, layer, *attention.get(index, layer))
         to.close_step(index)
+
+
+def find_inversion(cache: Cache | None, key: str) -> Inversion | None:
+    """Look an inversion up in a cache; a damaged one is removed, with a warning.
+
+    Args:
+        cache: None finds nothing.
+        key: its name, as `VideoEditor.inversion_key` gives it.
+    """
+    if cache is None:
+        return None
+    found = cache.find(key, lambda folder, owner: Inversion.load(folder, key=key, owner=owner))
+    if found is not None and found.reconstruction_psnr is None:
+        psnr = cache.notes(key).get("reconstruction_psnr")
+        return found.with_reconstruction(psnr) if isinstance(psnr, float) and math.isfinite(psnr) else found
+    return found
+
+
+def keep_inversion(cache: Cache | None, key: str, inversion: Inversion) -> None:
+    """Keep an inversion in a cache, or note of one that is there what was measured since.
+
+    Args:
+        cache: None keeps nothing.
+        key: its name.
+        inversion: it, found or new.
+    """
+    if cache is None:
+        return
+    cache.keep(key, lambda folder: inversion.save(folder, key=key))
+    if inversion.reconstruction_psnr is not None and not cache.notes(key):
+        cache.note(key, {"reconstruction_psnr": inversion.reconstruction_psnr})
 
 
 def storage_dtype(compute: torch.dtype) -> torch.dtype:

@@ -11,12 +11,12 @@ from typing import Any, Protocol
 
 import torch
 
-from faircut.cache import cache_folder, note_reconstruction, prune
+from faircut.cache import Cache, user_cache
 from faircut.config import SpatialTemporal, to_dict
 from faircut.editor import VideoEditor
 from faircut.errors import ConfigError, FaircutError, ModelError, ReconstructionWarning, VideoError
-from faircut.files import all_or_nothing, remove, save_picture, workspace
-from faircut.inversion import Inversion
+from faircut.files import all_or_nothing, save_picture, workspace
+from faircut.inversion import Inversion, find_inversion, keep_inversion
 from faircut.methods import Fame
 from faircut.people import Decision, decide, load_reader
 from faircut.preflight import check_method, check_output, check_prompts, edit_files
@@ -25,7 +25,7 @@ from faircut.report.pictures import Watched, draw_heat_maps, draw_masks, fit_for
 from faircut.settings import RunSettings, parse_device, save_settings, split_scale
 from faircut.video import Video, read_video, side_by_side, write_video
 
-__all__ = ["Progress", "invert_clip", "load_editor", "read_clip", "run_edit"]
+__all__ = ["Progress", "invert_clip", "load_editor", "open_cache", "read_clip", "run_edit"]
 
 Advance = Callable[[], None]
 
@@ -66,6 +66,7 @@ def run_edit(settings: RunSettings, progress: Progress | None = None) -> RunRepo
     check_output(settings, edit_files(settings))
     device, dtype = parse_device(settings.device, settings.dtype)
     with _collect_warnings(caught):
+        cache = open_cache(settings)
         with clock.stage("read"), progress.stage("Reading"):
             video = read_clip(settings)
             table = check_prompts(settings, method)
@@ -74,7 +75,7 @@ def run_edit(settings: RunSettings, progress: Progress | None = None) -> RunRepo
             editor = load_editor(settings, device, dtype)
         with workspace() as attention:
             temporal = settings.seen(method, editor.spatial_temporal)
-            inversion, cached = invert_clip(editor, video, settings, temporal, attention, clock, progress)
+            inversion, cached = invert_clip(editor, video, settings, temporal, attention, cache, clock, progress)
             if method.null_text and inversion.null_embeddings is None:
                 with clock.stage("null-text"), progress.stage("Optimising", settings.num_inference_steps) as advance:
                     inversion = editor.optimise_null_text(
@@ -178,12 +179,22 @@ def load_editor(settings: RunSettings, device: torch.device, dtype: torch.dtype)
     return editor.to(device)
 
 
+def open_cache(settings: RunSettings) -> Cache | None:
+    """Return the user's cache of inversions, if the run uses one; what is wrong with it is said before time is spent.
+
+    Raises:
+        ConfigError: the environment names a place or a limit that is none.
+    """
+    return user_cache() if settings.cache and settings.inversion is None else None
+
+
 def invert_clip(
     editor: VideoEditor,
     video: Video,
     settings: RunSettings,
     temporal: SpatialTemporal,
     attention: Path,
+    cache: Cache | None,
     clock: Stopwatch,
     progress: Progress | None = None,
 ) -> tuple[Inversion, bool]:
@@ -195,6 +206,7 @@ def invert_clip(
         settings: of the run.
         temporal: how the frames see each other.
         attention: an empty folder for attention recorded on disk; must outlive the inversion.
+        cache: where inversions are kept and found, from `open_cache`.
         clock: takes the times of the stages "invert" and "reconstruct".
         progress: shows how far it is.
 
@@ -206,20 +218,15 @@ def invert_clip(
         return _load_inversion(video, settings, temporal, settings.inversion), False
     steps = settings.num_inference_steps
     supplier = editor.choose_supplier(settings.supplier, video.frames, steps, settings.memory_budget)
-    recorded = supplier != "live"
-    folder = None
-    if settings.cache:
-        key = editor.inversion_key(
-            video.frames,
-            settings.source_prompt,
-            steps,
-            temporal,
-            settings.fixed_point_steps,
-            recorded=recorded,
-        )
-        folder = cache_folder() / key
-    known = None if folder is None else _found(folder)
-    cached = known is not None
+    key = editor.inversion_key(
+        video.frames,
+        settings.source_prompt,
+        steps,
+        temporal,
+        settings.fixed_point_steps,
+        recorded=supplier != "live",
+    )
+    known = find_inversion(cache, key)
     with clock.stage("invert"), progress.stage("Inverting", steps) as advance:
         if known is not None:
             inversion = known.of_clip(video)
@@ -237,25 +244,9 @@ def invert_clip(
     if settings.reconstruction and inversion.reconstruction_psnr is None:
         with clock.stage("reconstruct"), progress.stage("Reconstructing", steps) as advance:
             _, inversion = editor.reconstruct(inversion, callback_on_step_end=_callback(advance))
-        if folder is not None and cached and inversion.reconstruction_psnr is not None:
-            note_reconstruction(folder, inversion.reconstruction_psnr)
-    if folder is not None:
-        with clock.stage("cache"):
-            if not cached:
-                inversion.save(folder)
-            prune(folder.parent, folder)
-    return inversion, cached
-
-
-def _found(folder: Path) -> Inversion | None:
-    """Look an inversion up in the cache; one that is damaged, or of another version, is none."""
-    if not (folder / "inversion.json").is_file():
-        return None
-    try:
-        return Inversion.load(folder)
-    except ConfigError:
-        remove(folder)
-        return None
+    with clock.stage("cache"):
+        keep_inversion(cache, key, inversion)
+    return inversion, known is not None
 
 
 def _load_inversion(video: Video, settings: RunSettings, temporal: SpatialTemporal, folder: str) -> Inversion:
@@ -273,7 +264,16 @@ def _load_inversion(video: Video, settings: RunSettings, temporal: SpatialTempor
                 f"the inversion in {folder} has the {what} {theirs!r}, but the run has {ours!r}; give the same, "
                 "or invert again"
             )
+    # A mean, because decoders differ by a level here and there.
+    if inversion.frames is not None and _levels_apart(inversion.frames, video.frames) > 1.0:
+        raise ConfigError(f"the inversion in {folder} is of other pictures than {settings.clip}; invert this clip")
     return inversion.of_clip(video)
+
+
+def _levels_apart(kept: torch.Tensor, frames: torch.Tensor) -> float:
+    """Return the mean difference of pictures as uint8 and in [-1, 1], of 255 levels."""
+    apart = [(a.float() - (b + 1) * 127.5).abs().mean() for a, b in zip(kept, frames, strict=True)]
+    return float(torch.stack(apart).mean())
 
 
 def _callback(advance: Advance) -> Callable[..., None]:

@@ -15,7 +15,6 @@ import yaml
 from PIL import Image
 
 from faircut import Inversion, read_video, workflow
-from faircut.cache import prune
 from faircut.editor import VideoEditor
 
 from .conftest import SOURCE, TARGET
@@ -128,16 +127,6 @@ def test_a_damaged_inversion_in_the_cache_is_made_again(edit, tmp_path):
     assert result.code == 0, result.err
     assert not result.report["inversion_from_cache"]
     assert facts.read_text() == whole
-
-
-def test_the_cache_forgets_what_was_not_used_for_longest(tmp_path):
-    for index, name in enumerate(("old", "used", "new")):
-        folder = tmp_path / name
-        folder.mkdir()
-        (folder / "inversion.json").write_text("x" * 100)
-        os.utime(folder, (index, index))
-    prune(tmp_path, tmp_path / "used", limit=250)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["new", "used"]
 
 
 def test_invert_and_edit_the_inversion(edit, cli, clip, tiny_folder, tmp_path, monkeypatch):

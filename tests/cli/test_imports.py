@@ -20,7 +20,7 @@ FLOORS = [
     {"texts"},
     {"ranges", "reading"},
     {"files", "config", "interrupts"},
-    {"video", "prompts", "latents", "sampling", "checkpoints", "cache", "fingerprint"},
+    {"video", "prompts", "latents", "sampling", "checkpoints", "cache", "fingerprint", "tensor_files"},
     {"attention", "metrics"},
     {"controllers", "memory", "inversion", "predictor", "scorer"},
     {"fairness"},

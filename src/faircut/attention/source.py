@@ -9,18 +9,17 @@ a step's first layers is made of cross-attention from its last ones.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError, safe_open
 
 from faircut.attention.context import AttentionContext, Layer, Step
 from faircut.attention.controller import QKV, Controller, Where
 from faircut.errors import AttentionError
-from faircut.files import atomic_path
+from faircut.tensor_files import save_tensors
 
 __all__ = ["FUSED_SCALE", "AttentionStore", "DiskStore", "LiveSource", "MemoryStore", "RecordedSource", "Recorder"]
 
@@ -105,11 +104,14 @@ class DiskStore:
 
     Args:
         folder: an existing folder; files are named ``step_0000.safetensors`` and so on.
+        owner: what the folder goes with, and the store therefore refers to.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, owner: object = None) -> None:
         self.folder = Path(folder)
+        self.owner = owner
         self._pending: dict[str, torch.Tensor] = {}
+        self._written = {path: _stamp(path) for path in self.folder.glob("step_*.safetensors")}
 
     def _path(self, index: int) -> Path:
         return self.folder / f"step_{index:04d}.safetensors"
@@ -120,36 +122,67 @@ class DiskStore:
         self._pending[f"{layer}.key"] = key.detach().to("cpu", copy=True).contiguous()
 
     def close_step(self, index: int) -> None:
-        """Write the step's file, whole or not at all."""
-        if self._pending:
-            with atomic_path(self._path(index)) as path:
-                save_file(self._pending, path)
-            self._pending = {}
+        """Write the step's file, whole or not at all.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        path, tensors, self._pending = self._path(index), self._pending, {}
+        if tensors:
+            save_tensors(tensors, path)
+            self._written[path] = _stamp(path)
 
     def get(self, index: int, layer: str) -> tuple[torch.Tensor, torch.Tensor]:
         """Read one layer of one step.
 
         Raises:
-            AttentionError: the step's file is missing.
+            AttentionError: the step's file is missing or damaged, or is not the one that was written.
         """
-        if not self._path(index).is_file():
-            raise AttentionError(f"no source attention in {self._path(index)}; invert the clip again")
-        with safe_open(self._path(index), framework="pt") as file:
+        path = self._path(index)
+        with self._reading(path), safe_open(path, framework="pt") as file:
             return file.get_tensor(f"{layer}.query"), file.get_tensor(f"{layer}.key")
 
     def entries(self) -> dict[int, list[str]]:
-        """Return the names of the layers kept, by step."""
+        """Return the names of the layers kept, by step.
+
+        Raises:
+            AttentionError: a file is missing or damaged, or is not the one that was written.
+        """
         kept = {}
-        for path in sorted(self.folder.glob("step_*.safetensors")):
-            with safe_open(path, framework="pt") as file:
+        for path in sorted(self._written):
+            with self._reading(path), safe_open(path, framework="pt") as file:
                 names = [name.removesuffix(".query") for name in file.keys() if name.endswith(".query")]  # noqa: SIM118
             kept[int(path.stem.removeprefix("step_"))] = names
         return kept
 
+    @contextlib.contextmanager
+    def _reading(self, path: Path) -> Iterator[None]:
+        """Say in one line that a file cannot be read; what was changed since is not read at all."""
+        stamp = _stamp(path)
+        if stamp is None:
+            raise AttentionError(f"no source attention in {path}; invert the clip again")
+        if stamp != self._written.get(path):
+            raise AttentionError(f"the source's attention in {path} was changed since; invert the clip again")
+        try:
+            yield
+        except (OSError, SafetensorError) as error:
+            raise AttentionError(
+                f"cannot read the source's attention in {path} ({error}); invert the clip again"
+            ) from None
+
     @property
     def nbytes(self) -> int:
         """Bytes on disk."""
-        return sum(path.stat().st_size for path in self.folder.glob("step_*.safetensors"))
+        return sum(stamp[0] for stamp in self._written.values() if stamp is not None)
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Return the size of a file and when it was changed; None if there is none."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return None
+    return facts.st_size, facts.st_mtime_ns
 
 
 class Recorder(Controller):
@@ -181,8 +214,18 @@ class Recorder(Controller):
         return context, qkv
 
     def on_step_end(self, step: Step, latents: torch.Tensor) -> torch.Tensor:
-        """Close the step in the store."""
-        self.store.close_step(step.index)
+        """Close the step in the store.
+
+        Raises:
+            AttentionError: it cannot be written.
+        """
+        try:
+            self.store.close_step(step.index)
+        except OSError as error:
+            raise AttentionError(
+                f"cannot keep the source's attention in {error.filename}: {error.strerror or error}; make room, name "
+                "another folder in TMPDIR, or have it computed again in place of kept (supplier live)"
+            ) from error
         return latents
 
 
@@ -214,6 +257,13 @@ class RecordedSource:
     def query_key(self, layer: Layer) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the source's (query, key) of a layer in the current step, (frame, head, position, dim) each."""
         query, key = self.store.get(self._index, layer.name)
+        depth = layer.channels // layer.heads
+        for x in (query, key):
+            if x.ndim != 4 or x.shape[1] != layer.heads or x.shape[3] != depth or not x.is_floating_point():
+                raise AttentionError(
+                    f"the source's attention of step {self._index} in {layer.name} has the shape {tuple(x.shape)} and not "
+                    f"(frame, {layer.heads}, position, {depth}); invert the clip again"
+                )
         return query.to(self.device), key.to(self.device)
 
     def probs(self, layer: Layer) -> torch.Tensor:

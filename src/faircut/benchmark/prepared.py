@@ -17,6 +17,7 @@ from faircut.atlas import Atlas, edit_atlas, fit_atlas
 from faircut.benchmark.contestants import Contestant
 from faircut.benchmark.edits import EditBenchmark, EditItem, ItemClip
 from faircut.benchmark.store import seed_of
+from faircut.cache import Cache
 from faircut.config import SpatialTemporal
 from faircut.editor import VideoEditor
 from faircut.fingerprint import Recipe, fingerprint, key_of
@@ -41,7 +42,7 @@ class Bench:
         judge: reads drawn clips; None for models that have none.
         steps: N of inversion and edit.
         seed: of methods that draw noise; every item has its own noise, the same in a part of the benchmark as in all of it.
-        cache: folder of inversions, which every method and every later run shares; None for none.
+        cache: of inversions, which every method and every later run shares; None for none.
         tuning_steps: of contestants whose model is tuned to the clip.
         keep_clips: whether all frames of every edit are kept, so that other instruments can measure the same edits.
     """
@@ -51,7 +52,7 @@ class Bench:
     judge: Judge | None
     steps: int
     seed: int
-    cache: Path | None = None
+    cache: Cache | None = None
     tuning_steps: int = TuneSettings.steps
     keep_clips: bool = False
 

@@ -26,9 +26,8 @@ from faircut.fairness.attributes import Attribute, get_attribute
 from faircut.fairness.calibration import (
     Calibration,
     calibration_folder,
-    calibration_name,
     find_calibration,
-    save_calibration,
+    keep_calibration,
 )
 from faircut.files import GENERATOR, Output, atomic_path, check_outputs, folder_outputs
 from faircut.people import load_reader
@@ -66,6 +65,7 @@ def run(settings: AuditRun, stage: Stage, json: Path | None = None) -> AuditResu
         FaircutError: something that was given cannot be used.
     """
     attribute = get_attribute(settings.attribute)
+    calibration_folder()  # Says what is wrong with its name before time is spent.
     approaches = get_approaches(list(settings.methods))
     strength = settings.strength
     cases = load_tasks(settings.tasks, settings.n) if settings.tasks else get_benchmark(settings.name)(settings.n)
@@ -87,7 +87,7 @@ def run(settings: AuditRun, stage: Stage, json: Path | None = None) -> AuditResu
     table = None
     if settings.calibrate:
         table = calibrate(editor, calibration_cases(2), instruments, audit, model=settings.model, stage=stage)
-        save_calibration(table, calibration_folder() / calibration_name(attribute, table.weights))
+        keep_calibration(table, attribute)
         with atomic_path(folder / "calibration.png") as picture:
             plot_calibration(table).savefig(picture, dpi=100, metadata={"Software": GENERATOR})
     table = table or find_calibration(editor, attribute)

@@ -15,7 +15,7 @@ from faircut.benchmark.files import write_result
 from faircut.benchmark.leaderboard import BenchResult, markdown, markdown_pairs, summarise
 from faircut.benchmark.prepared import Bench
 from faircut.benchmark.settings import BenchRun
-from faircut.cache import cache_folder
+from faircut.cache import user_cache
 from faircut.checkpoints import judge_folder
 from faircut.config import to_dict
 from faircut.editor import VideoEditor
@@ -55,11 +55,12 @@ def run(settings: BenchRun, stage: Stage, json: Path | None = None) -> BenchResu
         ],
         [settings.benchmark, settings.model, settings.clip, *clips],
     )
+    cache = user_cache()
     device, dtype = parse_device(settings.device, settings.dtype)
     editor = VideoEditor.from_pretrained(settings.model, dtype=dtype).to(device)
     editor.set_progress_bar_config(disable=True)
     bench = Bench(
-        editor, load_clip_scorer(settings.clip), _judge(settings.model), settings.steps, settings.seed, cache_folder(),
+        editor, load_clip_scorer(settings.clip), _judge(settings.model), settings.steps, settings.seed, cache,
         settings.tuning_steps, settings.keep_clips,
     )  # fmt: skip
     records, failed = run_bench(bench, benchmark, contestants, folder, shard=settings.shard, stage=stage)

@@ -18,6 +18,7 @@ from faircut.config import from_dict, to_dict
 from faircut.editor import VideoEditor
 from faircut.errors import ConfigError, choices
 from faircut.evaluate import KINDS, measure_edit
+from faircut.files import workspace
 from faircut.fingerprint import key_of
 from faircut.inversion import Inversion
 from faircut.methods import get_method
@@ -28,7 +29,7 @@ from faircut.report.page import figure, image, picture, text, write_page
 from faircut.scorer import load_clip_scorer, scorer_fingerprint
 from faircut.settings import RunSettings, parse_device
 from faircut.video import write_video
-from faircut.workflow import invert_clip, load_editor, read_clip, workspace
+from faircut.workflow import invert_clip, load_editor, open_cache, read_clip
 
 __all__ = ["Sweep", "SweepPoint", "combinations", "plot_sweep", "run_sweep"]
 
@@ -141,6 +142,7 @@ def run_sweep(
     for options in combinations(over):
         built = with_options({k: v for k, v in settings.method.items() if k != "name"}, options)
         methods.append((options, from_dict(cls, built, f"method {cls.name}")))
+    cache = open_cache(settings)
     device, dtype = parse_device(settings.device, settings.dtype)
     scorer = load_clip_scorer(clip)
     with stage("Reading"):
@@ -150,7 +152,7 @@ def run_sweep(
     store, source = Store(folder, SweepPoint), (video.frames + 1) / 2
     with workspace() as attention:
         temporal = settings.seen(methods[0][1], editor.spatial_temporal)
-        inversion, _ = invert_clip(editor, video, settings, temporal, attention, Stopwatch())
+        inversion, _ = invert_clip(editor, video, settings, temporal, attention, cache, Stopwatch())
         points = []
         recipe = editor.recipe(
             key_of(clip=video.frames), settings.source_prompt, settings.num_inference_steps, temporal,

@@ -189,10 +189,11 @@ def _write_details(error: BaseException) -> Path | None:
     text = f"{versions}\n{shorten(repr(sys.argv[1:]), 10_000)}\n\n{''.join(traceback.format_exception(error))}"
     with suppress(OSError, ValueError, RuntimeError):
         folders = [Path(tempfile.gettempdir()) / f"faircut-faults-{os.getuid() if hasattr(os, 'getuid') else 0}"]
-        with suppress(RuntimeError):
+        with suppress(ConfigError):
             from faircut.cache import cache_folder
 
-            folders.insert(0, cache_folder().parent / "faults")
+            if (inversions := cache_folder()) is not None:
+                folders.insert(0, inversions.parent / "faults")
         for folder in folders:
             with suppress(OSError):
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -36,10 +36,11 @@ def invert(
     from faircut.prompts import Prompt
     from faircut.report import Stopwatch
     from faircut.settings import parse_device
-    from faircut.workflow import invert_clip, load_editor, read_clip
+    from faircut.workflow import invert_clip, load_editor, open_cache, read_clip
 
     quiet_libraries()
     device, dtype = parse_device(settings.device, settings.dtype)
+    cache = open_cache(settings)
     clock = Stopwatch()
     with Bars(quiet=json) as bars, workspace() as attention:
         video = read_clip(settings)
@@ -47,7 +48,7 @@ def invert(
         with bars.stage("Loading the model"):
             editor = load_editor(settings, device, dtype)
         temporal = settings.temporal or editor.spatial_temporal
-        inversion, cached = invert_clip(editor, video, settings, temporal, attention, clock, bars)
+        inversion, cached = invert_clip(editor, video, settings, temporal, attention, cache, clock, bars)
         with bars.stage("Writing"), writing(folder):
             inversion.save(folder)
     facts = {

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from faircut.cache import cache_folder, private_folder
 from faircut.config import from_dict, to_dict
 from faircut.errors import ConfigError
 from faircut.fairness.attributes import Attribute
@@ -22,6 +24,7 @@ __all__ = [
     "calibration_folder",
     "calibration_name",
     "find_calibration",
+    "keep_calibration",
     "load_calibration",
     "save_calibration",
 ]
@@ -132,11 +135,38 @@ def load_calibration(path: str | Path) -> Calibration:
     return found
 
 
-def calibration_folder() -> Path:
-    """Return where calibrations of this user are kept, beside the inversions."""
-    from faircut.cache import cache_folder
+def calibration_folder() -> Path | None:
+    """Return where calibrations of this user are kept, beside the inversions; None if there is no home folder.
 
-    return cache_folder().parent / "calibrations"
+    Raises:
+        ConfigError: ``$FAIRCUT_CACHE`` is no path.
+    """
+    inversions = cache_folder()
+    return None if inversions is None else inversions.parent / "calibrations"
+
+
+def keep_calibration(calibration: Calibration, attribute: Attribute) -> None:
+    """Keep a calibration for this user, readable by nobody else; if it cannot be, that is a warning.
+
+    Args:
+        calibration: it.
+        attribute: of which attribute.
+    """
+    folder = calibration_folder()
+    if folder is None:
+        warnings.warn(
+            "there is no home folder, so the calibration is not kept; name a place in FAIRCUT_CACHE", stacklevel=2
+        )
+        return
+    try:
+        path = private_folder(folder) / calibration_name(attribute, calibration.weights)
+        save_calibration(calibration, path).chmod(0o600)
+    except OSError as error:
+        warnings.warn(
+            f"the calibration is not kept, as {folder} cannot be written ({error.strerror or error}); it is used for this "
+            "run alone",
+            stacklevel=2,
+        )
 
 
 def calibration_name(attribute: Attribute, weights: str) -> str:
@@ -160,7 +190,7 @@ def find_calibration(editor: Any, attribute: Attribute) -> Calibration | None:
     """
     name = calibration_name(attribute, editor.weights_fingerprint)
     for folder in (calibration_folder(), SHIPPED):
-        if os.path.lexists(folder / name):
+        if folder is not None and os.path.lexists(folder / name):
             try:
                 return load_calibration(folder / name)
             except ConfigError as error:

@@ -288,4 +288,7 @@ def load_config(path: str | Path | None) -> TrainConfig:
 
 def default_output() -> Path:
     """The folder of checkpoints and data when none is given."""
-    return Path.home() / ".cache" / "faircut" / "pocket-train"
+    try:
+        return Path.home() / ".cache" / "faircut" / "pocket-train"
+    except RuntimeError:
+        raise ConfigError("there is no home folder to train in; name a folder with --output") from None

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from faircut.cache import private_folder
 from faircut.errors import ConfigError, choices
 from faircut.pocket.train.config import TrainConfig, default_output
 
@@ -58,7 +59,7 @@ def train(
             raise ConfigError(f"unknown stage {name!r}: {choices(name, ('all', *STAGES))}")
     root = Path(output) if output is not None else default_output()
     folder = Path(weights) if weights is not None else root / "weights"
-    root.mkdir(parents=True, exist_ok=True)
+    root.mkdir(parents=True, exist_ok=True) if output is not None else private_folder(root)
     init = Path(init_from) if init_from is not None else None
     for name in [s for s in STAGES if s in names]:
         limit = minutes
