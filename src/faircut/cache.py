@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from faircut.errors import ConfigError, FaircutError
-from faircut.files import clear_partials, temporary_name, workspace, write_json
+from faircut.files import clear_partials, remove, temporary_name, workspace, write_json
 
 __all__ = ["Cache", "cache_folder", "cache_limit", "parse_bytes", "private_folder", "user_cache"]
 
@@ -254,6 +254,7 @@ class Cache:
         """Note beside an entry what was measured of it later; nothing happens if the entry has gone."""
         try:
             if self.open() and (self.folder / key).is_dir():
+                remove(self._notes(key))  # One that is damaged is no longer known to be ours.
                 write_json(self._notes(key), {"facts": facts, "check": _check(key, facts)})
                 self._notes(key).chmod(0o600)
         except OSError as error:
@@ -340,7 +341,7 @@ class Cache:
         with contextlib.suppress(OSError):
             entry.rename(aside)
             self._notes(entry.name).unlink(missing_ok=True)
-            shutil.rmtree(aside) if aside.is_dir() and not aside.is_symlink() else aside.unlink()
+            remove(aside)
 
 
 def _identity(entry: Path) -> tuple[int, int] | None:
