@@ -12,7 +12,7 @@ import av
 from ..errors import VideoError
 from .decode import open_input
 
-__all__ = ["Sound"]
+__all__ = ["Sound", "SoundError"]
 
 _HELD = {
     "mp4": {"aac", "mp3", "mp3float", "ac3", "eac3", "opus", "libopus", "flac", "alac"},
@@ -20,6 +20,10 @@ _HELD = {
     "webm": {"opus", "libopus", "vorbis", "libvorbis"},
 }
 _ENCODERS = {"mp4": "aac", "mov": "aac", "webm": "libopus"}
+
+
+class SoundError(VideoError):
+    """Sound that is there and cannot be carried over."""
 
 
 class Sound:
@@ -34,6 +38,7 @@ class Sound:
 
     Raises:
         VideoError: the file is not there, is no media file, or has no sound.
+        SoundError: its sound cannot be read or written.
     """
 
     def __init__(self, container: Any, kind: str, path: Path, start: Fraction, duration: Fraction) -> None:
@@ -47,15 +52,22 @@ class Sound:
             self.close()
             raise VideoError(f"{path} has no sound: give another file, or pass audio_from=False to write without sound")
         self._source = self._input.streams.audio[0]
-        codec = self._source.codec_context.name
-        if codec in _HELD[kind]:
+        context = self._source.codec_context
+        if context is None or not context.sample_rate or not context.channels:
+            self.close()
+            raise SoundError(
+                f"the sound of {path} is of a kind that is not known here; pass audio_from=False to write without it"
+            )
+        if context.name in _HELD[kind]:
             self._stream = container.add_stream_from_template(self._source)
+            if context.name.endswith("vorbis"):
+                self._stream.codec_context.extradata = _without_comments(bytes(context.extradata or b""))
             self._packets = self._copied()
         else:
             name = _ENCODERS[kind]
-            rate = 48_000 if name == "libopus" else self._source.codec_context.sample_rate
+            rate = 48_000 if name == "libopus" else context.sample_rate
             self._stream = container.add_stream(name, rate=rate)
-            self._stream.codec_context.layout = "mono" if self._source.codec_context.channels == 1 else "stereo"
+            self._stream.codec_context.layout = "mono" if context.channels == 1 else "stereo"
             self._packets = self._encoded()
         self._container, self._next = container, None
 
@@ -71,10 +83,10 @@ class Sound:
                     self._next = packet
                     return
                 self._container.mux(packet)
-        except av.error.FFmpegError as error:
-            raise VideoError(
-                f"the sound of {self._path} cannot be carried over ({error.strerror}); pass "
-                f"audio_from=False to write without it"
+        except (av.error.FFmpegError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise SoundError(
+                f"the sound of {self._path} cannot be carried over ({reason}); pass audio_from=False to write without it"
             ) from error
 
     def close(self) -> None:
@@ -143,3 +155,21 @@ class Sound:
             except (av.error.BlockingIOError, av.error.EOFError):
                 return
             yield from self._stream.encode(frame)
+
+
+def _without_comments(extradata: bytes) -> bytes:
+    """Empty the comments among Vorbis's three headers: they are tags, such as a place or an artist.
+
+    The headers lie one after the other, the lengths of the first two before them in bytes of which 255 says that more
+    follow.
+    """
+    lengths, at = [], 1
+    while len(lengths) < 2:
+        length = 0
+        while extradata[at : at + 1] == b"\xff":
+            length, at = length + 255, at + 1
+        length, at = length + int.from_bytes(extradata[at : at + 1]), at + 1
+        lengths.append(length)
+    first, rest = extradata[at : at + lengths[0]], extradata[at + sum(lengths) :]
+    comments = b"\x03vorbis" + bytes(8) + b"\x01"  # no vendor, no comments, the bit that ends the header
+    return b"\x02" + b"\xff" * (len(first) // 255) + bytes([len(first) % 255, len(comments)]) + first + comments + rest

@@ -16,7 +16,7 @@ from av.stream import Disposition
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
 from ..errors import VideoError
-from .read import Facts, Picture, damaged, regular_file
+from .read import Facts, Picture, changes_size, damaged, regular_file
 
 __all__ = ["QUALITY_FLAGS", "ContainerReader", "open_input"]
 
@@ -144,11 +144,7 @@ class ContainerReader:
                 shape = self.facts.size = (frame.height, frame.width)
                 self._orient(frame)
             elif shape != (frame.height, frame.width):
-                raise VideoError(
-                    f"{self._path} changes its size at frame {count} from {shape[1]}x{shape[0]} "
-                    f"to {frame.width}x{frame.height}: "
-                    f"pass end={count} to stop before it, or re-encode it at one size"
-                )
+                raise changes_size(self._path, count, shape, (frame.height, frame.width))
             base = frame.time_base or self._stream.time_base
             self._paced |= frame.pts is None
             time = count / self.facts.fps if self._paced else frame.pts * Fraction(base)
@@ -180,6 +176,8 @@ class ContainerReader:
                         packets += 1
             except av.error.FFmpegError as error:
                 reason = getattr(error, "strerror", None) or str(error)
+                if isinstance(error, av.error.ArgumentError):  # what the decoder says to max_pixels, among other things
+                    reason += f"; frames of more than {self._pixels} pixels do not fit into half of the free memory"
             done = packet is None or not packet.size or reason is not None
             if done:
                 # What the decoder still holds was good when it went in.
@@ -188,8 +186,8 @@ class ContainerReader:
                 except av.error.FFmpegError as error:
                     reason = reason or getattr(error, "strerror", None) or str(error)
             for frame in batch:
-                if frame.is_corrupt and reason is None:
-                    reason, done = f"frame {count} is corrupt", True
+                if frame.is_corrupt:
+                    reason, done = reason or f"frame {count} is corrupt", True
                     break
                 count += 1
                 yield frame
@@ -201,6 +199,10 @@ class ContainerReader:
         if reason is None:
             missing = _missing_bytes(self._path)
             reason = f"{missing} bytes are missing at its end" if missing else None
+        if reason is None and self._container.format.name in ("ivf", "mxf") and self._stream.duration:
+            # These state how long they are, in frames or ticks, and FFmpeg stops before that without a word.
+            stated = round(self._stream.duration * self._stream.time_base * self.facts.fps)
+            reason = f"it states {stated} frames" if packets < stated else None
         if reason is not None:
             raise damaged(self._path, reason, count, self._stream.frames or None)
 
@@ -342,10 +344,14 @@ def _clock(text: str) -> Fraction:
 
 
 def _missing_bytes(path: Path) -> int:
-    """How many bytes the outermost element of a Matroska or RIFF file promises beyond the end of the file."""
+    """How many bytes of a Matroska, RIFF, MPEG-TS or YUV4MPEG file are missing, by the sizes of its parts."""
     size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(4096)
+    if head[:1] == head[188:189] == head[376:377] == b"G":
+        return -size % 188  # packets of MPEG-TS
+    if head.startswith(b"YUV4MPEG2 "):
+        return _missing_of_y4m(head, size)
     if head[:4] == b"RIFF":
         return max(0, 8 + int.from_bytes(head[4:8], "little") - size)
     if head[:4] != b"\x1a\x45\xdf\xa3":
@@ -357,6 +363,20 @@ def _missing_bytes(path: Path) -> int:
     length, used = _ebml_size(head, at + 4)
     unknown = length == (1 << 7 * used) - 1
     return 0 if unknown else max(0, at + 4 + used + length - size)
+
+
+def _missing_of_y4m(head: bytes, size: int) -> int:
+    """How many bytes the last frame of a YUV4MPEG file lacks; 0 where its frames are not all of one length."""
+    line = head.partition(b"\n")[0]
+    fields = {field[:1]: field[1:] for field in line.split()[1:]}
+    chroma = fields.get(b"C", b"420")
+    samples = {b"420": Fraction(3, 2), b"422": Fraction(2), b"444": Fraction(3), b"mono": Fraction(1)}
+    name = next((name for name in samples if chroma.startswith(name)), None)
+    even = all(fields.get(side, b"").isdigit() and int(fields[side]) % 2 == 0 for side in (b"W", b"H"))
+    if name is None or not even or b"p1" in chroma or b"alpha" in chroma:
+        return 0
+    frame = len(b"FRAME\n") + int(int(fields[b"W"]) * int(fields[b"H"]) * samples[name])
+    return -(size - len(line) - 1) % frame if head[len(line) + 1 :].startswith(b"FRAME\n") else 0
 
 
 def _ebml_size(data: bytes, at: int) -> tuple[int, int]:

@@ -22,7 +22,7 @@ from PIL import Image, ImageCms, PngImagePlugin
 from ..errors import VideoError
 from ..files import GENERATOR
 from .clip import DEFAULT_FPS
-from .read import Facts, Picture, damaged, regular_file
+from .read import Facts, Picture, changes_size, damaged, regular_file
 from .structure import structure_of
 
 __all__ = [
@@ -320,10 +320,7 @@ class AnimationReader(_Timed):
                         image.seek(self._first + index)
                     size = (image.height, image.width)
                     if index and size != self.facts.size:
-                        raise VideoError(
-                            f"{self._path} changes its size at frame {index} from {self.facts.size[1]}x"
-                            f"{self.facts.size[0]} to {size[1]}x{size[0]}: pass end={index} to stop before it"
-                        )
+                        raise changes_size(self._path, index, self.facts.size, size)
                     self.facts.size = size
                     if math.prod(size) > self._pixels:
                         raise VideoError(f"{self._path} has {size[1]}x{size[0]} pixels, more than memory is free for")
@@ -460,7 +457,9 @@ def _natural(path: Path) -> list[tuple[int, int, str]]:
     ]
 
 
-def _rounded(times: tuple[Fraction, ...], duration: Fraction, tick: Fraction, least: int, kind: str) -> list[int]:
+def _rounded(
+    times: tuple[Fraction, ...], duration: Fraction, tick: Fraction, least: int, most: int, kind: str
+) -> list[int]:
     """Durations in ticks, rounded so that errors do not add up."""
     marks = [round(time / tick) for time in (*times, duration)]
     lengths = [b - a for a, b in itertools.pairwise(marks)]
@@ -469,6 +468,8 @@ def _rounded(times: tuple[Fraction, ...], duration: Fraction, tick: Fraction, le
             f"a {kind} cannot show frames for less than {float(least * tick):.3f} s: write mp4 "
             f"or webm, or pass fps={1 / (least * tick)}"
         )
+    if max(lengths) > most:
+        raise VideoError(f"a {kind} cannot show a frame for more than {float(most * tick):.0f} s: write mp4 or webm")
     return lengths
 
 
@@ -498,7 +499,7 @@ def write_gif(path: Path, pictures: np.ndarray, times: tuple[Fraction, ...], dur
         times: start of each frame in seconds.
         duration: end of the last frame in seconds; times are rounded to 1/100 s.
     """
-    ticks = _rounded(times, duration, Fraction(1, 100), 2, "gif")
+    ticks = _rounded(times, duration, Fraction(1, 100), 2, 0xFFFF, "gif")
     height, width = pictures.shape[1:3]
     step = max(1, int(np.sqrt(pictures[..., 0].size / 400_000)))
     sample = pictures[:, ::step, ::step]
@@ -539,7 +540,7 @@ def write_webp(path: Path, pictures: np.ndarray, times: tuple[Fraction, ...], du
         duration: end of the last frame in seconds; times are rounded to milliseconds.
         quality: 0 to 100; 100 is lossless.
     """
-    ticks = _rounded(times, duration, Fraction(1, 1000), 1, "webp")
+    ticks = _rounded(times, duration, Fraction(1, 1000), 1, 0xFFFFFF, "webp")
     height, width = pictures.shape[1:3]
 
     def chunk(name: bytes, payload: bytes) -> bytes:

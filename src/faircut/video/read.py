@@ -17,7 +17,7 @@ from ..errors import VideoError
 from .clip import MIN_SIZE, Selection, SourceInfo, Video, as_rate
 from .limits import MAX_SIZE, Room, scaled_size
 
-__all__ = ["MAX_FRAMES", "Facts", "Picture", "Reader", "damaged", "read_video", "regular_file"]
+__all__ = ["MAX_FRAMES", "Facts", "Picture", "Reader", "changes_size", "damaged", "read_video", "regular_file"]
 
 MAX_FRAMES = 64
 """Most frames that are read when nobody said how many."""
@@ -76,6 +76,15 @@ def damaged(path: Path, reason: str, readable: int, stated: int | None = None) -
     return _Damaged(
         f"{path} is truncated or damaged ({reason}): {readable}{of} frames could be read. {use} the whole file",
         readable,
+    )
+
+
+def changes_size(path: Path, index: int, before: tuple[int, int], after: tuple[int, int]) -> VideoError:
+    """Say that frames from ``index`` on have another (height, width); those before it can be used."""
+    return _Damaged(
+        f"{path} changes its size at frame {index} from {before[1]}x{before[0]} to {after[1]}x{after[0]}: "
+        f"pass end={index} to stop before it, or re-encode it at one size",
+        index,
     )
 
 
@@ -293,9 +302,9 @@ def _select(
                 path, len(times), len(pictures), num_frames, start, stride, end if num_frames is None else None
             )
     except _Damaged as error:
-        if num_frames is None or len(pictures) < num_frames:
+        if stop is None or len(pictures) < len(range(start, stop, stride)):
             raise
-        facts.note(f"damaged after frame {error.readable - 1}, which was the last one needed")
+        facts.note(f"what follows frame {error.readable - 1} cannot be used, but nothing of it was needed")
     if ended:
         times.append(reader.end_time(times))
     times = reader.exact_times(times)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
+import struct
 import warnings
 from fractions import Fraction
 from pathlib import Path
@@ -14,12 +15,13 @@ import av
 import numpy as np
 import torch
 
-from ..errors import VideoError, choices
+from ..errors import FaircutError, VideoError, choices
 from ..files import GENERATOR, atomic_path, foreign
-from .audio import Sound
+from .audio import Sound, SoundError
 from .clip import Video, as_rate, to_uint8
 from .decode import QUALITY_FLAGS
 from .pictures import write_folder, write_gif, write_png, write_webp
+from .read import regular_file
 
 __all__ = ["SUFFIXES", "write_video"]
 
@@ -63,9 +65,12 @@ def write_video(
             cannot show these times or hold sound, or a file system that refuses.
 
     Warns:
-        UserWarning: ``fps`` changes how long the clip lasts, so that its source's sound does not fit and is left out.
+        UserWarning: ``fps`` changes how long the clip lasts, so that its source's sound does not fit and is left out; or
+            the sound of the source is broken or of an unknown kind, and is left out.
     """
     text = os.fspath(path)
+    if not text:
+        raise VideoError("the name of the output is empty: give a file such as out.mp4, or a folder")
     target = Path(path)
     kind = _kind(text, target)
     clip = _as_clip(video, fps)
@@ -80,6 +85,20 @@ def write_video(
     pictures = to_uint8(clip.frames)
     sound = _sound(clip, video, kind, target, audio_from)
     try:
+        _write(target, kind, clip, pictures, sound, quality)
+    except SoundError as error:
+        if audio_from is not None:
+            raise
+        # The pictures may have taken an hour, and nobody asked for the sound by name.
+        warnings.warn(f"{error}: {target} is written without sound", UserWarning, stacklevel=2)
+        _write(target, kind, clip, pictures, None, quality)
+    return target
+
+
+def _write(
+    target: Path, kind: str, clip: Video, pictures: np.ndarray, sound: tuple[Path, Fraction] | None, quality: int
+) -> None:
+    try:
         with atomic_path(target) as temporary:
             if kind == "folder":
                 write_folder(temporary, pictures, clip.durations)
@@ -91,13 +110,17 @@ def write_video(
                 write_webp(temporary, pictures, clip.times, clip.duration, quality)
             else:
                 _write_container(temporary, kind, clip, pictures, sound, quality)
-    except (OSError, av.error.FFmpegError) as error:
-        reason = getattr(error, "strerror", None) or error
+    except FaircutError:
+        raise
+    except (OSError, av.error.FFmpegError, ValueError, OverflowError, struct.error) as error:
+        # Encoders and muxers refuse sizes and times that their format cannot hold in as many ways.
+        reason = " ".join(str(getattr(error, "strerror", None) or error).split())
         raise VideoError(f"{target} could not be written ({reason}); nothing was left behind") from error
-    return target
 
 
 def _kind(text: str, target: Path) -> str:
+    if target.exists() and not target.is_dir():
+        regular_file(target, "written over by a clip")
     if text.endswith(("/", os.sep)) or target.is_dir() or not target.suffix:
         return "folder"
     if target.suffix.lower() not in SUFFIXES:
