@@ -27,9 +27,16 @@ from faircut.benchmark.run import LIMITS
 from faircut.benchmark.settings import AuditRun
 from faircut.benchmark.tasks import load_tasks
 from faircut.checkpoints import pocket_folder
-from faircut.errors import ConfigError, NumericalError, VideoError
+from faircut.errors import ConfigError, DamagedFileWarning, NumericalError, VideoError
 from faircut.fairness import GENDER, HAIR
-from faircut.fairness.calibration import Calibration, Point, best_alpha
+from faircut.fairness.calibration import (
+    Calibration,
+    Point,
+    best_alpha,
+    calibration_folder,
+    calibration_name,
+    find_calibration,
+)
 from faircut.fairness.readers import ClipReader
 from faircut.metrics.clip import ClipScorer
 from faircut.pocket.judge import load_judge
@@ -334,6 +341,40 @@ def test_kept_clips_are_measured_by_other_instruments_and_not_made_again(
             assert record.instruments == other.fingerprint != records[record.key].instruments
             assert record.seconds == records[record.key].seconds
             assert record.tem_con == records[record.key].tem_con
+
+
+def test_damaged_records_and_kept_clips_do_not_stop_an_audit(pocket_editor, cases, instruments, tmp_path):
+    some = [short(case) for case in cases[:1]]
+
+    def ran(observers):
+        return run(pocket_editor, some, observers, tmp_path, ("fatezero",), ("preserve",), keep_clips=True)
+
+    first, _ = ran(instruments)
+    (clip,), (record,) = (list((tmp_path / kind).glob(f"*.{end}")) for kind, end in (("clips", "webp"), ("records", "json")))
+    clip.write_bytes(clip.read_bytes()[:100])
+    with pytest.warns(DamagedFileWarning, match="is damaged and is made again") as warned:
+        _, failed = ran(replace(instruments, observer=ClipReader(instruments.clip)))
+    assert not failed
+    assert len(warned) == 1
+    record.write_text("{}")
+    with pytest.warns(DamagedFileWarning, match="lacks key"):
+        again, failed = ran(instruments)
+    assert not failed
+    seconds = [[replace(r, seconds=0.0) for _, r in rows] for found in (first, again) for rows in found.values()]
+    assert seconds[0] == seconds[1]
+
+
+def test_a_damaged_calibration_is_set_aside(pocket_editor, tmp_path, monkeypatch):
+    monkeypatch.setenv("FAIRCUT_CACHE", str(tmp_path / "inversions"))
+    shipped = find_calibration(pocket_editor, GENDER)
+    path = calibration_folder() / calibration_name(GENDER, pocket_editor.weights_fingerprint)
+    path.parent.mkdir(parents=True)
+    for content in ("", "{}", "[]", '{"attribute": 5}', '{"alphas": {"nurse": {"male": -1}}, "default": {"male": 1}}'):
+        path.write_text(content)
+        with pytest.warns(DamagedFileWarning, match="is damaged and is made again"):
+            assert find_calibration(pocket_editor, GENDER) == shipped
+        assert not path.exists()
+    assert len(list(path.parent.iterdir())) == 5
 
 
 def test_without_their_clips_edits_are_made_again_for_other_instruments_and_for_whoever_wants_them(

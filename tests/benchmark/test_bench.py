@@ -30,7 +30,8 @@ from faircut.benchmark.leaderboard import (
 from faircut.benchmark.prepared import Bench
 from faircut.benchmark.settings import BenchRun
 from faircut.checkpoints import pocket_folder
-from faircut.errors import ConfigError, NumericalError, VideoError
+from faircut.benchmark.store import Store
+from faircut.errors import ConfigError, DamagedFileWarning, NumericalError, VideoError
 from faircut.evaluate import KINDS
 from faircut.pocket.edit_cases import edit_cases
 from faircut.pocket.judge import load_judge
@@ -255,6 +256,52 @@ def test_another_judge_reads_the_same_edits(bench, tmp_path, monkeypatch):
     assert second.figures["clip_t"] == first.figures["clip_t"]
     assert (second.key, second.seconds) == (first.key, first.seconds)
     assert second.instruments != first.instruments
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda c: c[: len(c) // 2], lambda c: b"", lambda c: c.replace(b"{", b"{{", 1), lambda c: b"\xff" * 100]
+)
+def test_damaged_records_and_clips_are_set_aside_and_made_again(bench, tmp_path, damage):
+    benchmark = replace(load_edits("pocket-edit").limited(1), num_frames=2)
+    bench = replace(bench, keep_clips=True)
+
+    def ran(instruments=bench.instruments):
+        vars(bench)["instruments"] = instruments  # Others measure the kept clip anew.
+        (record,), failed = run_bench(bench, benchmark, get_contestants(["sdedit"]), tmp_path, stage=silent)
+        assert not failed
+        return record
+
+    first = ran()
+    record, clip = (tmp_path / kind / f"{first.key}.{suffix}" for kind, suffix in (("records", "json"), ("clips", "webp")))
+    for path, measured in ((record, bench.instruments), (clip, "others")):
+        damaged = damage(path.read_bytes())
+        path.write_bytes(damaged)
+        with pytest.warns(DamagedFileWarning, match=f"{path.name} is damaged and is made again") as warned:
+            again = ran(measured)
+        assert len(warned) == 1
+        assert again.figures == first.figures
+        assert path.with_name(f"{path.name}.damaged").read_bytes() == damaged
+        assert path.is_file()
+    write_video(Video.from_frames(SQUARES), clip, quality=100)
+    with pytest.warns(DamagedFileWarning, match="it holds "):
+        assert ran("still others").figures == first.figures
+
+
+def test_a_record_of_another_layout_or_edit_is_damaged(tmp_path):
+    record = EditRecord("a" * 24, "b", "c", "d", "e", {"clip_t": float("inf")}, {}, 1.0, 0.0)
+    store = Store(tmp_path, EditRecord)
+    store.keep(record.key, record, SQUARES, SQUARES)
+    assert store.find(record.key) == record
+    assert store.is_done(record, "b")
+    path = tmp_path / "records" / f"{record.key}.json"
+    good = json.loads(path.read_text())
+    for other in ({**good, "more": 1}, {k: v for k, v in good.items() if k != "kind"}, {**good, "key": "f" * 24}, [good]):
+        path.write_text(json.dumps(other))
+        with pytest.warns(DamagedFileWarning):
+            assert store.find(record.key) is None
+        assert not path.exists()
+    store.picture(record.key).unlink()
+    assert not store.is_done(record, "b")
 
 
 def test_an_item_is_edited_alike_in_a_part_of_a_benchmark_and_in_all_of_it(bench, tmp_path):
