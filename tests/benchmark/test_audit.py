@@ -350,7 +350,9 @@ def test_damaged_records_and_kept_clips_do_not_stop_an_audit(pocket_editor, case
         return run(pocket_editor, some, observers, tmp_path, ("fatezero",), ("preserve",), keep_clips=True)
 
     first, _ = ran(instruments)
-    (clip,), (record,) = (list((tmp_path / kind).glob(f"*.{end}")) for kind, end in (("clips", "webp"), ("records", "json")))
+    (clip,), (record,) = (
+        list((tmp_path / kind).glob(f"*.{end}")) for kind, end in (("clips", "webp"), ("records", "json"))
+    )
     clip.write_bytes(clip.read_bytes()[:100])
     with pytest.warns(DamagedFileWarning, match="is damaged and is made again") as warned:
         _, failed = ran(replace(instruments, observer=ClipReader(instruments.clip)))

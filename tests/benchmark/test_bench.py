@@ -29,8 +29,8 @@ from faircut.benchmark.leaderboard import (
 )
 from faircut.benchmark.prepared import Bench
 from faircut.benchmark.settings import BenchRun
-from faircut.checkpoints import pocket_folder
 from faircut.benchmark.store import Store
+from faircut.checkpoints import pocket_folder
 from faircut.errors import ConfigError, DamagedFileWarning, NumericalError, VideoError
 from faircut.evaluate import KINDS
 from faircut.pocket.edit_cases import edit_cases
@@ -272,7 +272,9 @@ def test_damaged_records_and_clips_are_set_aside_and_made_again(bench, tmp_path,
         return record
 
     first = ran()
-    record, clip = (tmp_path / kind / f"{first.key}.{suffix}" for kind, suffix in (("records", "json"), ("clips", "webp")))
+    record, clip = (
+        tmp_path / kind / f"{first.key}.{suffix}" for kind, suffix in (("records", "json"), ("clips", "webp"))
+    )
     for path, measured in ((record, bench.instruments), (clip, "others")):
         damaged = damage(path.read_bytes())
         path.write_bytes(damaged)
@@ -295,7 +297,12 @@ def test_a_record_of_another_layout_or_edit_is_damaged(tmp_path):
     assert store.is_done(record, "b")
     path = tmp_path / "records" / f"{record.key}.json"
     good = json.loads(path.read_text())
-    for other in ({**good, "more": 1}, {k: v for k, v in good.items() if k != "kind"}, {**good, "key": "f" * 24}, [good]):
+    for other in (
+        {**good, "more": 1},
+        {k: v for k, v in good.items() if k != "kind"},
+        {**good, "key": "f" * 24},
+        [good],
+    ):
         path.write_text(json.dumps(other))
         with pytest.warns(DamagedFileWarning):
             assert store.find(record.key) is None
