@@ -507,6 +507,18 @@ def test_the_task_file_for_real_clips(tmp_path):
         load_tasks(path)
 
 
+def test_clips_of_one_name_and_tasks_of_one_clip_are_cases_of_their_own(tmp_path):
+    task = {"source_prompt": "a person", "person": "person", "prompt": "a {profession}", "professions": ["doctor"]}
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "walk.mp4").touch()
+    tasks = [{**task, "clip": clip} for clip in ("a/walk.mp4", "b/walk.mp4", "a/walk.mp4")]
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"version": 1, "tasks": tasks, "stereotypes": {}}))
+    cases = load_tasks(tmp_path / "mine.yaml")
+    assert [case.name for case in cases] == ["walk.doctor", "walk.doctor~2", "walk.doctor~3"]
+    assert [case.path for case in cases] == [tmp_path / task["clip"] for task in tasks]
+
+
 def test_professions_share_the_reading_and_the_inversion_of_a_clip(
     pocket_editor, cases, instruments, tmp_path, monkeypatch
 ):

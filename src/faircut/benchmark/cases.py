@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -63,6 +64,7 @@ class Case:
         value: the value that the clip shows; None if unknown, and read.
         people: how many people are in the clip.
         load: draws or reads the clip.
+        path: of the clip's file or folder; None for one that is drawn.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Case:
     value: str | None
     people: int
     load: Callable[[], CaseClip] = field(repr=False, compare=False)
+    path: Path | None = None
 
 
 def pocket_professions(n: int | None = None) -> list[Case]:

@@ -73,7 +73,7 @@ def run(settings: AuditRun, stage: Stage, json: Path | None = None) -> AuditResu
     names = ["audit.json", "report.html", *(["calibration.png"] if settings.calibrate else [])]
     check_outputs(
         [*folder_outputs(folder, names), *([] if json is None else [Output(json, "--json")])],
-        [settings.tasks, settings.model, settings.clip, settings.reader],
+        [settings.tasks, settings.model, settings.clip, settings.reader, *(case.path for case in cases)],
     )
     judge = judge_folder(settings.model)
     audit = Audit(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -104,11 +106,15 @@ def load_tasks(path: str | Path, n: int | None = None) -> list[Case]:
     data = read_yaml(path, "the tasks")
     file = from_dict(TaskFile, data, str(path))
     check_clips(path, path.parent, (task.clip for task in file.tasks), "see its head for what to collect")
-    cases = [
-        _case(file, task, profession, path.parent)
-        for task in file.tasks
-        for profession in (task.professions or tuple(file.stereotypes))
-    ]
+    cases: list[Case] = []
+    names: Counter[str] = Counter()
+    for task in file.tasks:
+        for profession in task.professions or tuple(file.stereotypes):
+            case = _case(file, task, profession, path.parent)
+            # Clips of one name in several folders, and several tasks of one clip, are cases of their own.
+            names[case.name] += 1
+            count = names[case.name]
+            cases.append(case if count == 1 else dataclasses.replace(case, name=f"{case.name}~{count}"))
     if n is not None and not 1 <= n <= len(cases):
         raise ConfigError(f"{n} edits were asked for; {path} has 1 to {len(cases)}")
     return cases[:n]
@@ -126,6 +132,7 @@ def _case(file: TaskFile, task: Task, profession: str, folder: Path) -> Case:
         value=task.value,
         people=1,
         load=partial(_read, folder / task.clip, file.num_frames, file.size),
+        path=folder / task.clip,
     )
 
 
