@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -17,13 +17,14 @@ from faircut.attention.controller import Controller
 from faircut.attention.processor import AttentionControl, install, layers_of
 from faircut.attention.source import FUSED_SCALE, LiveSource, RecordedSource, Recorder
 from faircut.attention.temporal import has_temporal, load_temporal, save_temporal, temporal_apart
-from faircut.checkpoints import POCKET, locate, pocket_folder
+from faircut.checkpoints import PARTS, POCKET, check_folder, first_line, locate, pocket_folder
 from faircut.config import TUNED, SpatialTemporal, Supplier
 from faircut.controllers.spatial_temporal import SpatialTemporalAttention
-from faircut.errors import ConfigError, ModelError
+from faircut.errors import ConfigError, FaircutError, ModelError
 from faircut.fingerprint import Recipe, fingerprint
 from faircut.footprint import free_bytes, what_fits
 from faircut.inversion import Inversion
+from faircut.loading import load_parts
 from faircut.memory import budget_for_recording, explain_out_of_memory, recorded_bytes
 from faircut.methods.base import Predict
 from faircut.predictor import ModelText, NoisePredictor
@@ -97,23 +98,34 @@ class EditorPipeline(
             ModelError: there is no Stable Diffusion checkpoint at that place.
         """
         folder = locate(model)
-        if folder is not None:
-            model = str(folder)
         kwargs = {"safety_checker": None, "feature_extractor": None, **kwargs}
         if folder == pocket_folder():
             # Its weights are stored in half precision for size; half precision is slow or wrong on a CPU.
             kwargs.setdefault("dtype", torch.float32)
         try:
-            editor = super().from_pretrained(str(model), **kwargs)
-        except (OSError, ValueError, AttributeError, TypeError) as error:
-            first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            place = folder or cls._fetch(str(model), kwargs)
+            parts = load_parts(place, {part: kwargs.pop(part) for part in PARTS if part in kwargs}, kwargs)
+            editor = super().from_pretrained(str(place), **{**kwargs, **parts})
+        except FaircutError:
+            raise
+        except Exception as error:
+            # Files, formats and every kind of network trouble end here.
             raise ModelError(
-                f"cannot load {str(model)!r} as a Stable Diffusion checkpoint: {first}; give 'pocket', a folder with "
-                "model_index.json, or a name on the hub"
+                f"cannot load {str(model)!r} as a Stable Diffusion checkpoint: {first_line(error)}; give 'pocket', a folder "
+                "with model_index.json, or a name on the hub"
             ) from error
         if folder is not None:
             load_temporal(editor.unet, folder / "temporal")
         return editor
+
+    @classmethod
+    def _fetch(cls, name: str, options: Mapping[str, Any]) -> Path:
+        """Return the folder of a checkpoint on the hub, fetched if it is not in the hub's cache yet; no pickles are."""
+        own = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "token", "variant")
+        known = {key: options[key] for key in (*own, "safety_checker", "feature_extractor") if key in options}
+        folder = Path(cls.download(name, use_safetensors=True, **known))
+        check_folder(folder)
+        return folder
 
     def save_pretrained(self, save_directory: str | Path, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
         """Save the model as any diffusers pipeline, and the temporal layers of a tuned one in a folder beside its parts.

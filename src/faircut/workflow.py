@@ -14,9 +14,10 @@ import torch
 from faircut.cache import Cache, user_cache
 from faircut.config import SpatialTemporal, to_dict
 from faircut.editor import VideoEditor
-from faircut.errors import ConfigError, FaircutError, ModelError, ReconstructionWarning, VideoError
+from faircut.errors import ConfigError, FaircutError, ReconstructionWarning, VideoError
 from faircut.files import all_or_nothing, save_picture, workspace
 from faircut.inversion import Inversion, find_inversion, keep_inversion
+from faircut.loading import check_lora, load_lora
 from faircut.methods import Fame
 from faircut.people import Decision, decide, load_reader
 from faircut.preflight import check_method, check_output, check_prompts, edit_files
@@ -162,16 +163,14 @@ def load_editor(settings: RunSettings, device: torch.device, dtype: torch.dtype)
     Raises:
         ModelError: it cannot be loaded.
     """
+    for text in settings.lora:
+        check_lora(split_scale(text)[0])
     editor = VideoEditor.from_pretrained(settings.model, dtype=dtype)
     editor.set_progress_bar_config(disable=True)
     names, scales = [], []
     for index, text in enumerate(settings.lora):
         path, scale = split_scale(text)
-        try:
-            editor.load_lora_weights(path, adapter_name=f"lora_{index}")
-        except Exception as error:
-            # Files, formats, shapes, a missing peft and every kind of network trouble end here.
-            raise ModelError(f"cannot load the LoRA {path}: {' '.join(str(error).split())[:300]}") from error
+        load_lora(editor, path, f"lora_{index}")
         names.append(f"lora_{index}")
         scales.append(scale)
     if names:

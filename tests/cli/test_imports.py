@@ -21,7 +21,7 @@ FLOORS = [
     {"ranges", "reading"},
     {"files", "config", "interrupts"},
     {"video", "prompts", "latents", "sampling", "checkpoints", "cache", "fingerprint", "tensor_files"},
-    {"attention", "metrics"},
+    {"attention", "metrics", "loading"},
     {"controllers", "memory", "inversion", "predictor", "scorer"},
     {"fairness"},
     {"methods"},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,14 @@ class ClipScorer:
         tokenizer: its tokenizer.
         processing: its image processor's settings: ``size``, ``resample``, ``image_mean``, ``image_std``.
         name: what results call it.
+        loaded: what transformers said of its weights: those that its files lack are random numbers.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, processing: dict[str, Any], name: str) -> None:
+    def __init__(
+        self, model: Any, tokenizer: Any, processing: dict[str, Any], name: str, loaded: Mapping[str, Any] | None = None
+    ) -> None:
         self.model, self.tokenizer, self.processing, self.name = model, tokenizer, processing, name
+        self.loaded = loaded or {}
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> ClipScorer:
@@ -40,9 +44,13 @@ class ClipScorer:
         """
         from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
-        model = CLIPModel.from_pretrained(folder, dtype=torch.float32).eval().requires_grad_(False)
+        found: Any = CLIPModel.from_pretrained(
+            folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+        )
+        model, loaded = found
+        model.eval().requires_grad_(False)
         processing = CLIPImageProcessor.get_image_processor_dict(str(folder))[0]
-        return cls(model, CLIPTokenizer.from_pretrained(folder), processing, str(folder))
+        return cls(model, CLIPTokenizer.from_pretrained(folder), processing, str(folder), loaded)
 
     @torch.no_grad()
     def images(self, frames: Tensor, batch: int = 64) -> Tensor:

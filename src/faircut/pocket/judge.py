@@ -13,12 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from faircut.checkpoints import check_numbers, check_weights, read_json
 from faircut.errors import ModelError
 from faircut.fairness.perception import crop_to_boxes
 
 __all__ = ["UNCLEAR", "Judge", "load_judge", "save_judge"]
 
 UNCLEAR = "unclear"
+_AGAIN = "download the checkpoint again"
 _SIZE = 128
 
 
@@ -139,10 +141,12 @@ def load_judge(folder: str | Path | None = None) -> Judge:
 
     root = Path(__file__).parent / "weights" / "judge" if folder is None else Path(folder)
     try:
-        config = json.loads((root / "config.json").read_text(encoding="utf-8"))
-        tensors = load_file(root / "model.safetensors")
-    except (OSError, ValueError) as error:
-        raise ModelError(f"no judge in {root}: {error}") from error
-    judge = Judge(config["labels"], config["channels"])
-    judge.load_state_dict({k: v.float() for k, v in tensors.items()})
+        config = read_json(root / "config.json")
+        check_numbers(root / "config.json", config)
+        check_weights(root / "model.safetensors")
+        judge = Judge(config["labels"], config["channels"])
+        judge.load_state_dict({k: v.float() for k, v in load_file(root / "model.safetensors").items()})
+    except Exception as error:
+        # What is wrong with files, names, numbers and shapes is said in many ways.
+        raise ModelError(f"no judge in {root}: {' '.join(str(error).split())[:300]}; {_AGAIN}") from error
     return judge.eval().requires_grad_(False)

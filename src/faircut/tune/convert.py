@@ -20,6 +20,7 @@ from faircut.checkpoints import check_folder
 from faircut.editor import VideoEditor
 from faircut.errors import ConfigError, ModelError
 from faircut.files import Output, atomic_path, check_outputs
+from faircut.loading import load_whole
 
 __all__ = ["convert"]
 
@@ -44,7 +45,7 @@ def convert(checkpoint: str | Path, folder: str | Path) -> Path:
         ConfigError: the folder is there already.
     """
     checkpoint, folder = Path(checkpoint), Path(folder)
-    check_folder(checkpoint)
+    check_folder(checkpoint, published=True)
     if folder.exists():
         raise ConfigError(f"{folder} is there already; choose another folder")
     check_outputs([Output(folder, kind="folder")], [checkpoint])
@@ -54,13 +55,13 @@ def convert(checkpoint: str | Path, folder: str | Path) -> Path:
 
     try:
         editor = VideoEditor(
-            vae=AutoencoderKL.from_pretrained(checkpoint / "vae"),
-            text_encoder=CLIPTextModel.from_pretrained(checkpoint / "text_encoder"),
+            vae=load_whole(AutoencoderKL, checkpoint / "vae", use_safetensors=None),
+            text_encoder=load_whole(CLIPTextModel, checkpoint / "text_encoder", use_safetensors=None),
             tokenizer=CLIPTokenizer.from_pretrained(checkpoint / "tokenizer"),
             unet=unet,
             scheduler=DDIMScheduler.from_pretrained(checkpoint / "scheduler"),
         )
-    except (OSError, ValueError, AttributeError, TypeError) as error:
+    except (OSError, ValueError, AttributeError, TypeError, ImportError) as error:
         raise ModelError(f"a part of {checkpoint} cannot be read: {' '.join(str(error).split())[:300]}") from error
     with atomic_path(folder) as path:
         editor.save_pretrained(path)
