@@ -98,17 +98,24 @@ def _path(name: str | Path, give: str) -> Path:
 
 
 def check_hub_name(name: str, give: str) -> None:
-    """Check that a name can be one on the hub.
+    """Check that a name can be one on the hub, and, where nothing may be fetched, that it is in the hub's cache.
 
     Raises:
-        ModelError: it cannot.
+        ModelError: it cannot, or is not.
     """
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
     from huggingface_hub.utils import validate_repo_id
 
     try:
         validate_repo_id(name)
     except ValueError:
         raise ModelError(f"there is no {name[:200]!r} here, and no name on the hub looks like that; {give}") from None
+    offline = constants.HF_HUB_OFFLINE or os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "on", "yes", "true")
+    if offline and not Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=name, repo_type="model")).is_dir():
+        raise ModelError(
+            f"there is no {name!r} here, nor in the hub's cache, and HF_HUB_OFFLINE is set, so it cannot be fetched; {give}"
+        )
 
 
 def judge_folder(model: str | Path) -> Path | None:

@@ -26,10 +26,26 @@ from faircut.prompts import phrases
 from faircut.sampling import Schedule, classifier_free_guidance, ddim_denoise, ddim_invert, null_text_inversion
 from faircut.video import Video
 
-__all__ = ["EditResult", "VideoEditor"]
+__all__ = ["EditResult", "VideoEditor", "warn_of_reconstruction"]
 
 # Below this many dB against the VAE's own round trip an inversion has lost the clip, and edits will not keep it.
 RECONSTRUCTION_FLOOR = 25.0
+
+
+def warn_of_reconstruction(inversion: Inversion) -> None:
+    """Say that an inversion does not give its clip back, whether that was measured just now or when it was kept.
+
+    Warns:
+        ReconstructionWarning: the quality is known, and under 25 dB.
+    """
+    psnr = inversion.reconstruction_psnr
+    if psnr is not None and psnr < RECONSTRUCTION_FLOOR:
+        warnings.warn(
+            f"the inversion gives the clip back at {psnr:.1f} dB only (under {RECONSTRUCTION_FLOOR:.0f}); the edit will "
+            "not keep it well: describe the clip better in the source prompt, or use more steps",
+            ReconstructionWarning,
+            stacklevel=3,
+        )
 
 
 @dataclass(frozen=True)
@@ -207,7 +223,7 @@ class VideoEditor(EditorPipeline):
         Warns:
             ReconstructionWarning: the quality is under 25 dB.
         """
-        self._check_model(inversion)
+        self.check_model(inversion)
         schedule = Schedule.of(self.scheduler.config, inversion.num_inference_steps)
         latents = inversion.latents.to(self._execution_device, torch.float32)
         with (
@@ -231,14 +247,9 @@ class VideoEditor(EditorPipeline):
         self.maybe_free_model_hooks()
         error = float(((pictures[0] - pictures[1]) / 2).square().mean())
         psnr = min(100.0, -10.0 * torch.log10(torch.tensor(max(error, 1e-12))).item())
-        if psnr < RECONSTRUCTION_FLOOR:
-            warnings.warn(
-                f"the inversion gives the clip back at {psnr:.1f} dB only (under {RECONSTRUCTION_FLOOR:.0f}); the edit will "
-                "not keep it well: describe the clip better in the source prompt, or use more steps",
-                ReconstructionWarning,
-                stacklevel=2,
-            )
-        return back, inversion.with_reconstruction(psnr)
+        inversion = inversion.with_reconstruction(psnr)
+        warn_of_reconstruction(inversion)
+        return back, inversion
 
     @torch.no_grad()
     def locate(
@@ -258,7 +269,7 @@ class VideoEditor(EditorPipeline):
         Raises:
             PromptError: a word is not in the source prompt.
         """
-        self._check_model(inversion)
+        self.check_model(inversion)
         schedule = Schedule.of(self.scheduler.config, inversion.num_inference_steps)
         latents = inversion.latents.to(self._execution_device, torch.float32)
         source = self.tokenize(inversion.source_prompt)
@@ -306,7 +317,7 @@ class VideoEditor(EditorPipeline):
             raise ConfigError(
                 "without guidance (guidance_scale 1) there is nothing to optimise; give more, such as 7.5"
             )
-        self._check_model(inversion)
+        self.check_model(inversion)
         schedule = Schedule.of(self.scheduler.config, inversion.num_inference_steps)
         latents = inversion.latents.to(self._execution_device, torch.float32)
         cond, empty = self._embed(inversion.source_prompt), self._embed("")
@@ -371,7 +382,7 @@ class VideoEditor(EditorPipeline):
             raise ConfigError(f"output_type is {output_type!r}; give 'video' or 'latent'")
         started = time.perf_counter()
         method = method or Method()
-        self._check_model(inversion)
+        self.check_model(inversion)
         schedule = Schedule.of(self.scheduler.config, inversion.num_inference_steps)
         source, target = self.tokenize(inversion.source_prompt), self.tokenize(prompt)
         method.check(source, target)

@@ -24,7 +24,7 @@ from faircut.files import GENERATOR, atomic_path, list_files
 from faircut.tensor_files import file_digest, save_tensors
 from faircut.video import SourceInfo, Video
 
-__all__ = ["Inversion", "find_inversion", "keep_inversion"]
+__all__ = ["Inversion", "find_inversion", "keep_inversion", "storage_dtype", "to_bytes"]
 
 _FORMAT = 5
 _FACTS, _TENSORS = "inversion.json", "inversion.safetensors"
@@ -319,6 +319,11 @@ def keep_inversion(cache: Cache | None, key: str, inversion: Inversion) -> None:
     cache.keep(key, lambda folder: inversion.save(folder, key=key))
     if inversion.reconstruction_psnr is not None and not cache.notes(key):
         cache.note(key, {"reconstruction_psnr": inversion.reconstruction_psnr})
+
+
+def to_bytes(frames: torch.Tensor) -> torch.Tensor:
+    """Return frames, RGB in [-1, 1], as an inversion keeps them: uint8 on the CPU."""
+    return ((frames + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).cpu()
 
 
 def storage_dtype(compute: torch.dtype) -> torch.dtype:

@@ -222,7 +222,8 @@ def check_schedule(config: Any, where: str) -> None:
 
     try:
         Schedule.of(config, 1)
-        levels = DDIMScheduler.from_config(config, clip_sample=False, thresholding=False).alphas_cumprod
+        ddim = DDIMScheduler.from_config(config, clip_sample=False, thresholding=False)
+        betas, levels = ddim.betas, ddim.alphas_cumprod
         train = config["num_train_timesteps"]
     except FaircutError as error:
         raise ModelError(f"{where}: {error}") from None
@@ -230,7 +231,7 @@ def check_schedule(config: Any, where: str) -> None:
         raise ModelError(f"{where} gives no noise schedule: {first_line(error)}; {_AGAIN}") from error
     if len(levels) != train:
         raise ModelError(f"{where} has {len(levels)} trained_betas for {train} timesteps; {_AGAIN}")
-    if not ((levels >= 0).all() and (levels <= 1).all() and (levels.diff() <= 0).all()):
+    if not ((betas >= 0).all() and (betas <= 1).all() and (levels[:-1] > 0).all()):
         raise ModelError(f"{where} gives no noise schedule: its betas are out of range; {_AGAIN}")
 
 

@@ -23,7 +23,7 @@ from faircut.controllers.spatial_temporal import SpatialTemporalAttention
 from faircut.errors import ConfigError, FaircutError, ModelError
 from faircut.fingerprint import Recipe, fingerprint
 from faircut.footprint import free_bytes, what_fits
-from faircut.inversion import Inversion
+from faircut.inversion import Inversion, to_bytes
 from faircut.loading import load_parts
 from faircut.memory import budget_for_recording, explain_out_of_memory, recorded_bytes
 from faircut.methods.base import Predict
@@ -240,8 +240,7 @@ class EditorPipeline(
             factor = vae_io.vae_factor(self.vae)
             return clip.to(device, torch.float32), (clip.shape[2] * factor, clip.shape[3] * factor), None
         z_0 = vae_io.encode(clip, self.vae, device, generator=generator).float()
-        frames = ((clip + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).cpu()
-        return z_0, (clip.shape[2], clip.shape[3]), frames
+        return z_0, (clip.shape[2], clip.shape[3]), to_bytes(clip)
 
     def _decode(self, z: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
         """Return the frames of latents, (frame, 3, height, width), RGB in [-1, 1]."""
@@ -303,8 +302,12 @@ class EditorPipeline(
             explain_out_of_memory(error, frames, size, fitting)
             raise
 
-    def _check_model(self, inversion: Inversion) -> None:
-        """Check that an inversion belongs to this model."""
+    def check_model(self, inversion: Inversion) -> None:
+        """Check that an inversion belongs to this model.
+
+        Raises:
+            ModelError: it was made with another one, or with this one before something of it was changed.
+        """
         if inversion.model != self.fingerprint:
             raise ModelError(
                 f"this inversion was made with another model ({inversion.model[:8]}, not {self.fingerprint[:8]}); invert "

@@ -75,8 +75,8 @@ class Schedule:
         t = scheduler.timesteps
         if not 0 <= int(t.min()) <= int(t.max()) < train:
             raise ModelError(
-                f"{num_inference_steps} steps with the scheduler's steps_offset of {scheduler.config.steps_offset} leave the "
-                f"{train} timesteps of the model; give fewer steps, or a steps_offset of 1"
+                f"{num_inference_steps} steps with the scheduler's steps_offset of {scheduler.config.steps_offset} leave "
+                f"the {train} timesteps of the model; give fewer steps, or a steps_offset of 1"
             )
         s = t - train // num_inference_steps
         a = scheduler.alphas_cumprod.float()

@@ -13,7 +13,7 @@ import torch
 
 from faircut.cache import Cache, user_cache
 from faircut.config import SpatialTemporal, to_dict
-from faircut.editor import VideoEditor
+from faircut.editor import VideoEditor, warn_of_reconstruction
 from faircut.errors import ConfigError, FaircutError, ReconstructionWarning, VideoError
 from faircut.files import all_or_nothing, save_picture, workspace
 from faircut.inversion import Inversion, find_inversion, keep_inversion
@@ -214,7 +214,9 @@ def invert_clip(
     """
     progress = progress or _Silent()
     if settings.inversion is not None:
-        return _load_inversion(video, settings, temporal, settings.inversion), False
+        inversion = _load_inversion(editor, video, settings, temporal, settings.inversion)
+        warn_of_reconstruction(inversion)
+        return inversion, False
     steps = settings.num_inference_steps
     supplier = editor.choose_supplier(settings.supplier, video.frames, steps, settings.memory_budget)
     key = editor.inversion_key(
@@ -240,6 +242,7 @@ def invert_clip(
                 attention_folder=attention if supplier == "disk" else None,
                 callback_on_step_end=_callback(advance),
             )
+    warn_of_reconstruction(inversion)  # Found, it is as bad as it was when it was made.
     if settings.reconstruction and inversion.reconstruction_psnr is None:
         with clock.stage("reconstruct"), progress.stage("Reconstructing", steps) as advance:
             _, inversion = editor.reconstruct(inversion, callback_on_step_end=_callback(advance))
@@ -248,8 +251,11 @@ def invert_clip(
     return inversion, known is not None
 
 
-def _load_inversion(video: Video, settings: RunSettings, temporal: SpatialTemporal, folder: str) -> Inversion:
+def _load_inversion(
+    editor: VideoEditor, video: Video, settings: RunSettings, temporal: SpatialTemporal, folder: str
+) -> Inversion:
     inversion = Inversion.load(folder)
+    editor.check_model(inversion)
     for what, ours, theirs in (
         ("source prompt", settings.source_prompt, inversion.source_prompt),
         ("frame count", len(video), inversion.num_frames),
