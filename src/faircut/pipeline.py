@@ -131,8 +131,15 @@ class EditorPipeline(
         """Save the model as any diffusers pipeline, and the temporal layers of a tuned one in a folder beside its parts.
 
         Raises:
-            ModelError: the layers would not travel: an adapter sits in them, or the model is to be pushed to the hub.
+            ModelError: it would not load again: adapters sit on it, under whose names diffusers would write its weights; or
+                temporal layers are to be pushed to the hub.
         """
+        for part in (self.unet, self.text_encoder):
+            if any(".base_layer." in name for name, _ in part.named_parameters()):
+                raise ModelError(
+                    "adapters sit on this model, and its weights would be saved under names that do not load again; call "
+                    "unload_lora_weights() first, and fuse_lora() before that to keep what they do"
+                )
         if kwargs.get("push_to_hub") and has_temporal(self.unet):
             raise ModelError("diffusers pushes no temporal layers; save the model to a folder and upload the folder")
         with temporal_apart(self.unet):
