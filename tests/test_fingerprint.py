@@ -27,7 +27,7 @@ from faircut.fairness.calibration import SHIPPED, find_calibration
 from faircut.fingerprint import Recipe, fingerprint, key_of
 from faircut.methods import Ddim, Fame, FateZero, Person
 from faircut.settings import RunSettings
-from faircut.workflow import invert_clip
+from faircut.workflow import invert_clip, open_cache
 
 from .conftest import SCHEDULER, make_editor, make_tokenizer
 
@@ -354,6 +354,8 @@ def test_a_found_inversion_is_as_bad_as_it_was(clip, tmp_path, monkeypatch):
     found = []
     for _ in range(2):
         with pytest.warns(ReconstructionWarning, match="gives the clip back") as said:
-            found.append(invert_clip(editor, video, settings, SpatialTemporal(), tmp_path, Clock())[1])
+            found.append(
+                invert_clip(editor, video, settings, SpatialTemporal(), tmp_path, open_cache(settings), Clock())[1]
+            )
         assert len(said) == 1
     assert found == [False, True]

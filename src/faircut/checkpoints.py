@@ -313,7 +313,8 @@ def check_numbers(path: Path, data: Mapping[str, Any]) -> None:
         elif isinstance(value, (list, dict)):
             raise ModelError(f"{path} has a list in {name!r} longer or deeper than any model's; download it again")
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
-            least, most = (1, _MOST_LAYERS) if "layers" in name else (-_MOST_NUMBER, _MOST_NUMBER)
+            most = _MOST_LAYERS if "layers" in name else _MOST_NUMBER
+            least = 1 if "layers" in name else 2 if name == "num_train_timesteps" else -_MOST_NUMBER
             if not math.isfinite(value) or (isinstance(value, int) and not least <= value <= most):
                 raise ModelError(f"{path} says {value!r:.40} for {name!r}, which no model has; download it again")
 

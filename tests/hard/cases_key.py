@@ -330,7 +330,7 @@ NAMES = [
     named("blanks", "   ", "empty name"),
     named("a control character", "a\x1b[31mb", "characters"),
     named("a line break", "a\nb", "characters"),
-    named("a zero byte", "a\0b", "characters"),
+    named("a zero byte", "a\0b", "zero byte"),
     named("a name that is too long", "x" * 3000, "."),
     named("a path that is too long", "./" + "x" * 3000, "."),
     named("a file", "jeep.mp4", "jeep.mp4"),
