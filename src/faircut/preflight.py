@@ -23,6 +23,7 @@ __all__ = [
     "check_model_steps",
     "check_output",
     "check_prompts",
+    "check_source",
     "edit_files",
     "input_files",
     "output_files",
@@ -65,6 +66,23 @@ def check_model_steps(model: str, *counts: int) -> None:
     for count in counts:
         if isinstance(train, int) and not 1 <= count < train:
             raise ConfigError(f"{count} steps were asked for; give between 1 and {train - 1}, such as 50")
+
+
+def check_source(settings: RunSettings, *more: str, steps: int | None = None) -> None:
+    """Check what an inversion needs with the tokenizer alone, before a model is loaded.
+
+    Args:
+        settings: of the run.
+        more: further prompts that will be needed.
+        steps: of the inversion; by default those of the settings.
+
+    Raises:
+        ConfigError, ModelError, PromptError: the steps, the model or a prompt cannot be used.
+    """
+    check_model_steps(settings.model, settings.num_inference_steps if steps is None else steps)
+    tokenizer = load_tokenizer(settings.model)
+    for text in (settings.source_prompt, *more):
+        Prompt.of(text, tokenizer)
 
 
 def check_method(settings: RunSettings, method: Any) -> None:

@@ -84,6 +84,10 @@ class Prompt:
         # Before the tokenizer sees it: one of many thousand characters keeps it busy for very long.
         check_prompt(text)
         limit = tokenizer.model_max_length
+        if not isinstance(limit, int) or not 2 <= limit <= 100_000:
+            raise ModelError(
+                f"the tokenizer does not say how many tokens the model takes ({limit:g}); download it again"
+            )
         encoded = tokenizer(text, return_offsets_mapping=True, add_special_tokens=True)
         ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
         words = [(m.group(), m.start(), m.end()) for m in split_words(text)]

@@ -31,6 +31,7 @@ from faircut.fairness.calibration import (
 )
 from faircut.files import GENERATOR, Output, atomic_path, check_outputs, folder_outputs
 from faircut.people import load_reader
+from faircut.preflight import check_model_steps
 from faircut.report import Environment
 from faircut.scorer import load_clip_scorer
 from faircut.settings import parse_device
@@ -80,8 +81,9 @@ def run(settings: AuditRun, stage: Stage, json: Path | None = None) -> AuditResu
         settings.steps, (7.5 if judge is None else 4.0) if settings.guidance is None else settings.guidance, settings.seed,
         settings.shard, settings.keep_clips,
     )  # fmt: skip
-    instruments = _instruments(settings, judge and judge.parent, attribute, cases)
+    check_model_steps(settings.model, settings.steps)
     device, dtype = parse_device(settings.device, settings.dtype)
+    instruments = _instruments(settings, judge and judge.parent, attribute, cases)
     editor = VideoEditor.from_pretrained(settings.model, dtype=dtype).to(device)
     editor.set_progress_bar_config(disable=True)
     table = None

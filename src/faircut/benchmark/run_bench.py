@@ -21,6 +21,7 @@ from faircut.config import to_dict
 from faircut.editor import VideoEditor
 from faircut.errors import ConfigError
 from faircut.files import GENERATOR, Output, check_outputs, folder_outputs, write_text
+from faircut.preflight import check_model_steps
 from faircut.report import Environment
 from faircut.scorer import load_clip_scorer, scorer_fingerprint
 from faircut.settings import parse_device
@@ -56,6 +57,7 @@ def run(settings: BenchRun, stage: Stage, json: Path | None = None) -> BenchResu
         [settings.benchmark, settings.model, settings.clip, *clips],
     )
     cache = user_cache()
+    check_model_steps(settings.model, settings.steps)
     device, dtype = parse_device(settings.device, settings.dtype)
     editor = VideoEditor.from_pretrained(settings.model, dtype=dtype).to(device)
     editor.set_progress_bar_config(disable=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ from faircut.cli.console import Bars, quiet_libraries, say, show_json, writing
 from faircut.cli.edit import build_settings
 from faircut.cli.options import CLIP, METHOD, MODEL, PROMPTS, flags, to_settings
 from faircut.cli.shared import result_folder
+from faircut.cli.typed import commas
 from faircut.errors import ConfigError
 
 __all__ = ["atlas"]
@@ -61,13 +63,14 @@ def fit(
 
     fitting = AtlasSettings(steps=steps, seed=seed)
     quiet_libraries()
+    looked_for = None if words is None else _words(words, settings)
     with Bars(quiet=json) as bars:
         with bars.stage("Reading"):
             video = read_clip(settings)
             masks = None if mask is None else _read_masks(mask, settings)
-        if words is not None:
+        if looked_for is not None:
             with bars.stage("Looking"):
-                masks = _locate(video, words, settings)
+                masks = _locate(video, looked_for, settings)
         with bars.stage("Fitting", steps) as advance:
             fitted = fit_atlas(video, masks, fitting, advance)
         with writing(folder):
@@ -90,14 +93,32 @@ def _read_masks(path: str, settings: Any) -> Any:
     return read_clip(replace(settings, clip=path)).frames.mean(1) > 0
 
 
-def _locate(video: Any, words: str, settings: Any) -> Any:
+def _words(text: str, settings: Any) -> tuple[str, ...]:
+    """Read words of the source prompt, and check them and what looking for them needs."""
+    from faircut.checkpoints import load_tokenizer
+    from faircut.preflight import check_source
+    from faircut.prompts import Prompt
+    from faircut.settings import parse_device
+
+    words = commas(text)
+    if not words:
+        raise ConfigError(f"--words {text!r} names no word; give words of the source prompt, joined by commas")
+    parse_device(settings.device, settings.dtype)
+    check_source(settings, steps=_LOOK_STEPS)
+    prompt = Prompt.of(settings.source_prompt, load_tokenizer(settings.model))
+    for word in words:
+        prompt.find(word)
+    return words
+
+
+def _locate(video: Any, words: Sequence[str], settings: Any) -> Any:
     """Look where words are in a clip, (frame, height, width), bool."""
     from faircut.settings import parse_device
     from faircut.workflow import load_editor
 
     editor = load_editor(settings, *parse_device(settings.device, settings.dtype))
     inversion = editor.invert(video, settings.source_prompt, num_inference_steps=_LOOK_STEPS)
-    return editor.locate(inversion, [word.strip() for word in words.split(",")])
+    return editor.locate(inversion, words)
 
 
 @atlas.command()

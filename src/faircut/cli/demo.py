@@ -68,9 +68,15 @@ def demo(
         if name not in DEMOS:
             raise ConfigError(f"no demo {name!r}: {choices(name, (*DEMOS, 'all'))}")
     from faircut.checkpoints import load_tokenizer
+    from faircut.preflight import check_model_steps
+    from faircut.ranges import check_range, check_steps
+
+    check_steps(steps, "steps")
+    check_range("frames", frames, 1, 1000, flag="--frames", example="8")
     from faircut.files import check_outputs, folder_outputs, save_picture
     from faircut.preflight import output_files
 
+    check_model_steps(model, steps)
     load_tokenizer(model)
     picture = output / "demo.png"
     written = [path.name for name in wanted for path in output_files(output / f"{name}.mp4").values()]

@@ -28,12 +28,10 @@ def invert(
 ) -> None:
     """Invert a clip once, for many edits: faircut edit --inversion FOLDER."""
     settings = build_settings(to_settings(given, clip=clip), ("clip", "source_prompt"))
-    from faircut.checkpoints import load_tokenizer
     from faircut.files import workspace
-    from faircut.preflight import input_files
+    from faircut.preflight import check_source, input_files
 
     folder = result_folder(output, clip, "inversion", input_files(settings))
-    from faircut.prompts import Prompt
     from faircut.report import Stopwatch
     from faircut.settings import parse_device
     from faircut.workflow import invert_clip, load_editor, open_cache, read_clip
@@ -43,8 +41,8 @@ def invert(
     cache = open_cache(settings)
     clock = Stopwatch()
     with Bars(quiet=json) as bars, workspace() as attention:
+        check_source(settings)
         video = read_clip(settings)
-        Prompt.of(settings.source_prompt, load_tokenizer(settings.model))
         with bars.stage("Loading the model"):
             editor = load_editor(settings, device, dtype)
         temporal = settings.temporal or editor.spatial_temporal

@@ -12,7 +12,7 @@ import typer
 
 from faircut.cli.console import Bars, Display, quiet_libraries, say, show_table
 from faircut.cli.shared import Json, named
-from faircut.errors import ConfigError
+from faircut.errors import ConfigError, choices
 
 __all__ = ["pocket"]
 
@@ -56,7 +56,10 @@ def train(
     from faircut.files import Output, check_outputs, folder_outputs
     from faircut.pocket.train.config import load_config
     from faircut.pocket.train.stages import train as run
+    from faircut.ranges import check_range
 
+    if minutes is not None:
+        check_range("minutes", minutes, 0, 1_000_000, flag="--minutes", example="60", above=True)
     settings = load_config(config)
     outputs = [] if weights is None else [Output(weights, "--weights", "folder")]
     check_outputs(
@@ -111,9 +114,17 @@ def evaluate(
     from faircut.pocket.evaluate import PARTS, nested, verdicts
     from faircut.pocket.evaluate import evaluate as measure
     from faircut.pocket.evaluate_model import load_model
+    from faircut.preflight import check_model_steps
+    from faircut.ranges import check_range, check_seed
+    from faircut.settings import parse_device
 
-    if not 0 < scale <= 1:
-        raise ConfigError(f"--scale must be above 0 and at most 1, not {scale:g}")
+    check_range("scale", scale, 0, 1, flag="--scale", example="0.1", above=True)
+    check_model_steps("pocket" if model is None else str(model), steps)
+    check_seed(seed)
+    parse_device(device, "float32")
+    for name in part or ():
+        if name not in PARTS:
+            raise ConfigError(f"no part {name!r}: {choices(name, PARTS)}")
     outputs = [] if json is None else [Output(json, "--json")]
     check_outputs([*outputs, *([] if sheets is None else [Output(sheets, "--sheets", "records")])], [model])
     quiet_libraries()

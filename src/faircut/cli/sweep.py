@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,14 +50,18 @@ def sweep(
     values = dict(_values(text) for text in over or ())
     from faircut import files
     from faircut.benchmark.files import write_result
-    from faircut.benchmark.sweep import combinations, run_sweep
-    from faircut.preflight import check_prompts, input_files
+    from faircut.benchmark.sweep import combinations, run_sweep, with_options
+    from faircut.preflight import check_method, check_prompts, input_files
 
     count = len(combinations(values))
     names = ("sweep.json", "sweep.html", *(f"front-{number + 1}.mp4" for number in range(count)))
     figures = [] if json is None else [files.Output(json, "--json")]
     files.check_outputs([*files.folder_outputs(output, names), *figures], [*input_files(settings), judge])
-    check_prompts(settings, settings.build_method())
+    for options in combinations(values):
+        changed = replace(settings, method=with_options(settings.method, options))
+        method = changed.build_method()
+        check_method(changed, method)
+        check_prompts(changed, method)
     quiet_libraries()
     with Bars() as bars:
         found = run_sweep(

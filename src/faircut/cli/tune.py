@@ -65,8 +65,9 @@ def _clip(
     known = to_settings(given, clip=clip, prompt=prompt, source_prompt=prompt, output=str(folder))
     from faircut.config import from_dict
     from faircut.files import Output, check_outputs
-    from faircut.preflight import input_files
+    from faircut.preflight import check_source, input_files
     from faircut.settings import RunSettings, parse_device
+    from faircut.texts import check_prompt
     from faircut.tune import TuneSettings
     from faircut.tune import tune as run
     from faircut.workflow import load_editor, read_clip
@@ -85,8 +86,10 @@ def _clip(
     )
     source = from_dict(RunSettings, known, "the run")
     device, dtype = parse_device(source.device, "float32")
+    check_prompt(prompt, "the prompt (-p/--prompt)", needed=True)
     quiet_libraries()
     check_outputs([Output(folder, kind="records")], input_files(source))
+    check_source(source, *settings.validation_prompts, steps=validation_steps if validate else 1)
     try:
         with Bars(quiet=json, counted=False) as bars:
             video = read_clip(source)
