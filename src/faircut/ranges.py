@@ -25,7 +25,7 @@ MOST_SEED = 2**63 - 1
 MOST_FRAMES = 1_000_000
 """No clip that could be edited has more."""
 
-_INT = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
+_INT = re.compile(r"[+-]?[0-9]{1,19}", re.ASCII)
 _FLOAT = re.compile(r"[+-]?([0-9]{1,40}(\.[0-9]{0,40})?|\.[0-9]{1,40})(e[+-]?[0-9]{1,3})?", re.ASCII | re.IGNORECASE)
 
 
@@ -33,7 +33,7 @@ def read_int(text: str) -> int:
     """Read a whole number as people write it: ASCII digits, at most one sign, no separators.
 
     Raises:
-        ValueError: it is none, or beyond 18 digits.
+        ValueError: it is none, or beyond 19 digits.
     """
     if not _INT.fullmatch(text.strip(" ")):
         raise ValueError(f"{text!r} is no whole number")

@@ -118,6 +118,10 @@ class RunSettings:
 
         cls = get_method(self.method["name"])
         options = {name: value for name, value in self.method.items() if name != "name"}
+        people = options.get("people") or ()
+        for part in (options, *(people if isinstance(people, (list, tuple)) else ())):
+            if isinstance(part, Mapping) and part.get("masks") is not None:
+                raise ConfigError(f"masks of {cls.name} are arrays, which only Python can give; name words instead")
         return from_dict(cls, options, f"method {cls.name}")
 
     def seen(self, method: Any, usual: SpatialTemporal) -> SpatialTemporal:
@@ -216,7 +220,8 @@ def parse_device(device: str, dtype: str) -> tuple[Any, Any]:
     except RuntimeError:
         raise ConfigError(f"no device {device!r}; give cpu, cuda, cuda:0, mps or auto") from None
     there = {"cuda": torch.cuda.is_available(), "mps": mps, "cpu": True}.get(chosen.type, False)
-    if not there or (chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count()):
+    count = torch.cuda.device_count() if chosen.type == "cuda" else 1
+    if not there or (chosen.index or 0) >= count:
         have = ", ".join(["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count())), *(["mps"] if mps else [])])
         raise ConfigError(f"device {device!r} is not available here; there is {have}")
     if dtype == "auto":

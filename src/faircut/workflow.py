@@ -74,6 +74,7 @@ def run_edit(settings: RunSettings, progress: Progress | None = None) -> RunRepo
             reader = _reader(settings, method)
         with clock.stage("load"), progress.stage("Loading the model"):
             editor = load_editor(settings, device, dtype)
+            method.check_model(editor.unet)
         with workspace() as attention:
             temporal = settings.seen(method, editor.spatial_temporal)
             inversion, cached = invert_clip(editor, video, settings, temporal, attention, cache, clock, progress)

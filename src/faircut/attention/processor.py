@@ -23,7 +23,7 @@ from faircut.attention.norm import clip_norms
 from faircut.attention.temporal import clip_frames
 from faircut.errors import AttentionError, choices
 
-__all__ = ["AttentionControl", "StagedAttnProcessor", "install", "layers_of", "project_text"]
+__all__ = ["AttentionControl", "StagedAttnProcessor", "install", "layers_of", "project_text", "submodule"]
 
 # What may be replaced without losing anything: processors that hold no weights and no state of their own.
 _STATELESS = (AttnProcessor, AttnProcessor2_0, SlicedAttnProcessor, XFormersAttnProcessor)
@@ -270,7 +270,7 @@ def project_text(unet: Any, layer: Layer, embedding: torch.Tensor) -> tuple[torc
     Returns:
         (key, value), (batch, head, token, dim) each.
     """
-    attn = unet.get_submodule(layer.name.removesuffix(".processor"))
+    attn = unet.getsubmodule(layer.name.removesuffix(".processor"))
     text = attn.norm_encoder_hidden_states(embedding) if attn.norm_cross else embedding
     key, value = (_split_heads(x, attn.heads) for x in (attn.to_k(text), attn.to_v(text)))
     return (key if attn.norm_k is None else attn.norm_k(key)), value
@@ -311,18 +311,18 @@ def install(
         stack.callback(lambda: unet.set_attn_processor(dict(before)))
         unet.set_attn_processor({name: StagedAttnProcessor(layer, control) for name, layer in layers.items()})
         for name in dict.fromkeys(name for controller in controllers for name in controller.features):
-            stack.callback(_submodule(unet, name).register_forward_hook(partial(_on_features, control, name)).remove)
+            stack.callback(submodule(unet, name).register_forward_hook(partial(_on_features, control, name)).remove)
         yield control
 
 
-def _submodule(unet: Any, name: str) -> Any:
+def submodule(unet: Any, name: str) -> Any:
     """Return a part of the UNet by its name.
 
     Raises:
         AttentionError: it has no such part.
     """
     try:
-        return unet.get_submodule(name)
+        return unet.getsubmodule(name)
     except AttributeError:
         inside = [part for part, _ in unet.named_modules() if ".resnets." in part and part.count(".") == 3]
         raise AttentionError(f"this UNet has no part {name!r}: {choices(name, inside)}") from None

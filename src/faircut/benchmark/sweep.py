@@ -149,6 +149,8 @@ def run_sweep(
         video = read_clip(settings)
     with stage("Loading the model"):
         editor = load_editor(settings, device, dtype)
+        for _, method in methods:
+            method.check_model(editor.unet)
     store, source = Store(folder, SweepPoint), (video.frames + 1) / 2
     with workspace() as attention:
         temporal = settings.seen(methods[0][1], editor.spatial_temporal)

@@ -69,6 +69,7 @@ def demo(
             raise ConfigError(f"no demo {name!r}: {choices(name, (*DEMOS, 'all'))}")
     from faircut.checkpoints import load_tokenizer
     from faircut.preflight import check_model_steps
+    from faircut.prompts import Prompt
     from faircut.ranges import check_range, check_steps
 
     check_steps(steps, "steps")
@@ -77,7 +78,7 @@ def demo(
     from faircut.preflight import output_files
 
     check_model_steps(model, steps)
-    load_tokenizer(model)
+    Prompt.of("a car", load_tokenizer(model))
     picture = output / "demo.png"
     written = [path.name for name in wanted for path in output_files(output / f"{name}.mp4").values()]
     check_outputs(folder_outputs(output, [picture.name, *(f"{name}.source.mp4" for name in wanted), *written]), [model])

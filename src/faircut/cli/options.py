@@ -236,6 +236,8 @@ def to_settings(given: Mapping[str, Any], **more: Any) -> dict[str, Any]:
                     f"--{flag} is for --method fame, and the method is {method['name']}; give --method fame, too"
                 )
         method |= _options(method["name"], read)
+    if "name" in dict(typed.pairs(given.get("options", ()), "--set")):
+        raise ConfigError("--set name would be another method; give --method")
     method |= {name: typed.value_of(text) for name, text in typed.pairs(given.get("options", ()), "--set")}
     settings["method"] = method
 

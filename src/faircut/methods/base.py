@@ -152,6 +152,13 @@ class Method:
             PromptError: a word is missing, or the prompts do not fit the options.
         """
 
+    def check_model(self, unet: Any) -> None:
+        """Say what the UNet lacks that the options name, before a clip is inverted.
+
+        Raises:
+            AttentionError: it lacks something.
+        """
+
     def start(self, task: EditTask) -> Start:
         """Return what denoising begins with; by default the noisiest latents of the inversion."""
         return Start(task.source_latents(0))

@@ -71,6 +71,8 @@ class FateZero(Method):
             )
         for word, factor in self.reweight.items():
             check_range(f"the factor of {word!r}", factor, -1000, 1000, flag="--reweight", example="4")
+        if self.blend_words is not None and not all(phrases(words) for words in self.blend_words):
+            raise ConfigError(f"blend_words {self.blend_words!r} lack words; give some of both prompts, or none at all")
         check_threshold("blend_threshold", self.blend_threshold)
         if not 0.0 <= self.fresh_noise <= 1.0:
             raise ConfigError(f"fresh_noise is {self.fresh_noise}; give a share of the noise, 0 to 1, such as 0.7")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from faircut.attention.controller import Controller, StepWindow
+from faircut.attention.processor import submodule
 from faircut.controllers.features import FeatureInjection
 from faircut.methods.base import EditTask, Method, register
 
@@ -39,6 +40,10 @@ class PlugAndPlay(Method):
     def __post_init__(self) -> None:
         for steps in (self.feature_steps, self.attention_steps):
             StepWindow.of(steps)
+
+    def check_model(self, unet: Any) -> None:
+        """Look for the residual block."""
+        submodule(unet, self.feature_layer)
 
     def controllers(self, task: EditTask) -> Sequence[Controller]:
         """Build the injection, into guided and unguided branch alike."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from faircut.attention.controller import Controller
+from faircut.attention.controller import Controller, StepWindow
 from faircut.config import SpatialTemporal
 from faircut.methods.base import EditTask, Method, register
 from faircut.methods.fatezero import FateZero
@@ -50,6 +50,7 @@ class PromptToPrompt(Method):
     latent_blend_steps: Steps = (0.2, 1.0)
 
     def __post_init__(self) -> None:
+        StepWindow.of(self.latent_blend_steps)
         _ = self._fusion  # Its options are checked there.
 
     @property
