@@ -163,7 +163,8 @@ def _without_comments(extradata: bytes) -> bytes:
     The headers lie one after the other, the lengths of the first two before them in bytes of which 255 says that more
     follow.
     """
-    lengths, at = [], 1
+    lengths: list[int] = []
+    at = 1
     while len(lengths) < 2:
         length = 0
         while extradata[at : at + 1] == b"\xff":

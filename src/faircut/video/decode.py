@@ -104,7 +104,9 @@ class ContainerReader:
         stream = best if best in streams else streams[0]
         if stream.codec_context is None:
             raise VideoError(f"{self._path}: its video codec is not known here; convert it to h264 or vp9 first")
-        stream.thread_type = "AUTO"
+        # With threads that share out frames, it is by chance whether FFmpeg marks the half frame at the end of a bare or
+        # transport stream that breaks off; other containers say where their frames end.
+        stream.thread_type = "SLICE" if self._container.format.name in {"mpegts", "mpeg", *_RAW} else "AUTO"
         return stream
 
     def _find_facts(self, fps: Fraction | None) -> Facts:
