@@ -374,6 +374,7 @@ class FolderReader(_Timed):
 
     def __init__(self, path: Path, fps: Fraction | None, pixels: int) -> None:
         self._path, self._pixels = path, pixels
+        self._size: tuple[int, int] | None = None
         try:
             entries = [
                 entry for entry in path.iterdir() if entry.suffix.lower() in IMAGE_SUFFIXES and entry.name[0] != "."
@@ -415,18 +416,9 @@ class FolderReader(_Timed):
             return None  # said where that picture is read, if it is
 
     def frames(self) -> Iterator[tuple[Fraction, Picture]]:
-        """Yield (time in seconds, picture on demand) of every picture."""
-        time, size = Fraction(0), None
+        """Yield (time in seconds, picture on demand) of every picture; one that is not asked for is not opened."""
+        time = Fraction(0)
         for file, duration in zip(self._files, self._durations, strict=True):
-            with _open(file, self._pixels) as image:
-                upright = _upright(image)
-                if size is None:
-                    size = upright
-                elif upright != size:
-                    raise VideoError(
-                        f"{file} is {upright[1]}x{upright[0]}, the pictures before it are {size[1]}x{size[0]}: "
-                        "a clip needs pictures of one size; scale or remove it"
-                    )
             yield time, lambda file=file: self._picture(file)  # type: ignore[misc]
             time += duration
 
@@ -435,6 +427,7 @@ class FolderReader(_Timed):
         fault = structure.fault if structure is not None else None
         if fault is None:
             with _open(file, self._pixels) as image:
+                self._check_size(file, _upright(image))
                 try:
                     with _pillow(self._pixels):
                         if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
@@ -447,6 +440,14 @@ class FolderReader(_Timed):
                 except Exception as error:
                     fault = _reason(error)
         raise VideoError(f"{file} is truncated or damaged ({fault}); get it again, or leave it out")
+
+    def _check_size(self, file: Path, size: tuple[int, int]) -> None:
+        before = self._size = self._size or size
+        if size != before:
+            raise VideoError(
+                f"{file} is {size[1]}x{size[0]}, the pictures before it are {before[1]}x{before[0]}: "
+                "a clip needs pictures of one size; scale or remove it"
+            )
 
 
 def _natural(path: Path) -> list[tuple[int, int, str]]:
