@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from .corpus import Case, World, edit
+from .corpus import SOURCE, TARGET, Case, World, edit
 
 UNET, VAE, TEXT = "unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model", "text_encoder/model"
 Change = Callable[[Path], Any]
@@ -465,3 +465,150 @@ CLIPS = [
     *clip("with a configuration of another kind", "clip", "siglip", configured("config.json", model_type="siglip")),
 ]
 CASES = [*BROKEN, *NAMES, *LORAS, *CLIPS]
+
+
+# One key --------------------------------------------------------------------------------------------------------------
+
+
+def two_models(change: Change) -> Callable[[World], None]:
+    """Copy the tiny model to ``one``, and changed to ``two``."""
+
+    def make(world: World) -> None:
+        for name in ("one", "two"):
+            shutil.copytree(world.model, world.folder / name)
+        change(world.folder / "two")
+
+    return make
+
+
+def from_cache(expected: bool) -> Callable[[World, str], None]:
+    def check(world: World, out: str) -> None:
+        report = json.loads((world.folder / "out.report.json").read_text())
+        assert report["inversion_from_cache"] is expected
+
+    return check
+
+
+def added_token(folder: Path) -> None:
+    """Add a word to the tokenizer and its row to the embedding, as a textual inversion does."""
+    configured("text_encoder/config.json", vocab_size=_vocabulary(folder) + 1)(folder)
+    weights(
+        TEXT,
+        lambda t: t.update({k: torch.cat([v, v[-1:]]) for k, v in t.items() if k.endswith("token_embedding.weight")}),
+    )(folder)
+
+
+def _vocabulary(folder: Path) -> int:
+    return int(json.loads((folder / "text_encoder/config.json").read_text())["vocab_size"])
+
+
+def nudged(tensors: dict[str, torch.Tensor]) -> None:
+    tensors[sorted(tensors)[-1]].view(-1)[-1] += 0.001
+
+
+MODELS = {
+    "prediction type": scheduler(prediction_type="v_prediction"),
+    "spacing": scheduler(timestep_spacing="trailing"),
+    "betas": scheduler(beta_end=0.013),
+    "offset": scheduler(steps_offset=0),
+    "sampler": index(scheduler=["diffusers", "PNDMScheduler"]),
+    "scaling factor": configured("vae/config.json", scaling_factor=0.4),
+    "one value of the unet": weights(UNET, nudged),
+    "one value of the vae": weights(VAE, nudged),
+    "one value of the text encoder": weights(TEXT, nudged),
+    "vocabulary": added_token,
+}
+
+KEYS = [
+    *(
+        Case(
+            f"key: the {name} of a model changes, and nothing is found",
+            edit("-o", "out.mp4", "--model", "two"),
+            make=two_models(change),
+            before=(edit("-o", "first.mp4", "--model", "one"),),
+            code=0,
+            says=None,
+            new=("out.*",),
+            check=from_cache(False),
+        )
+        for name, change in MODELS.items()
+    ),
+    *(
+        Case(
+            f"key: an inversion of a model whose {name} is another is refused",
+            edit("-o", "out.mp4", "--model", "two", "--inversion", "kept"),
+            make=two_models(change),
+            before=(("invert", "jeep.mp4", "-s", SOURCE, "--model", "one", "--steps", 2, "-o", "kept"),),
+            says="made with another model",
+        )
+        for name, change in MODELS.items()
+    ),
+    Case(
+        "key: the same model in another folder finds the inversion",
+        edit("-o", "out.mp4", "--model", "two"),
+        make=two_models(lambda folder: None),
+        before=(edit("-o", "first.mp4", "--model", "one"),),
+        code=0,
+        says=None,
+        new=("out.*",),
+        check=from_cache(True),
+    ),
+    *(
+        Case(
+            f"key: {' '.join(flags)} is another inversion",
+            edit("-o", "out.mp4", *flags),
+            make=lora(),
+            before=(edit("-o", "first.mp4"),),
+            code=0,
+            says=None,
+            new=("out.*",),
+            check=from_cache(False),
+        )
+        for flags in (
+            ("--attend", "0"),
+            ("--per-frame-norm",),
+            ("--fixed-point", "0.5"),
+            ("--dtype", "bfloat16"),
+            ("--lora", "l.safetensors"),
+            ("--frames", "2"),
+        )
+    ),
+]
+
+
+def swept(*more: Any) -> tuple[Any, ...]:
+    return (
+        "sweep", "jeep.mp4", "-s", SOURCE, "-p", TARGET, "--model", "{model}", "--steps", 2, "--over",
+        "cross_replace_steps=0.2", "-o", "swept", *more,
+    )  # fmt: skip
+
+
+def records(expected: int) -> Callable[[World, str], None]:
+    def check(world: World, out: str) -> None:
+        assert len(list((world.folder / "swept" / "records").glob("*.json"))) == expected
+
+    return check
+
+
+KEYS += [
+    Case(
+        f"key: a sweep with {what} is another one",
+        swept(*flags),
+        before=(swept(),),
+        code=0,
+        says=None,
+        new=("swept/*", "swept/*/*"),
+        changed=("swept/*", "swept/*/*"),
+        check=records(number),
+        slow=what != "frames that see themselves alone",
+    )
+    for what, flags, number in (
+        ("nothing changed", (), 1),
+        ("frames that see themselves alone", ("--attend", "0", "--per-frame-norm"), 2),
+        ("a fixed point", ("--fixed-point", "0.5"), 2),
+        ("another source prompt", ("-s", "a jeep"), 2),
+        ("fewer frames", ("--frames", "2"), 2),
+        ("a narrower type", ("--dtype", "bfloat16"), 2),
+    )
+]
+CASES += KEYS
