@@ -1,5 +1,7 @@
 """Atlases: fitted, put together again, painted on, edited, saved."""
 
+import json
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -194,3 +196,24 @@ def test_an_edit_touches_its_layer_alone(editor, fitted, layer):
     assert (result.report["layer"], result.report["atlas"]) == (layer, dict(fitted.report))
     with pytest.raises(ConfigError, match="no layer 'sky'"):
         edit_atlas(editor, fitted, *prompts, method, layer="sky")
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"format": 7}, "holds format 7"),
+        ({"times": ["1e999999999"]}, r"times\[0\] is '1e999999999'; give a Fraction"),
+        ({"duration": "1/0"}, "duration is '1/0'"),
+        ({"reference": 99}, "the reference is frame 99"),
+        ({"canvases": {}}, "foreground"),
+        ({"canvases": {"foreground": [1, 2, 3, 4]}}, r"canvases\.foreground is"),
+        ({"settings": {"steps": "many"}}, r"settings\.steps is 'many'"),
+        ({"extra": 1}, "no setting 'extra'"),
+    ],
+)
+def test_an_atlas_whose_notes_were_changed_is_refused(fitted, tmp_path, change, match):
+    folder = fitted.save(tmp_path / "a")
+    notes = folder / "atlas.json"
+    notes.write_text(json.dumps(json.loads(notes.read_text()) | change))
+    with pytest.raises(ConfigError, match=f"no readable atlas .*{match}"):
+        Atlas.load(folder)

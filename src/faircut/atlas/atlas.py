@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
@@ -18,8 +17,9 @@ from torch.nn import functional as F
 from faircut.atlas.layers import Canvas, look_up, splat, spread
 from faircut.atlas.settings import AtlasSettings
 from faircut.config import from_dict, to_dict
-from faircut.errors import ConfigError, FaircutError, VideoError, choices
+from faircut.errors import ConfigError, VideoError, choices
 from faircut.files import atomic_path, list_files, write_json
+from faircut.reading import read_json, shown
 from faircut.video import SourceInfo, Video
 
 __all__ = ["LAYERS", "Atlas", "Layer"]
@@ -199,34 +199,78 @@ class Atlas:
         """
         folder = Path(folder)
         try:
-            facts = json.loads((folder / "atlas.json").read_text(encoding="utf-8"))
-            if facts["format"] != _FORMAT:
-                raise ConfigError(
-                    f"{folder} holds format {facts['format']}; this version reads {_FORMAT}; fit it again"
-                )
+            data = read_json(folder / "atlas.json", "the atlas")
+            found = data.get("format") if isinstance(data, dict) else None
+            if found != _FORMAT:
+                raise ConfigError(f"it holds format {shown(found)}, this version reads {_FORMAT}: fit it again")
+            facts = from_dict(_Facts, data, "atlas.json")
             with safe_open(folder / "atlas.safetensors", framework="pt") as file:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            _check_tensors(tensors, facts)
             return cls(
-                video=Video(
-                    tensors["frames"].float() / 127.5 - 1,
-                    tuple(map(Fraction, facts["times"])),
-                    Fraction(facts["duration"]),
-                    None if facts["source"] is None else from_dict(SourceInfo, facts["source"]),
-                ),
+                video=Video(tensors["frames"].float() / 127.5 - 1, facts.times, facts.duration, facts.source),
                 layers={
-                    name: Layer(
-                        tensors[f"{name}.picture"], tensors[f"{name}.points"], Canvas(**facts["canvases"][name])
-                    )
+                    name: Layer(tensors[f"{name}.picture"], tensors[f"{name}.points"], facts.canvases[name])
                     for name in LAYERS
                 },
                 alpha=tensors["alpha"],
-                reference=facts["reference"],
-                settings=from_dict(AtlasSettings, facts["settings"]),
-                report=facts["report"],
+                reference=facts.reference,
+                settings=facts.settings,
+                report=facts.report,
             )
-        except FaircutError:
-            raise
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+            # Errors of ours are among them.
             raise ConfigError(
                 f"{folder} holds no readable atlas ({error}); write one with faircut atlas fit or Atlas.save"
             ) from None
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What ``atlas.json`` holds.
+
+    Attributes:
+        format: version of this layout.
+        canvases: by layer.
+        reference: index of the reference frame.
+        settings: of the fit.
+        report: of the fit.
+        times: when each frame is shown, in seconds.
+        duration: of the clip, in seconds.
+        source: what is known of the clip's file.
+        files: that were written with it.
+    """
+
+    format: int
+    canvases: Mapping[str, Canvas]
+    reference: int
+    settings: AtlasSettings
+    report: Mapping[str, Any]
+    times: tuple[Fraction, ...]
+    duration: Fraction
+    source: SourceInfo | None
+    files: tuple[str, ...] = ()
+
+
+def _check_tensors(tensors: Mapping[str, Tensor], facts: _Facts) -> None:
+    """Check that pictures, points and opacity belong to the clip.
+
+    Raises:
+        ValueError: they do not.
+    """
+    count, *size = len(tensors["frames"]), *tensors["frames"].shape[-2:]
+    wanted: dict[str, tuple[int | None, ...]] = {"frames": (count, 3, *size), "alpha": (count, *size)}
+    for name in LAYERS:
+        wanted |= {f"{name}.picture": (3, None, None), f"{name}.points": (count, 2, None, None)}
+        canvas = facts.canvases[name]
+        if not (canvas.width > 0 and canvas.height > 0):
+            raise ValueError(f"the canvas of the {name} is empty")
+    for name, shape in wanted.items():
+        found = tensors[name]
+        fits = len(found.shape) == len(shape) and all(b in (None, a) for a, b in zip(found.shape, shape, strict=True))
+        if not fits or not found.numel():
+            raise ValueError(f"{name} is of shape {tuple(found.shape)}")
+        if found.dtype != (torch.uint8 if name == "frames" else torch.float32) or not found.isfinite().all():
+            raise ValueError(f"{name} is of {found.dtype}, or not finite")
+    if not 0 <= facts.reference < count:
+        raise ValueError(f"the reference is frame {facts.reference} of {count}")

@@ -7,7 +7,6 @@ and run in a forward hook, so that the UNet stays diffusers' own. Names are thos
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ from torch.nn import functional as F
 
 from faircut.errors import ModelError
 from faircut.files import atomic_path, write_json
+from faircut.reading import read_json, shown
 
 __all__ = [
     "FrameAttention",
@@ -183,11 +183,12 @@ def load_temporal(unet: Any, folder: Path) -> None:
     if not folder.is_dir():
         return
     try:
-        facts = json.loads((folder / _FILES[1]).read_text())
+        facts = read_json(folder / _FILES[1], "its configuration")
         state = load_file(folder / _FILES[0])
-        if facts["format"] != _FORMAT:
-            raise ModelError(f"{folder} holds format {facts['format']}; this version reads {_FORMAT}; tune again")
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        found = facts.get("format") if isinstance(facts, dict) else None
+        if found != _FORMAT:
+            raise ModelError(f"{folder} holds format {shown(found)}; this version reads {_FORMAT}; tune again")
+    except (OSError, ValueError, SafetensorError) as error:
         if isinstance(error, ModelError):
             raise
         raise ModelError(f"{folder} holds no readable temporal layers ({error}); tune again, or remove it") from None

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from faircut.config import convert
 from faircut.errors import ModelError
 from faircut.pocket.train.config import OptimConfig, RunConfig
+from faircut.reading import parse_json, set_aside
 
 __all__ = ["Flat", "Stage", "State", "load_weights"]
 
@@ -191,9 +193,15 @@ class State:
         """Go on where a checkpoint left off, if there is one."""
         if not self.path.exists():
             return False
-        with safe_open(self.path, "pt") as file:
-            about = json.loads(file.metadata()["state"])
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        try:
+            with safe_open(self.path, "pt") as file:
+                about = _about(file)
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            if "params" not in tensors:
+                raise ValueError("it holds no weights")
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            set_aside(self.path, f"the stage begins again: {error or type(error).__name__}")
+            return False
         if tensors["params"].shape != self.flat.params.shape:
             raise ModelError(
                 f"{self.path} is of another size of model: give another output folder, or the same settings"
@@ -241,12 +249,26 @@ def load_weights(stage: Trained, folder: Path) -> dict[str, Any]:
     path = folder / "checkpoint.safetensors"
     if not path.exists():
         raise ModelError(f"no checkpoint {path}: run the stage {stage.name!r} first")
-    with safe_open(path, "pt") as file:
-        about = json.loads(file.metadata()["state"])
-        weights = file.get_tensor("ema" if "ema" in file.keys() else "params")  # noqa: SIM118
+    try:
+        with safe_open(path, "pt") as file:
+            about = _about(file)
+            weights = file.get_tensor("ema" if "ema" in file.keys() else "params")  # noqa: SIM118
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise ModelError(f"{path} cannot be read ({error}); run the stage {stage.name!r} again") from None
     flat = Flat(stage.model)
     if flat.params.shape != weights.shape:
         raise ModelError(f"{path} is of another size of model")
     flat.params.copy_(weights)
     stage.model.eval()
     return about
+
+
+def _about(file: Any) -> dict[str, Any]:
+    """Read a checkpoint's counters.
+
+    Raises:
+        ValueError, KeyError, TypeError: they are none.
+    """
+    about = parse_json((file.metadata() or {})["state"])
+    kinds = {"step": int, "samples": int, "seconds": float}
+    return {name: convert(kind, about[name], name) for name, kind in kinds.items()}
