@@ -84,6 +84,14 @@ def test_more_frames_than_there_are_is_another_complaint(tmp_path, free):
         read_video(path, num_frames=10**9)
 
 
+def test_a_source_of_unknown_length_is_read_until_memory_ends(tmp_path, free):
+    path = write_video(smooth(6, 64, 96), tmp_path / "a.webm", fps=8)
+    free(2 * 64 * 96 * (64 + 24 * 4))
+    with pytest.raises(VideoError, match=r"more than 4 frames of 96x64.*num_frames=4 at most"):
+        read_video(path, max_frames=None)
+    assert len(read_video(path, num_frames=4)) == 4
+
+
 @pytest.mark.parametrize("size", [8193, 10**8, 10**30, (16, 10**8), [64, 10**9]])
 def test_sizes_that_no_memory_holds_are_said_before_reading(tmp_path, size):
     with pytest.raises(VideoError, match="at most 8192"):
