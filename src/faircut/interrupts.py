@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["Stopped", "raise_on_signals", "received", "stop_on_signals"]
+__all__ = ["Stopped", "raise_on_signals", "received", "stop_if_asked", "stop_on_signals"]
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 # People press Ctrl-C twice, and process managers repeat themselves: a signal that follows this soon, in seconds, must not
@@ -32,6 +32,16 @@ class _Received:
 def received() -> int | None:
     """Return the number of the signal that asked the process to stop; None if none did."""
     return _Received.number
+
+
+def stop_if_asked() -> None:
+    """Raise `Stopped` again if a signal has come: code of libraries, such as a destructor, may have swallowed the first.
+
+    Raises:
+        Stopped: the process was asked to stop.
+    """
+    if _Received.number is not None:
+        raise Stopped
 
 
 def _note(number: int) -> None:

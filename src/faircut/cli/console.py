@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from faircut.errors import ConfigError, FaircutError, ReconstructionWarning, ran_out_of_memory
-from faircut.interrupts import received
+from faircut.interrupts import received, stop_if_asked
 from faircut.texts import check_text, shorten, visible
 
 __all__ = [
@@ -61,6 +61,7 @@ def ready(arguments: Sequence[str] | None = None) -> list[str]:
         if not re.fullmatch(r"[0-9]{2,4}", os.environ.get(name, "80")):
             del os.environ[name]
     warnings.showwarning = _show_warning
+    sys.unraisablehook = _show_unraisable
     words = sys.argv[1:] if arguments is None else list(arguments)
     for before, word in zip(["", *words], words, strict=False):
         check_text(word, f"what {before} is given" if before.startswith("-") else "an argument")
@@ -305,6 +306,12 @@ def writing(path: str | Path) -> Iterator[None]:
         raise ConfigError(f"cannot write {path}: {error.strerror or error}; choose another place") from error
 
 
+def _show_unraisable(unraisable: Any) -> None:
+    """Say nothing of an interrupt that came in a destructor: `stop_if_asked` raises it again."""
+    if not isinstance(unraisable.exc_value, KeyboardInterrupt):
+        sys.__unraisablehook__(unraisable)
+
+
 def _show_warning(message: Warning | str, category: type[Warning], filename: str, *rest: Any, **more: Any) -> None:
     """Show warnings of ours; those of libraries are for us, not for users."""
     if issubclass(category, ReconstructionWarning) or "faircut" in Path(filename).parts:
@@ -370,8 +377,15 @@ class Bars:
     @contextmanager
     def stage(self, name: str, total: int | None = None) -> Iterator[Callable[[], None]]:
         """Open a bar of so many steps; None for one that only turns."""
+        stop_if_asked()
         task = self._progress.add_task(visible(name), total=total, figures="")
-        yield lambda: self._progress.advance(task)
+
+        def advance() -> None:
+            stop_if_asked()
+            self._progress.advance(task)
+
+        yield advance
+        stop_if_asked()
         self._progress.update(task, total=total or 1, completed=total or 1)
 
     def share(self, name: str, done: float | None, figures: str = "") -> None:
