@@ -80,7 +80,9 @@ def test_kill(name: str, point: int, whole, material: Path, tmp_path: Path) -> N
     draw = random.Random(f"{name} {point}")
     seconds, done = whole(name)
     place = Place(tmp_path / "place", material, name)
-    results = sorted({path.relative_to(done.here) for path in done.here.iterdir()} - {Path("jeep.mp4"), Path("notes.txt")})
+    results = sorted(
+        {path.relative_to(done.here) for path in done.here.iterdir()} - {Path("jeep.mp4"), Path("notes.txt")}
+    )
     if over := point % 2:  # Every other one runs over its own earlier result.
         for result in results:
             copy = shutil.copytree if (done.here / result).is_dir() else shutil.copy

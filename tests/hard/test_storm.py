@@ -94,7 +94,9 @@ def test_storm_with_kills(seed: int, tmp_path: Path) -> None:
             number += 1
             start = 1000 * seed + number
             until = end if number <= 2 else end + 60  # Two go on to the end, the others are killed.
-            running.append(Process(lambda s=start, u=until: work(folder, s, 20_000, u), tmp_path / f"said-{number}.txt"))
+            running.append(
+                Process(lambda s=start, u=until: work(folder, s, 20_000, u), tmp_path / f"said-{number}.txt")
+            )
         time.sleep(draw.random() * 0.3)
         victim = running.pop(draw.randrange(2, len(running)))
         victim.kill()

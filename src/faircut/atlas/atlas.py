@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -20,6 +19,7 @@ from faircut.config import from_dict, to_dict
 from faircut.errors import ConfigError, VideoError, choices
 from faircut.files import atomic_path, list_files, write_json
 from faircut.reading import read_json, shown
+from faircut.tensor_files import save_tensors
 from faircut.video import SourceInfo, Video
 
 __all__ = ["LAYERS", "Atlas", "Layer"]
@@ -186,7 +186,7 @@ class Atlas:
         }
         with atomic_path(folder) as path:
             path.mkdir()
-            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path / "atlas.safetensors")
+            save_tensors(tensors, path / "atlas.safetensors")
             write_json(path / "atlas.json", {**facts, "files": [*list_files(path), "atlas.json"]})
         return Path(folder)
 

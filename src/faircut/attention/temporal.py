@@ -15,13 +15,14 @@ from typing import Any
 import torch
 from diffusers.models.attention import BasicTransformerBlock
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional as F
 
 from faircut.errors import ModelError
 from faircut.files import atomic_path, write_json
 from faircut.reading import read_json, shown
+from faircut.tensor_files import save_tensors
 
 __all__ = [
     "FrameAttention",
@@ -165,7 +166,7 @@ def save_temporal(unet: nn.Module, folder: Path) -> None:
         raise ModelError("an adapter sits in the temporal layers, which are saved without; fuse or unload it first")
     with atomic_path(folder) as path:
         path.mkdir()
-        save_file({name: t.detach().cpu().contiguous() for name, t in state.items()}, path / _FILES[0])
+        save_tensors(state, path / _FILES[0])
         blocks = [name for name, block in _blocks(unet).items() if hasattr(block, "attn_temp")]
         write_json(path / _FILES[1], {"format": _FORMAT, "blocks": blocks, "files": _FILES})
 

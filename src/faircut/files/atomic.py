@@ -142,8 +142,21 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         if not temporary.exists():
             raise FileNotFoundError(f"nothing was written for {final}")
         replace_all([(temporary, final)])
+    except OSError as error:
+        _name_file(error, temporary, final)
+        raise
     finally:
         remove(temporary)
+
+
+def _name_file(error: OSError, temporary: Path, final: Path, first: Path | None = None) -> None:
+    """Let an error speak of the file that was to be made, not of its temporary name; a full disk names none at all."""
+    if error.errno is None:
+        return  # One of ours, in words.
+    name = str((first or final) if error.filename is None else error.filename)
+    if name == str(temporary) or name.startswith(f"{temporary}{os.sep}"):
+        name = f"{final}{name[len(str(temporary)) :]}"
+    error.filename = name
 
 
 def replace_all(moves: Sequence[tuple[Path, Path]]) -> None:
@@ -225,10 +238,15 @@ def all_or_nothing(final: Mapping[str, Path]) -> Iterator[dict[str, Path]]:
     Raises:
         OSError: the file system refuses; nothing has then been changed.
     """
-    with workspace(next(iter(final.values()))) as staging:
+    first = next(iter(final.values()))
+    with workspace(first) as staging:
         files = {kind: staging / path.name for kind, path in final.items()}
-        yield files
-        replace_all([(files[k], Path(os.path.realpath(path))) for k, path in final.items() if files[k].exists()])
+        try:
+            yield files
+            replace_all([(files[k], Path(os.path.realpath(path))) for k, path in final.items() if files[k].exists()])
+        except OSError as error:
+            _name_file(error, staging, first.parent, first)
+            raise
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> Path:

@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import nn
 
 from faircut.config import convert
 from faircut.errors import ConfigError
 from faircut.files import atomic_path, is_ours, list_files, workspace
 from faircut.reading import parse_json, read_json, set_aside
+from faircut.tensor_files import save_tensors, writing_tensors
 
 __all__ = ["Checkpoint", "open_folder", "publish", "published"]
 
@@ -96,10 +96,9 @@ class Checkpoint:
         for name, parameter in self.parameters.items():
             state = self.adam.state[parameter]
             for kind, tensor in (("weight", parameter), *((m, state[m]) for m in _MOMENTS)):
-                tensors[f"{kind}/{name}"] = tensor.detach().cpu().contiguous()
+                tensors[f"{kind}/{name}"] = tensor
         about = json.dumps({"format": _FORMAT, "step": step, "seconds": seconds})
-        with atomic_path(self.path) as path:
-            save_file(tensors, path, {"tuning": about})
+        save_tensors(tensors, self.path, {"tuning": about})
 
     def load(self) -> tuple[int, float]:
         """Read the file, if there is one; a damaged one is set aside, and the tuning begins again.
@@ -164,7 +163,8 @@ def publish(editor: Any, folder: Path, step: int) -> None:
     (folder / _INDEX).unlink(missing_ok=True)
     # File by file, so that whatever else is in these folders stays.
     with workspace(folder / "model") as staging:
-        editor.save_pretrained(staging)
+        with writing_tensors(folder):
+            editor.save_pretrained(staging)
         for name in sorted(list_files(staging), key=lambda name: name == _INDEX):
             with atomic_path(folder / name) as path:
                 (staging / name).rename(path)
