@@ -17,13 +17,13 @@ NO_SPACE = "No space left on device"
 
 @pytest.fixture
 def small(tmp_path: Path):
-    """A file system of 300 kB, where this process may mount one."""
+    """A file system of 12 MB, where this process may mount one."""
     folder = tmp_path / "small"
     folder.mkdir()
     mount = shutil.which("mount")
     if mount is None or not hasattr(os, "geteuid") or os.geteuid() != 0:
         pytest.skip("a small file system can only be mounted by root")
-    done = subprocess.run([mount, "-t", "tmpfs", "-o", "size=300k", "tmpfs", folder], capture_output=True, text=True)
+    done = subprocess.run([mount, "-t", "tmpfs", "-o", "size=12m", "tmpfs", folder], capture_output=True, text=True)
     if done.returncode:
         pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
     yield folder
@@ -69,6 +69,9 @@ def test_full_temporary_files(free: int, small: Path, material: Path, tmp_path: 
     place.environment["TMPDIR"] = str(small)
     fill(small, free)
     code, said, _ = _end(place, place.start())
+    if code == 0:  # There is another place for temporary files.
+        assert free == 0
+        return
     assert code == 2
     assert len(said) == 1
     assert NO_SPACE in said[0] or "temporary directory" in said[0], said
@@ -95,6 +98,5 @@ def test_a_full_place_for_the_output(name: str, free: int, small: Path, material
     assert place.users() == users
     assert not [path for path in small.rglob("*") if ".partial" in path.name or "/.tmp" in str(path)]
     os.remove(small / "filler")
-    if name != "tune":  # Its model is larger than the file system.
-        code, said, _ = _end(place, place.start())
-        assert code == 0, said
+    code, said, _ = _end(place, place.start())
+    assert code == 0, said

@@ -18,8 +18,7 @@ COMMANDS = {
     "edit": edit("-o", "out.mp4", "--supplier", "disk", "--save-masks", "--blend", "jeep:car", steps=4),
     "invert": ("invert", "jeep.mp4", "-s", "a silver jeep", "--model", "{model}", "--steps", 4, "--supplier", "disk",
                "-o", "inverted"),
-    "tune": ("tune", "jeep.mp4", "-p", "a silver jeep", "--model", "{model}", "-o", "tuned", "--tune-steps", 4,
-             "--save-every", 1),
+    "tune": ("tune", "jeep.mp4", "-p", "a silver jeep", "--model", "{model}", "-o", "tuned", "--steps", 6),
     "bench": ("bench", "run", "--limit", 1, "--methods", "ddim,sdedit", "--steps", 1, "-o", "bench"),
     "audit": ("audit", "--n", 1, "--methods", "fatezero", "--policies", "preserve", "--steps", 1, "-o", "audit"),
 }  # fmt: skip

@@ -21,6 +21,7 @@ __all__ = [
     "all_or_nothing",
     "atomic_path",
     "clear_partials",
+    "naming",
     "remove",
     "replace_all",
     "save_picture",
@@ -138,25 +139,35 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     clear_partials(final.parent)
     temporary = temporary_name(final)
     try:
-        yield temporary
-        if not temporary.exists():
-            raise FileNotFoundError(f"nothing was written for {final}")
-        replace_all([(temporary, final)])
-    except OSError as error:
-        _name_file(error, temporary, final)
-        raise
+        with naming(final, temporary):
+            yield temporary
+            if not temporary.exists():
+                raise FileNotFoundError(f"nothing was written for {final}")
+            replace_all([(temporary, final)])
     finally:
         remove(temporary)
 
 
-def _name_file(error: OSError, temporary: Path, final: Path, first: Path | None = None) -> None:
-    """Let an error speak of the file that was to be made, not of its temporary name; a full disk names none at all."""
-    if error.errno is None:
-        return  # One of ours, in words.
-    name = str((first or final) if error.filename is None else error.filename)
-    if name == str(temporary) or name.startswith(f"{temporary}{os.sep}"):
-        name = f"{final}{name[len(str(temporary)) :]}"
-    error.filename = name
+@contextlib.contextmanager
+def naming(final: Path, temporary: Path | None = None, place: Path | None = None) -> Iterator[None]:
+    """Let errors of the file system name the file that is made: a full disk names none, and temporary names say nothing.
+
+    Args:
+        final: what is made.
+        temporary: the name that it has meanwhile, or the folder that it is in.
+        place: what the temporary name stands for, if not for ``final``.
+    """
+    try:
+        yield
+    except OSError as error:
+        name = str(final if error.filename is None else error.filename)
+        if temporary is not None and (name == str(temporary) or name.startswith(f"{temporary}{os.sep}")):
+            name = f"{place or final}{name[len(str(temporary)) :]}"
+        # Without a number it is one of ours, in words; FFmpeg's errors let nobody change them.
+        if error.errno is not None:
+            with contextlib.suppress(AttributeError):
+                error.filename = name
+        raise
 
 
 def replace_all(moves: Sequence[tuple[Path, Path]]) -> None:
@@ -241,12 +252,9 @@ def all_or_nothing(final: Mapping[str, Path]) -> Iterator[dict[str, Path]]:
     first = next(iter(final.values()))
     with workspace(first) as staging:
         files = {kind: staging / path.name for kind, path in final.items()}
-        try:
+        with naming(first, staging, first.parent):
             yield files
             replace_all([(files[k], Path(os.path.realpath(path))) for k, path in final.items() if files[k].exists()])
-        except OSError as error:
-            _name_file(error, staging, first.parent, first)
-            raise
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> Path:

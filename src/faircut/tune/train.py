@@ -20,6 +20,7 @@ from faircut.config import to_dict
 from faircut.controllers.spatial_temporal import SpatialTemporalAttention
 from faircut.editor import VideoEditor
 from faircut.errors import ConfigError, ModelError, NumericalError, OutOfMemoryError, VideoError
+from faircut.files import naming
 from faircut.fingerprint import key_of
 from faircut.interrupts import stop_on_signals
 from faircut.methods import TuneAVideo
@@ -194,7 +195,8 @@ class _Run:
         line: dict[str, Any] = {"done": self.step / self.settings.steps}
         if self.step % _LOG_EVERY == 0 or self.step == self.settings.steps:
             line |= {"loss": round(sum(self.losses[-_LOG_EVERY:]) / len(self.losses[-_LOG_EVERY:]), 6)}
-            with open(self.folder / "log.jsonl", "a", encoding="utf-8") as lines:
+            path = self.folder / "log.jsonl"
+            with naming(path), open(path, "a", encoding="utf-8") as lines:
                 lines.write(json.dumps({"step": self.step, "seconds": round(self.seconds, 1), **line}) + "\n")
         self.log("Tuning", line)
 
