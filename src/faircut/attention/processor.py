@@ -270,7 +270,7 @@ def project_text(unet: Any, layer: Layer, embedding: torch.Tensor) -> tuple[torc
     Returns:
         (key, value), (batch, head, token, dim) each.
     """
-    attn = unet.getsubmodule(layer.name.removesuffix(".processor"))
+    attn = unet.get_submodule(layer.name.removesuffix(".processor"))
     text = attn.norm_encoder_hidden_states(embedding) if attn.norm_cross else embedding
     key, value = (_split_heads(x, attn.heads) for x in (attn.to_k(text), attn.to_v(text)))
     return (key if attn.norm_k is None else attn.norm_k(key)), value
@@ -322,7 +322,7 @@ def submodule(unet: Any, name: str) -> Any:
         AttentionError: it has no such part.
     """
     try:
-        return unet.getsubmodule(name)
+        return unet.get_submodule(name)
     except AttributeError:
         inside = [part for part, _ in unet.named_modules() if ".resnets." in part and part.count(".") == 3]
         raise AttentionError(f"this UNet has no part {name!r}: {choices(name, inside)}") from None
