@@ -61,7 +61,9 @@ def ready(arguments: Sequence[str] | None = None) -> list[str]:
         if not re.fullmatch(r"[0-9]{2,4}", os.environ.get(name, "80")):
             del os.environ[name]
     warnings.showwarning = _show_warning
-    sys.unraisablehook = _show_unraisable
+    if arguments is None:
+        # What goes wrong in a library's destructor changes no result; an interrupt there is raised again by `Bars`.
+        sys.unraisablehook = lambda unraisable: None
     words = sys.argv[1:] if arguments is None else list(arguments)
     for before, word in zip(["", *words], words, strict=False):
         check_text(word, f"what {before} is given" if before.startswith("-") else "an argument")
@@ -304,12 +306,6 @@ def writing(path: str | Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror or error}; choose another place") from error
-
-
-def _show_unraisable(unraisable: Any) -> None:
-    """Say nothing of an interrupt that came in a destructor: `stop_if_asked` raises it again."""
-    if not isinstance(unraisable.exc_value, KeyboardInterrupt):
-        sys.__unraisablehook__(unraisable)
 
 
 def _show_warning(message: Warning | str, category: type[Warning], filename: str, *rest: Any, **more: Any) -> None:
