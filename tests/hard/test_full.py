@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from .corpus import edit
-from .test_kill import Place, material  # noqa: F401
+from .test_kill import Place
 
 NO_SPACE = "No space left on device"
 
@@ -50,7 +50,7 @@ def _end(place: Place, process) -> tuple[int, list[str], list[str]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("free", FREE)
-def test_a_full_cache_is_a_warning(free: int, small: Path, material: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_a_full_cache_is_a_warning(free: int, small: Path, material: Path, tmp_path: Path) -> None:
     place = Place(tmp_path / "place", material, "edit")
     place.arguments = [str(a).replace("{model}", str(material / "model")) for a in RUN]
     place.environment["FAIRCUT_CACHE"] = str(small / "cache")
@@ -64,7 +64,7 @@ def test_a_full_cache_is_a_warning(free: int, small: Path, material: Path, tmp_p
 
 @pytest.mark.slow
 @pytest.mark.parametrize("free", FREE)
-def test_full_temporary_files(free: int, small: Path, material: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_full_temporary_files(free: int, small: Path, material: Path, tmp_path: Path) -> None:
     place = Place(tmp_path / "place", material, "edit")
     place.environment["TMPDIR"] = str(small)
     fill(small, free)
@@ -82,7 +82,7 @@ def test_full_temporary_files(free: int, small: Path, material: Path, tmp_path: 
 @pytest.mark.slow
 @pytest.mark.parametrize("free", FREE)
 @pytest.mark.parametrize("name", ["edit", "invert", "tune", "bench"])
-def test_a_full_place_for_the_output(name: str, free: int, small: Path, material: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_a_full_place_for_the_output(name: str, free: int, small: Path, material: Path, tmp_path: Path) -> None:
     place = Place(tmp_path / "place", material, name)
     at = place.arguments.index("-o") + 1
     place.arguments[at] = str(small / place.arguments[at])

@@ -11,7 +11,6 @@ import pytest
 
 from .corpus import edit, snapshot
 from .forks import command
-from .test_corpus import material  # noqa: F401
 
 POINTS = 30
 COMMANDS = {
@@ -27,7 +26,7 @@ COMMANDS = {
 class Place:
     """A folder with a clip and a note of the user, a home, a cache and a folder of temporary files."""
 
-    def __init__(self, root: Path, material: Path, name: str) -> None:  # noqa: F811
+    def __init__(self, root: Path, material: Path, name: str) -> None:
         self.here = root / "here"
         self.here.mkdir(parents=True)
         for folder in ("home", "tmp"):
@@ -55,7 +54,7 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def whole(material: Path, tmp_path_factory):  # noqa: F811
+def whole(material: Path, tmp_path_factory):
     """Each command run to its end, once: the seconds that it takes, and what it leaves."""
     known = {}
 
@@ -75,7 +74,7 @@ def whole(material: Path, tmp_path_factory):  # noqa: F811
 @pytest.mark.slow
 @pytest.mark.parametrize("point", range(POINTS))
 @pytest.mark.parametrize("name", COMMANDS)
-def test_kill(name: str, point: int, whole, material: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_kill(name: str, point: int, whole, material: Path, tmp_path: Path) -> None:
     draw = random.Random(f"{name} {point}")
     seconds, done = whole(name)
     place = Place(tmp_path / "place", material, name)
