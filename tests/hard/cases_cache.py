@@ -322,7 +322,7 @@ def still_written(world: World) -> None:
     """What another living process is writing."""
     import psutil
 
-    from faircut.files import _host
+    from faircut.files.atomic import _host
 
     entry = filled(world)
     parent = psutil.Process(os.getppid())
