@@ -24,6 +24,12 @@ def _corpus() -> list[Case]:
     return cases
 
 
+def _parameters() -> list:
+    """The cases; an ordinary run takes every fifth, which still meets every family, and ``make hard`` takes all."""
+    slow = [pytest.mark.slow]
+    return [pytest.param(c, marks=slow if c.slow or n % 5 else [], id=c.name) for n, c in enumerate(_corpus())]
+
+
 def _filled(argument: object, world: World) -> str:
     text = str(argument)
     for name in ("model", "folder", "home", "cache"):
@@ -40,7 +46,7 @@ def _run(arguments, world: World, capfd) -> tuple[int, str, str]:
     return (int(code) if isinstance(code, int) else (0 if code is None else 1)), out, err
 
 
-@pytest.mark.parametrize("case", [pytest.param(c, marks=[pytest.mark.slow] * c.slow, id=c.name) for c in _corpus()])
+@pytest.mark.parametrize("case", _parameters())
 def test_case(case: Case, world: World, capfd) -> None:
     case.make(world)
     for name, value in case.environment.items():
