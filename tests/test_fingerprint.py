@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from peft import LoraConfig
 
 from faircut import VideoEditor
+from faircut import fingerprint as fingerprints
 from faircut.attention.temporal import attach_temporal
 from faircut.config import SpatialTemporal
 from faircut.errors import ModelError, ReconstructionWarning
@@ -359,3 +360,41 @@ def test_a_found_inversion_is_as_bad_as_it_was(clip, tmp_path, monkeypatch):
             )
         assert len(said) == 1
     assert found == [False, True]
+
+
+def test_digests_are_kept_for_other_processes_and_belong_to_the_bytes(tmp_path, monkeypatch):
+    monkeypatch.setattr(fingerprints, "_LARGE", 0)
+    monkeypatch.setenv("FAIRCUT_CACHE", str(tmp_path / "cache"))
+    make_editor().save_pretrained(tmp_path / "model")
+    digested = []
+    monkeypatch.setattr(fingerprints, "_bytes", lambda t, real=fingerprints._bytes: digested.append(t) or real(t))
+
+    def load() -> tuple[VideoEditor, int]:
+        """Another process: nothing is known of the tensors that it has read. Counts passes over their bytes."""
+        editor = VideoEditor.from_pretrained(tmp_path / "model")
+        digested.clear()
+        editor.fingerprint  # noqa: B018
+        return editor, len(digested)
+
+    first, once = load()
+    second, again = load()
+    assert second.fingerprint == first.fingerprint
+    assert again < once  # sums alone
+    kept = list((tmp_path / "cache" / "digests").iterdir())
+    assert len(kept) == 3
+    assert {path.stat().st_mode & 0o777 for path in kept} == {0o600}
+
+    # Weights that were changed in memory are not the file's, and neither are those of a changed file.
+    with torch.no_grad():
+        next(second.unet.parameters()).data.add_(1)
+    assert second.fingerprint != first.fingerprint
+    assert VideoEditor.from_pretrained(tmp_path / "model").fingerprint == first.fingerprint
+    second.save_pretrained(tmp_path / "model")
+    assert VideoEditor.from_pretrained(tmp_path / "model").fingerprint == second.fingerprint
+
+    # What is damaged is made again.
+    for path in (tmp_path / "cache" / "digests").iterdir():
+        path.write_text(path.read_text().replace('"check": "', '"check": "0'))
+    third, anew = load()
+    assert third.fingerprint == second.fingerprint
+    assert anew == once

@@ -31,7 +31,13 @@ _LIMIT = "8GiB"
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 _AMOUNT = re.compile(r"(?P<number>[0-9]+(\.[0-9]*)?(e[+-]?[0-9]+)?)(?P<unit>([kmgt]i?)?)b?")
 _KEY = re.compile(r"[0-9a-f]{32,128}")
-_OURS = {"inversions", "calibrations", "faults", "pocket-train"}  # What faircut makes in the root of its cache.
+_OURS = {
+    "inversions",
+    "calibrations",
+    "digests",
+    "faults",
+    "pocket-train",
+}  # What faircut makes in the root of its cache.
 
 
 # Settings -------------------------------------------------------------------------------------------------------------

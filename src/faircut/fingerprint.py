@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -13,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -22,10 +23,16 @@ from torch import nn
 from torch.utils.weak import WeakIdKeyDictionary
 
 from faircut._version import __version__
+from faircut.cache import cache_folder, private_folder
 from faircut.config import SpatialTemporal
+from faircut.errors import FaircutError
+from faircut.files import remove, write_json
+from faircut.reading import read_json
 
-__all__ = ["Recipe", "fingerprint", "key_of", "software"]
+__all__ = ["Recipe", "fingerprint", "key_of", "read_from", "software"]
 
+_LARGE = 256 << 20  # bytes of weights from which on digests are kept for other processes
+_MOST_KEPT = 64  # modules whose digests are kept
 _DIGITS = 16  # bytes of a name, twice as many hexadecimal digits
 # What a configuration says of its file or of how it was written, rather than of the model.
 _NOTES = {"architectures", "dtype", "name_or_path", "torch_dtype", "transformers_version"}
@@ -102,8 +109,8 @@ def _pieces(value: Any) -> Iterator[bytes]:
 _known: WeakIdKeyDictionary = WeakIdKeyDictionary()
 
 
-def _content(tensor: torch.Tensor, precision: bool = True) -> str:
-    """Return a digest of every byte of a tensor.
+def _content(tensor: torch.Tensor, precision: bool = True, kept: dict[str, str] | None = None) -> str:
+    """Return a digest of every byte of a tensor; those in ``kept``, by their sums, are not made again.
 
     A tensor that was digested before and is unchanged costs a pass of additions, some ten times less than the digest. What
     tells whether it is unchanged is its content: torch's version counter misses what is done through ``parameter.data``,
@@ -113,11 +120,14 @@ def _content(tensor: torch.Tensor, precision: bool = True) -> str:
     known = _known.setdefault(tensor, {})
     found = known.get(precision)
     if found is None or found[0] != sums:
-        values = tensor.detach()
-        if not precision and values.is_floating_point():
-            values = values.half()
-        # SHA-256 rather than BLAKE2: processors compute it, at twice the speed.
-        found = known[precision] = sums, hashlib.sha256(_bytes(values).cpu().numpy().data).hexdigest()
+        name, kept = f"{sums.hex()} {precision}", {} if kept is None else kept
+        if name not in kept:
+            values = tensor.detach()
+            if not precision and values.is_floating_point():
+                values = values.half()
+            # SHA-256 rather than BLAKE2: processors compute it, at twice the speed.
+            kept[name] = hashlib.sha256(_bytes(values).cpu().numpy().data).hexdigest()
+        found = known[precision] = sums, kept[name]
     return found[1]
 
 
@@ -141,6 +151,60 @@ def _sums(tensor: torch.Tensor) -> bytes:
     return digest.digest()
 
 
+# Digests of other processes -------------------------------------------------------------------------------------------
+
+
+def read_from(module: nn.Module, folder: Path) -> None:
+    """Note which files a module was just read from, so that other processes need not digest its weights again.
+
+    Args:
+        module: as it was loaded.
+        folder: that its weights, safetensors, are in.
+    """
+    facts = [(path.name, path.stat()) for path in sorted(folder.glob("*.safetensors"))]
+    if sum(fact.st_size for _, fact in facts) >= _LARGE:
+        files = [(name, fact.st_size, fact.st_mtime_ns, fact.st_ino, fact.st_dev) for name, fact in facts]
+        module._read_from = key_of(files=files)  # type: ignore[assignment]
+
+
+def _kept(part: Any) -> dict[str, str]:
+    """Return the digests that were kept of the files that a module was read from: by precision and sums of the tensor.
+
+    The same file and the same sums are the same weights. What was changed in memory since has other sums.
+    """
+    place = _kept_in(part)
+    if place is None or not place.is_file():
+        return {}
+    try:
+        data = read_json(place, "digests of weights")
+        digests = data["digests"]
+        return dict(digests) if data["check"] == key_of(digests=digests) else {}
+    except (FaircutError, KeyError, TypeError, ValueError):
+        return {}
+
+
+def _keep(part: Any, digests: Mapping[str, str]) -> None:
+    """Keep digests for other processes; where that cannot be, they are made again."""
+    place = _kept_in(part)
+    if place is None:
+        return
+    with contextlib.suppress(OSError, FaircutError):
+        private_folder(place.parent)
+        remove(place)  # One that is damaged is no longer known to be ours.
+        write_json(place, {"digests": dict(digests), "check": key_of(digests=digests)})
+        place.chmod(0o600)
+        for old in sorted(place.parent.glob("*.json"), key=lambda path: -path.stat().st_mtime)[_MOST_KEPT:]:
+            old.unlink()
+
+
+def _kept_in(part: Any) -> Path | None:
+    try:
+        folder = cache_folder() if hasattr(part, "_read_from") else None
+    except FaircutError:
+        return None
+    return None if folder is None else folder.parent / "digests" / f"{part._read_from}.json"
+
+
 # Models ---------------------------------------------------------------------------------------------------------------
 
 
@@ -159,17 +223,21 @@ def fingerprint(*parts: Any, precision: bool = True) -> str:
             whatever the versions of the libraries.
 
     Returns:
-        32 hexadecimal digits. A model that was identified before and is unchanged takes about a tenth of the time.
+        32 hexadecimal digits. A model that was identified before and is unchanged takes about a tenth of the time; a large
+        one also in another process, if its parts were noted by `read_from`.
     """
     described = [_describe(part, precision) for part in parts]
-    tensors = [fact for facts in described for fact in facts.values() if isinstance(fact, torch.Tensor)]
-    # hashlib lets go of the interpreter.
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        digests = iter(list(pool.map(lambda tensor: "" if tensor.is_meta else _content(tensor, precision), tensors)))
-    for facts in described:
-        for name, fact in facts.items():
-            if isinstance(fact, torch.Tensor):
-                facts[name] = f"{tuple(fact.shape)} {fact.dtype if precision else ''} {next(digests)}"
+    for part, facts in zip(parts, described, strict=True):
+        kept = _kept(part)
+        before = len(kept)
+        tensors = {name: fact for name, fact in facts.items() if isinstance(fact, torch.Tensor)}
+        # hashlib lets go of the interpreter.
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            digests = pool.map(lambda t: "" if t.is_meta else _content(t, precision, kept), tensors.values())  # noqa: B023
+        for (name, tensor), digest in zip(tensors.items(), digests, strict=True):
+            facts[name] = f"{tuple(tensor.shape)} {tensor.dtype if precision else ''} {digest}"
+        if len(kept) > before:
+            _keep(part, kept)
     return key_of(parts=described)
 
 

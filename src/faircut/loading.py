@@ -15,6 +15,7 @@ import torch
 
 from faircut.checkpoints import PICKLES, check_hub_name, check_tokenizer, check_weights, first_line, read_json
 from faircut.errors import FaircutError, ModelError
+from faircut.fingerprint import read_from
 from faircut.sampling import Schedule
 
 __all__ = ["check_complete", "check_lora", "load_lora", "load_parts", "load_whole"]
@@ -87,6 +88,8 @@ def load_whole(cls: Any, folder: Path | str, **options: Any) -> Any:
         folder, lambda: cls.from_pretrained(folder, **{"use_safetensors": True, "output_loading_info": True, **options})
     )
     check_complete(found, str(folder))
+    if isinstance(folder, Path):
+        read_from(model, folder)
     return model
 
 
