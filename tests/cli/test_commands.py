@@ -114,8 +114,7 @@ def test_suppliers_agree_and_inversions_are_found_again(edit, tmp_path, monkeypa
     again = edit("--supplier", "live", "--json", "-o", "again.mp4").report
     assert again["inversion_from_cache"]
     assert again["reconstruction_psnr"] == runs["live"].report["reconstruction_psnr"]
-    with pytest.raises(AssertionError, match="inverted again"):
-        edit("--supplier", "live", "--no-cache")
+    assert "AssertionError: inverted again" in edit("--supplier", "live", "--no-cache").err
 
 
 def test_a_damaged_inversion_in_the_cache_is_made_again(edit, tmp_path):
