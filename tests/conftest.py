@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,10 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from faircut import VideoEditor
 
 HERE = Path(__file__).parent
+
+# Where the suite was started in the background, interrupts are ignored, by it and by every command that it starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The components are so small that a second thread costs more than it gains; pytest-xdist uses the other cores.
 torch.set_num_threads(1)

@@ -58,7 +58,7 @@ def test_wrong_settings_are_one_line(cli, tmp_path):
         (("train", "--config", "none.yaml"), "cannot read the training configuration none.yaml"),
         (("evaluate", "--part", "clipp"), "unknown part 'clipp'"),
         (("evaluate", "--model", "nowhere"), "no pocket model in nowhere"),
-        (("evaluate", "--scale", "2"), "--scale must be above 0 and at most 1, not 2"),
+        (("evaluate", "--scale", "2"), "scale is 2.0 (--scale); give more than 0 and at most 1"),
     ):
         done = cli("pocket", *arguments)
         assert done.code == 2

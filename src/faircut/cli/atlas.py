@@ -139,6 +139,7 @@ def edit(
     import torch
 
     from faircut.atlas import Atlas, edit_atlas
+    from faircut.files import json_text
     from faircut.preflight import check_output, check_prompts, output_files
     from faircut.settings import parse_device
     from faircut.workflow import load_editor
@@ -171,7 +172,7 @@ def edit(
             )
         report = _write(known, result, settings)
     if json:
-        show_json(report)
+        show_json(json_text(report))
         return
     for path in report["outputs"].values():
         say(path)

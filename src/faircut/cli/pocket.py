@@ -124,7 +124,7 @@ def evaluate(
     parse_device(device, "float32")
     for name in part or ():
         if name not in PARTS:
-            raise ConfigError(f"no part {name!r}: {choices(name, PARTS)}")
+            raise ConfigError(f"unknown part {name!r}: {choices(name, PARTS)}")
     outputs = [] if json is None else [Output(json, "--json")]
     check_outputs([*outputs, *([] if sheets is None else [Output(sheets, "--sheets", "records")])], [model])
     quiet_libraries()
