@@ -3,6 +3,7 @@
 import struct
 from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -145,3 +146,25 @@ def test_pictures_of_a_folder_are_turned_before_their_sizes_are_compared(tmp_pat
 def test_an_orientation_that_does_not_exist_is_none(tmp_path, value):
     save_turned(tmp_path / "a.jpg", value)
     same_corners(read_video(tmp_path / "a.jpg"), CORNERS)
+
+
+@pytest.mark.parametrize("suffix", ["avi", "mov", "mkv"])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_motion_jpeg_with_exif_stands_upright(tmp_path, suffix, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(CORNERS).save(tmp_path / "frame.jpg", exif=exif, quality=95, subsampling=0)
+    data = (tmp_path / "frame.jpg").read_bytes()
+    with av.open(str(tmp_path / f"clip.{suffix}"), "w") as clip:
+        stream = clip.add_stream("mjpeg", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 48, 32, "yuvj444p"
+        for index in range(2):
+            packet = av.Packet(data)
+            packet.pts = packet.dts = index
+            packet.time_base, packet.stream, packet.is_keyframe = Fraction(1, 10), stream, True
+            clip.mux(packet)
+    video = read_video(tmp_path / f"clip.{suffix}")
+    expected = EXIF[orientation](CORNERS)
+    assert video.size == expected.shape[:2]
+    pixels = ((video.frames[0].permute(1, 2, 0).numpy() + 1) * 127.5)[4::8, 4::8]
+    assert np.abs(pixels - expected[4::8, 4::8]).max() < 40

@@ -210,7 +210,13 @@ class ContainerReader:
 
     def _orient(self, frame: Any) -> None:
         facts = self.facts
-        rotation, mirrored, skewed = _orientation(frame)
+        matrix = _display_matrix(frame)
+        if matrix is None:
+            # The angle alone does not tell a mirrored picture from a turned one, and cameras turn.
+            rotation, mirrored, skewed = round(-frame.rotation / 90) * 90 % 360, False, False
+            facts.note("the angle is of its Exif, which does not say here whether the pictures are mirrored")
+        else:
+            rotation, mirrored, skewed = _orientation(matrix)
         facts.turn(rotation, mirrored)
         if skewed:
             facts.note(f"the file turns its pictures by another angle, which was rounded to {rotation} degrees")
@@ -292,13 +298,23 @@ class ContainerReader:
         self._container.close()
 
 
-def _orientation(frame: Any) -> tuple[int, bool, bool]:
-    """Read a frame's display matrix: degrees clockwise, mirrored left to right after that, and whether it was rounded.
+def _display_matrix(frame: Any) -> bytes | None:
+    """Return a frame's display matrix as bytes, empty if it has none; None if PyAV cannot read what lies beside the frame.
+
+    PyAV 18.1 knows no Exif there, as motion JPEG has it, and then reads nothing at all (findings/pyav-exif-side-data.sh).
+    """
+    try:
+        return next((bytes(side) for side in frame.side_data if side.type.name == "DISPLAYMATRIX"), b"")
+    except ValueError:
+        return None
+
+
+def _orientation(data: bytes) -> tuple[int, bool, bool]:
+    """Read a display matrix: degrees clockwise, mirrored left to right after that, and whether it was rounded.
 
     The matrix takes the stored point (x, y) to (a x + c y, b x + d y). Of its parts the larger pair decides, so that any
     matrix is one of the eight ways in which a picture can lie.
     """
-    data = next((bytes(side) for side in frame.side_data if side.type.name == "DISPLAYMATRIX"), b"")
     if len(data) < 36:
         return 0, False, False
     a, b, _, c, d, *_ = struct.unpack("=9i", data[:36])
