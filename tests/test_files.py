@@ -1,12 +1,25 @@
 """Files and folders appear whole or not at all."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from faircut.errors import ConfigError
-from faircut.files import atomic_path, clear_partials, foreign, replace_all, temporary_name, write_json
+from faircut.errors import ConfigError, VideoError
+from faircut.files import (
+    Output,
+    all_or_nothing,
+    atomic_path,
+    check_outputs,
+    clear_partials,
+    foreign,
+    is_ours,
+    replace_all,
+    temporary_name,
+    write_json,
+)
 from faircut.video import Video, read_video, write_video
 
 
@@ -119,8 +132,56 @@ def test_a_folder_with_something_of_the_users_is_never_replaced(tmp_path):
 def test_every_kind_of_clip_bears_the_mark_and_still_reads(tmp_path, clip, suffix):
     frames = clip[:1] if suffix == ".png" else clip
     path = write_video(Video.from_frames(frames), tmp_path / f"out{suffix}")
-    assert foreign(tmp_path) == []
+    assert foreign(path) == [] if path.is_dir() else is_ours(path)
     assert read_video(path).frames.shape[0] == len(frames)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm", ".gif", ".webp"])
+def test_a_clip_under_another_name_is_not_ours(tmp_path, clip, suffix):
+    path = write_video(Video.from_frames(clip), tmp_path / f"out{suffix}")
+    assert is_ours(path)
+    # As programs that cut or convert a clip keep its comment.
+    kept = path.rename(tmp_path / f"holiday{suffix}")
+    assert not is_ours(kept)
+    (tmp_path / f"out{suffix}").symlink_to(kept)
+    assert is_ours(tmp_path / f"out{suffix}")
+
+
+def test_results_that_somebody_has_collected_are_no_result(tmp_path, clip):
+    for name in ("a.mp4", "b.gif", "00000.gif"):
+        write_video(Video.from_frames(clip), tmp_path / "results" / name)
+    write_json(tmp_path / "results" / "a.report.json", {})
+    assert foreign(tmp_path / "results") == ["00000.gif", "a.mp4", "a.report.json", "b.gif"]
+    with pytest.raises(VideoError, match="holds other things"):
+        write_video(Video.from_frames(clip), tmp_path / "results")
+
+
+def test_a_way_that_is_not_there_leads_to_nothing_of_the_users(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.json").write_text("{}")
+    with pytest.raises(ConfigError, match="faircut did not make it"):
+        write_json("missing/../notes.json", {})
+    with pytest.raises(ConfigError, match="leads through missing, which is no folder"):
+        check_outputs([Output("missing/../other.json")])
+    (tmp_path / "there").mkdir()
+    check_outputs([Output("there/../other.json")])
+
+
+def test_files_that_go_together_reach_other_file_systems_by_links(tmp_path):
+    other = Path("/dev/shm")
+    if not other.is_dir() or other.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("this computer has one file system")
+    target = other / f"faircut-{tmp_path.name}-{os.getpid()}.json"
+    (tmp_path / "b.json").symlink_to(target)
+    try:
+        with all_or_nothing({"a": tmp_path / "a.json", "b": tmp_path / "b.json"}) as files:
+            for path in files.values():
+                write_json(path, {})
+        assert is_ours(target)
+        assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.json", "b.json"]
+        assert not list(other.glob(".*.partial*"))
+    finally:
+        target.unlink(missing_ok=True)
 
 
 def test_what_a_dead_process_left_is_cleared_and_what_a_living_one_writes_is_not(tmp_path):

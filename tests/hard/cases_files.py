@@ -5,8 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 
+import torch
+
+from faircut.video import Video, write_video
+
 from .corpus import SOURCE, TARGET, Case, World, edit
 
+_CLIP = Video.from_frames(torch.zeros(2, 3, 16, 16))
 _MADE = ("out.*",)
 _OTHER = "faircut did not make"
 
@@ -94,6 +99,11 @@ SHAPES = {  # by what is wrong with an output of an edit: how it is given, what 
     "the clip by a link": ("link.mp4", _linked("link.mp4", "jeep.mp4"), "is the input"),
     "the clip by a hard link": (
         "hard.mp4", lambda world: os.link(world.folder / "jeep.mp4", world.folder / "hard.mp4"), "the input"),
+    "a file of the user by a way that is not there": ("missing/../out.mp4", _file("out.mp4"), "leads through missing"),
+    "a folder of collected results": (
+        "results", lambda world: [write_video(_CLIP, world.folder / "results" / name) for name in ("a.mp4", "b.mp4")], _OTHER),
+    "a result under another name": (
+        "kept.mp4", lambda world: write_video(_CLIP, world.folder / "out.mp4").rename(world.folder / "kept.mp4"), _OTHER),
     "under a file": ("jeep.mp4/out.mp4", None, "cannot write|is a file"),
     "a link that leads in a circle": ("loop.mp4", _linked("loop.mp4", "loop.mp4"), "cannot write"),
     "a pipe": ("out.mp4", lambda world: os.mkfifo(world.folder / "out.mp4"), "no file but a device, pipe or socket"),

@@ -13,7 +13,7 @@ from faircut.files.atomic import (
     write_json,
     write_text,
 )
-from faircut.files.marks import GENERATOR, MARK, foreign, is_ours, json_text, list_files
+from faircut.files.marks import GENERATOR, MARK, foreign, is_ours, json_text, list_files, signature
 from faircut.files.outputs import Output, check_name, check_outputs, folder_outputs
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "remove",
     "replace_all",
     "save_picture",
+    "signature",
     "temporary_name",
     "workspace",
     "write_json",

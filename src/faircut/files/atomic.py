@@ -250,11 +250,19 @@ def all_or_nothing(final: Mapping[str, Path]) -> Iterator[dict[str, Path]]:
         OSError: the file system refuses; nothing has then been changed.
     """
     first = next(iter(final.values()))
-    with workspace(first) as staging:
+    with workspace(first) as staging, contextlib.ExitStack() as elsewhere:
         files = {kind: staging / path.name for kind, path in final.items()}
         with naming(first, staging, first.parent):
             yield files
-            replace_all([(files[k], Path(os.path.realpath(path))) for k, path in final.items() if files[k].exists()])
+            moves = []
+            for kind, path in final.items():
+                place, made = Path(os.path.realpath(path)), files[kind]
+                if not made.exists():
+                    continue
+                if place.parent != staging.parent:  # By a link, perhaps to where nothing of here can be renamed to.
+                    made = Path(shutil.move(made, elsewhere.enter_context(workspace(place)) / path.name))
+                moves.append((made, place))
+            replace_all(moves)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> Path:

@@ -8,8 +8,10 @@ belongs to somebody else and is not replaced.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,15 +19,35 @@ from typing import Any
 from faircut._version import __version__
 from faircut.errors import ConfigError
 
-__all__ = ["GENERATOR", "MARK", "check_file", "check_folder", "foreign", "is_ours", "json_text", "list_files"]
+__all__ = [
+    "GENERATOR",
+    "MARK",
+    "check_file",
+    "check_folder",
+    "foreign",
+    "is_ours",
+    "json_text",
+    "list_files",
+    "signature",
+]
 
 MARK = "made by faircut"
 GENERATOR = f"{MARK} {__version__}"
 """What says in a file that faircut made it."""
 
+_CLIPS = frozenset((".gif", ".webp", ".mp4", ".mov", ".webm"))
+_FRAME = re.compile(r"\d{5}\.png")  # as `write_video` names the pictures of a folder
 _MARKED = frozenset((".json", ".html", ".yaml", ".md", ".png", ".gif", ".webp", ".mp4", ".mov", ".webm"))
 _LITTER = frozenset((".DS_Store", "Thumbs.db", "desktop.ini"))  # What file managers leave in every folder they show.
 _LOOK = 1 << 20  # Bytes at the beginning and at the end of a file in which its mark is.
+
+
+def signature(name: str) -> str:
+    """Return the mark of a clip, which holds a digest of its name.
+
+    Other programs keep comments when they cut or convert a clip: what they make under another name is not ours.
+    """
+    return f"{GENERATOR} [{hashlib.blake2b(name.encode(errors='replace'), digest_size=6).hexdigest()}]"
 
 
 def json_text(data: Mapping[str, Any]) -> str:
@@ -43,22 +65,30 @@ def list_files(folder: Path) -> list[str]:
 
 
 def is_ours(path: Path) -> bool:
-    """Say whether a file bears faircut's mark.
+    """Say whether a file bears faircut's mark; a clip's must be of its name.
 
     Args:
-        path: of a file; links are followed.
+        path: of a file; links are followed, and a clip may have the mark of either name.
     """
-    if path.suffix.lower() not in _MARKED or not path.is_file():
+    final = Path(os.path.realpath(path))
+    if path.suffix.lower() not in _MARKED or not final.is_file():
         return False
-    with open(path, "rb") as file:
-        if MARK.encode() in file.read(_LOOK):
-            return True
+    marks = [MARK]
+    if path.suffix.lower() in _CLIPS:
+        marks = [signature(name).removeprefix(GENERATOR) for name in (path.name, final.name)]
+    with open(final, "rb") as file:
+        content = file.read(_LOOK)
         file.seek(max(0, file.seek(0, os.SEEK_END) - _LOOK))
-        return MARK.encode() in file.read()
+        content += file.read()
+    return MARK.encode() in content and any(mark.encode() in content for mark in marks)
 
 
 def foreign(folder: Path) -> list[str]:
-    """Return what is in a folder and was not made by faircut: names relative to it, sorted."""
+    """Return what is in a folder and is not of one result of faircut's: names relative to it, sorted.
+
+    A folder is one result if a marked JSON file in it lists what is there, or if it holds pictures as `write_video` writes
+    a clip. Other files of ours in it are results that somebody has collected.
+    """
     listed: set[str] = set()
     for path in folder.glob("*.json"):
         if is_ours(path):
@@ -68,8 +98,10 @@ def foreign(folder: Path) -> list[str]:
     for root, folders, files in os.walk(folder):
         for name in (*files, *(f for f in folders if Path(root, f).is_symlink() or not any(Path(root, f).iterdir()))):
             path = Path(root, name)
-            if path.relative_to(folder).as_posix() not in listed and name not in _LITTER and not is_ours(path):
-                found.append(path.relative_to(folder).as_posix())
+            relative = path.relative_to(folder).as_posix()
+            picture = _FRAME.fullmatch(relative) is not None and is_ours(path)
+            if relative not in listed and name not in _LITTER and not picture:
+                found.append(relative)
     return sorted(found)
 
 
@@ -83,8 +115,8 @@ def check_folder(folder: Path) -> None:
     if others:
         more = f" and {len(others) - 3} more" if len(others) > 3 else ""
         raise ConfigError(
-            f"the folder {folder} holds what faircut did not make ({', '.join(others[:3])}{more}), which would be lost; "
-            "choose a new or an empty folder"
+            f"the folder {folder} holds what faircut did not make as one result ({', '.join(others[:3])}{more}), which "
+            "would be lost; choose a new or an empty folder"
         )
 
 
@@ -94,5 +126,6 @@ def check_file(path: str | os.PathLike[str], flag: str = "") -> None:
     Raises:
         ConfigError: it is neither.
     """
-    if os.path.exists(path) and not is_ours(Path(path)):
+    # What a path leads to, and not whether all of its folders are there: "missing/../notes.txt" is notes.txt.
+    if os.path.exists(os.path.realpath(path)) and not is_ours(Path(path)):
         raise ConfigError(f"{path} is there and faircut did not make it; choose another name{flag}, or remove it")

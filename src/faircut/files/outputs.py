@@ -56,6 +56,7 @@ def check_outputs(outputs: Iterable[Output], inputs: Iterable[str | os.PathLike[
         check_name(output.path, f"the output of {output.flag}")
         final = Path(os.path.realpath(output.path))
         try:
+            _check_way(output)
             _check_kind(output, final)
             for other, given in seen:
                 if final == other or (output.kind != "records" and final in other.parents and given.kind != "records"):
@@ -99,10 +100,20 @@ def _there(path: str | os.PathLike[str]) -> bool:
         return False
 
 
+def _check_way(output: Output) -> None:
+    parts = Path(output.path).parts
+    for index, part in enumerate(parts):
+        if part == ".." and index and not os.path.isdir(os.path.join(*parts[:index])):
+            raise ConfigError(
+                f"{output.path} leads through {os.path.join(*parts[:index])}, which is no folder; name the way to it with "
+                f"{output.flag} otherwise"
+            )
+
+
 def _check_kind(output: Output, final: Path) -> None:
     given = output.path
     try:
-        kind = os.stat(given).st_mode
+        kind = final.stat().st_mode
     except FileNotFoundError:
         return
     if output.kind == "file" and stat.S_ISDIR(kind):

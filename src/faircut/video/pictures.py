@@ -489,7 +489,7 @@ def write_folder(path: Path, pictures: np.ndarray, durations: tuple[Fraction, ..
         write_png(path / f"{index:05d}.png", picture, duration)
 
 
-def write_gif(path: Path, pictures: np.ndarray, times: tuple[Fraction, ...], duration: Fraction) -> None:
+def write_gif(path: Path, pictures: np.ndarray, times: tuple[Fraction, ...], duration: Fraction, note: str) -> None:
     """Write a looping gif with one palette for the whole clip, so that what stands still does not flicker.
 
     FFmpeg's muxer writes it, since Pillow's joins equal neighbours into one frame.
@@ -499,6 +499,7 @@ def write_gif(path: Path, pictures: np.ndarray, times: tuple[Fraction, ...], dur
         pictures: uint8 (frame, height, width, channel).
         times: start of each frame in seconds.
         duration: end of the last frame in seconds; times are rounded to 1/100 s.
+        note: a comment, ASCII, at most 255 characters.
     """
     ticks = _rounded(times, duration, Fraction(1, 100), 2, 0xFFFF, "gif")
     height, width = pictures.shape[1:3]
@@ -525,10 +526,12 @@ def write_gif(path: Path, pictures: np.ndarray, times: tuple[Fraction, ...], dur
     # A comment before the byte that ends the file; FFmpeg's muxer writes none.
     with open(path, "r+b") as file:
         file.seek(-1, os.SEEK_END)
-        file.write(b"\x21\xfe" + bytes([len(GENERATOR)]) + GENERATOR.encode() + b"\0\x3b")
+        file.write(b"\x21\xfe" + bytes([len(note)]) + note.encode() + b"\0\x3b")
 
 
-def write_webp(path: Path, pictures: np.ndarray, times: tuple[Fraction, ...], duration: Fraction, quality: int) -> None:
+def write_webp(
+    path: Path, pictures: np.ndarray, times: tuple[Fraction, ...], duration: Fraction, quality: int, note: str
+) -> None:
     """Write a looping webp animation.
 
     Each frame is encoded by Pillow as a picture of its own and the container is put together here, since libwebp's
@@ -540,6 +543,7 @@ def write_webp(path: Path, pictures: np.ndarray, times: tuple[Fraction, ...], du
         times: start of each frame in seconds.
         duration: end of the last frame in seconds; times are rounded to milliseconds.
         quality: 0 to 100; 100 is lossless.
+        note: a comment.
     """
     ticks = _rounded(times, duration, Fraction(1, 1000), 1, 0xFFFFFF, "webp")
     height, width = pictures.shape[1:3]
@@ -558,5 +562,5 @@ def write_webp(path: Path, pictures: np.ndarray, times: tuple[Fraction, ...], du
         # 12 bytes of RIFF header go; flag 2 says: do not blend with the frame before.
         body += chunk(b"ANMF", three(0) + three(0) + canvas + three(length) + b"\x02" + still.getvalue()[12:])
     # Readers pass over chunks that they do not know.
-    body += chunk(b"NOTE", GENERATOR.encode())
+    body += chunk(b"NOTE", note.encode())
     path.write_bytes(b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WEBP" + body)

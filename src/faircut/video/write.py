@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from ..errors import FaircutError, VideoError, choices
-from ..files import GENERATOR, atomic_path, foreign
+from ..files import atomic_path, foreign, signature
 from .audio import Sound, SoundError
 from .clip import Video, as_rate, to_uint8
 from .decode import QUALITY_FLAGS
@@ -99,17 +99,18 @@ def _write(
     target: Path, kind: str, clip: Video, pictures: np.ndarray, sound: tuple[Path, Fraction] | None, quality: int
 ) -> None:
     try:
+        note = signature(target.name)
         with atomic_path(target) as temporary:
             if kind == "folder":
                 write_folder(temporary, pictures, clip.durations)
             elif kind == "png":
                 write_png(temporary, pictures[0], clip.durations[0])
             elif kind == "gif":
-                write_gif(temporary, pictures, clip.times, clip.duration)
+                write_gif(temporary, pictures, clip.times, clip.duration, note)
             elif kind == "webp":
-                write_webp(temporary, pictures, clip.times, clip.duration, quality)
+                write_webp(temporary, pictures, clip.times, clip.duration, quality, note)
             else:
-                _write_container(temporary, kind, clip, pictures, sound, quality)
+                _write_container(temporary, kind, clip, pictures, sound, quality, note)
     except FaircutError:
         raise
     except (OSError, av.error.FFmpegError, ValueError, OverflowError, struct.error) as error:
@@ -196,14 +197,20 @@ def _ticks(clip: Video, kind: str) -> tuple[Fraction, list[int]]:
 
 
 def _write_container(
-    path: Path, kind: str, clip: Video, pictures: np.ndarray, sound: tuple[Path, Fraction] | None, quality: int
+    path: Path,
+    kind: str,
+    clip: Video,
+    pictures: np.ndarray,
+    sound: tuple[Path, Fraction] | None,
+    quality: int,
+    note: str,
 ) -> None:
     base, marks = _ticks(clip, kind)
     lengths = {a: b - a for a, b in itertools.pairwise(marks)}
     options = {"movflags": "+faststart"} if kind != "webm" else {}
     track: Sound | None = None
     with av.open(str(path), "w", format=kind, options=options) as container:
-        container.metadata["comment"] = GENERATOR
+        container.metadata["comment"] = note
         try:
             stream = _add_stream(container, kind, clip, base, quality)
             if sound is not None:
