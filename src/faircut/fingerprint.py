@@ -136,8 +136,14 @@ def _bytes(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.detach().contiguous().reshape(-1).view(torch.uint8)
 
 
+_FACTORS = torch.from_numpy(np.random.default_rng(0).integers(-(2**62), 2**62, 256) * 2 + 1)
+
+
 def _sums(tensor: torch.Tensor) -> bytes:
-    """Return exact sums of a tensor's bits, in rows of 256 words: others after any change that is not made to keep them."""
+    """Return exact sums of a tensor's bits, in rows of 256 words: others after any change that is not made to keep them.
+
+    A word counts with a factor of its place in the row.
+    """
     content = _bytes(tensor)
     words: torch.Tensor = content
     for kind in (torch.int64, torch.int32, torch.int16):
@@ -145,7 +151,8 @@ def _sums(tensor: torch.Tensor) -> bytes:
             words = content.view(kind)
             break
     whole = words.numel() // 256 * 256
-    rows = words[:whole].view(-1, 256).sum(1, dtype=torch.int64)
+    # Odd factors by place, so that words that change places change the sum; products wrap, which loses nothing.
+    rows = (words[:whole].view(-1, 256) * _FACTORS.to(words.device)).sum(1, dtype=torch.int64)
     digest = hashlib.sha256(rows.cpu().numpy().data)
     digest.update(words[whole:].cpu().numpy().data)
     return digest.digest()

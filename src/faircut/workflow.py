@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from torch.nn import functional as F
 
 from faircut.cache import Cache, user_cache
 from faircut.config import SpatialTemporal, to_dict
@@ -270,16 +271,19 @@ def _load_inversion(
                 f"the inversion in {folder} has the {what} {theirs!r}, but the run has {ours!r}; give the same, "
                 "or invert again"
             )
-    # A mean, because decoders differ by a level here and there.
-    if inversion.frames is not None and _levels_apart(inversion.frames, video.frames) > 1.0:
+    # Means of small blocks, because decoders differ by a level here and there.
+    if inversion.frames is not None and _levels_apart(inversion.frames, video.frames) > 4.0:
         raise ConfigError(f"the inversion in {folder} is of other pictures than {settings.clip}; invert this clip")
     return inversion.of_clip(video)
 
 
 def _levels_apart(kept: torch.Tensor, frames: torch.Tensor) -> float:
-    """Return the mean difference of pictures as uint8 and in [-1, 1], of 255 levels."""
-    apart = [(a.float() - (b + 1) * 127.5).abs().mean() for a, b in zip(kept, frames, strict=True)]
-    return float(torch.stack(apart).mean())
+    """Return the largest mean difference in blocks of 4 x 4 of pictures as uint8 and in [-1, 1], of 255 levels."""
+    apart = 0.0
+    for a, b in zip(kept, frames, strict=True):
+        blocks = F.avg_pool2d((a.float() - (b + 1) * 127.5).abs()[None], 4, ceil_mode=True)
+        apart = max(apart, float(blocks.max()))
+    return apart
 
 
 def _callback(advance: Advance) -> Callable[..., None]:

@@ -101,7 +101,7 @@ SHAPES = {  # by what is wrong with an output of an edit: how it is given, what 
         "hard.mp4", lambda world: os.link(world.folder / "jeep.mp4", world.folder / "hard.mp4"), "the input"),
     "a file of the user by a way that is not there": ("missing/../out.mp4", _file("out.mp4"), "leads through missing"),
     "a folder of collected results": (
-        "results", lambda world: [write_video(_CLIP, world.folder / "results" / name) for name in ("a.mp4", "b.mp4")], _OTHER),
+        "results", lambda world: [write_video(_CLIP, world.folder / "results" / n) for n in ("a.mp4", "b.mp4")], _OTHER),
     "a result under another name": (
         "kept.mp4", lambda world: write_video(_CLIP, world.folder / "out.mp4").rename(world.folder / "kept.mp4"), _OTHER),
     "under a file": ("jeep.mp4/out.mp4", None, "cannot write|is a file"),

@@ -18,7 +18,7 @@ from faircut.config import from_dict, to_dict
 from faircut.editor import VideoEditor
 from faircut.errors import ConfigError, choices
 from faircut.evaluate import KINDS, measure_edit
-from faircut.files import workspace
+from faircut.files import is_ours, workspace
 from faircut.fingerprint import key_of
 from faircut.inversion import Inversion
 from faircut.methods import get_method
@@ -175,6 +175,7 @@ def run_sweep(
                 points.append(replace(point, options=options))
                 advance()
         found = _ranked(points, agreement, consistency)
+        _remove_front(folder, sum(point.front for point in found))
         with stage("Writing the front", sum(point.front for point in found)) as advance:
             built = dict(zip((point.key for point in points), (method for _, method in methods), strict=True))
             for number, point in enumerate(point for point in found if point.front):
@@ -207,6 +208,14 @@ def _figures(edited: torch.Tensor, source: torch.Tensor, settings: RunSettings, 
     return {name: measure.value for name, measure in measures.items() if measure.value is not None}
 
 
+def _remove_front(folder: Path, count: int) -> None:
+    """Remove the videos of an earlier sweep's front that this one's, of so many, does not replace."""
+    for path in folder.glob("front-*.mp4"):
+        number = path.stem.removeprefix("front-")
+        if number.isascii() and number.isdigit() and int(number) > count and is_ours(path):
+            path.unlink()
+
+
 def _ranked(points: Sequence[SweepPoint], agreement: str, consistency: str) -> tuple[SweepPoint, ...]:
     figures = [tuple(p.figures.get(name, math.nan) for name in (agreement, consistency)) for p in points]
     marked = [replace(p, front=front) for p, front in zip(points, pareto_front(figures), strict=True)]
@@ -223,8 +232,9 @@ def plot_sweep(sweep: Sweep) -> Any:
         return [figures.get(name, math.nan) for name in names]
 
     axes.scatter(*zip(*(at(p.figures) for p in sweep.points), strict=True), color="0.6", s=18, label="edits")
-    front = [p for p in sweep.points if p.front]
-    axes.plot(*zip(*(at(p.figures) for p in front), strict=True), "o-", color="C0", label="front")
+    front = [p for p in sweep.points if p.front and all(map(math.isfinite, at(p.figures)))]
+    if front:
+        axes.plot(*zip(*(at(p.figures) for p in front), strict=True), "o-", color="C0", label="front")
     for number, point in enumerate(front):
         axes.annotate(str(number + 1), at(point.figures), xytext=(4, 4), textcoords="offset points", fontsize=9)
     axes.scatter(*at(sweep.source), marker="x", color="C3", label="the source itself")
@@ -237,11 +247,19 @@ def plot_sweep(sweep: Sweep) -> Any:
 
 def _write_html(sweep: Sweep, settings: RunSettings, store: Store[SweepPoint], path: Path) -> None:
     front = [point for point in sweep.points if point.front]
+    names = sweep.agreement, sweep.consistency
     parts = [
         f"<h1>Sweep of {text(settings.method['name'])}</h1>",
         f"<p>“{text(settings.source_prompt)}” → “{text(settings.prompt)}”, {len(sweep.points)} edits</p>",
-        image(
-            plot_sweep(sweep), "Right agrees better with the prompt, up is more consistent; nothing beats the front."
+        *(
+            [
+                image(
+                    plot_sweep(sweep),
+                    "Right agrees better with the prompt, up is steadier; nothing beats the front.",
+                )
+            ]
+            if any(math.isfinite(sum(p.figures.get(n, math.nan) for n in names)) for p in sweep.points)
+            else ["<p>There is nothing to plot: a metric is known of no edit.</p>"]
         ),
         "<h2>The front</h2><p>Above the source, below its edit: first, middle and last frame.</p>",
         *(

@@ -15,7 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from faircut.files.marks import GENERATOR, check_file, check_folder, json_text
+from faircut.errors import ConfigError
+from faircut.files.marks import GENERATOR, can_be_marked, check_file, check_folder, json_text
 
 __all__ = [
     "all_or_nothing",
@@ -259,10 +260,26 @@ def all_or_nothing(final: Mapping[str, Path]) -> Iterator[dict[str, Path]]:
                 place, made = Path(os.path.realpath(path)), files[kind]
                 if not made.exists():
                     continue
+                if made.is_file() and can_be_marked(path):
+                    _check_free(path, staging)
                 if place.parent != staging.parent:  # By a link, perhaps to where nothing of here can be renamed to.
                     made = Path(shutil.move(made, elsewhere.enter_context(workspace(place)) / path.name))
                 moves.append((made, place))
             replace_all(moves)
+
+
+def _check_free(path: Path, staging: Path) -> None:
+    """Check that nobody has put a file where ours goes since the run began; if so, what was made is kept beside it.
+
+    Raises:
+        ConfigError: somebody has.
+    """
+    try:
+        check_file(path)
+    except ConfigError as error:
+        kept = next(name for n in range(1, 10_000) if not (name := staging.parent / f"{path.stem}.kept-{n}").exists())
+        staging.rename(kept)
+        raise ConfigError(f"{error}; it came while the run went on, whose results are in {kept}") from None
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> Path:

@@ -22,6 +22,7 @@ from faircut.errors import ConfigError
 __all__ = [
     "GENERATOR",
     "MARK",
+    "can_be_marked",
     "check_file",
     "check_folder",
     "foreign",
@@ -37,7 +38,15 @@ GENERATOR = f"{MARK} {__version__}"
 
 _CLIPS = frozenset((".gif", ".webp", ".mp4", ".mov", ".webm"))
 _FRAME = re.compile(r"\d{5}\.png")  # as `write_video` names the pictures of a folder
-_MARKED = frozenset((".json", ".html", ".yaml", ".md", ".png", ".gif", ".webp", ".mp4", ".mov", ".webm"))
+# Where the mark of each kind of file is, so that a text that only speaks of faircut is not taken for ours.
+_MARKED = {
+    ".json": rb'"generator": ?"made by faircut ',
+    ".html": rb"<meta name=.generator. content=.made by faircut",
+    ".yaml": rb"\A# made by faircut ",
+    ".md": rb"\A<!-- made by faircut ",
+    ".png": rb"tEXtSoftware\0made by faircut ",
+    **dict.fromkeys((".gif", ".webp", ".mp4", ".mov", ".webm"), rb"made by faircut [^\[]{1,20}\["),
+}
 _LITTER = frozenset((".DS_Store", "Thumbs.db", "desktop.ini"))  # What file managers leave in every folder they show.
 _LOOK = 1 << 20  # Bytes at the beginning and at the end of a file in which its mark is.
 
@@ -64,6 +73,11 @@ def list_files(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
 
 
+def can_be_marked(path: Path) -> bool:
+    """Say whether files of a path's suffix bear the mark; others are listed where they belong."""
+    return path.suffix.lower() in _MARKED
+
+
 def is_ours(path: Path) -> bool:
     """Say whether a file bears faircut's mark; a clip's must be of its name.
 
@@ -71,16 +85,16 @@ def is_ours(path: Path) -> bool:
         path: of a file; links are followed, and a clip may have the mark of either name.
     """
     final = Path(os.path.realpath(path))
-    if path.suffix.lower() not in _MARKED or not final.is_file():
+    if not can_be_marked(path) or not final.is_file():
         return False
-    marks = [MARK]
-    if path.suffix.lower() in _CLIPS:
-        marks = [signature(name).removeprefix(GENERATOR) for name in (path.name, final.name)]
+    suffix = path.suffix.lower()
+    names = [signature(name).removeprefix(GENERATOR).encode() for name in (path.name, final.name)]
     with open(final, "rb") as file:
         content = file.read(_LOOK)
         file.seek(max(0, file.seek(0, os.SEEK_END) - _LOOK))
         content += file.read()
-    return MARK.encode() in content and any(mark.encode() in content for mark in marks)
+    marked = re.search(_MARKED[suffix], content) is not None
+    return marked and (suffix not in _CLIPS or any(name in content for name in names))
 
 
 def foreign(folder: Path) -> list[str]:

@@ -55,6 +55,8 @@ def check_outputs(outputs: Iterable[Output], inputs: Iterable[str | os.PathLike[
     for output in outputs:
         check_name(output.path, f"the output of {output.flag}")
         final = Path(os.path.realpath(output.path))
+        if not final.name:
+            raise ConfigError(f"{output.path} is the root of all folders; name one in it with {output.flag}")
         try:
             _check_way(output)
             _check_kind(output, final)
@@ -136,8 +138,12 @@ def _check_input(output: Output, final: Path, read: Path) -> None:
     same = final == source or (final.exists() and os.path.samefile(final, source))
     inside = source.is_dir() and source in final.parents
     around = output.kind == "folder" and final in source.parents
-    if output.kind == "records":
+    if output.kind == "records" and not same:
         return
+    if source.is_dir() and not same:
+        # The pictures of a folder may be links.
+        members = [Path(os.path.realpath(entry.path)) for entry in os.scandir(source)]
+        same = any(final == member or (output.kind == "folder" and final in member.parents) for member in members)
     if not same and inside and output.kind == "file":
         # A folder of pictures is read as a whole: a new picture in it would be a frame of the clip next time.
         same = final.exists() or final.suffix.lower() in (".png", ".webp", ".gif")

@@ -14,7 +14,7 @@ from torch import nn
 
 from faircut.config import convert
 from faircut.errors import ConfigError
-from faircut.files import atomic_path, is_ours, list_files, workspace
+from faircut.files import atomic_path, is_ours, list_files, remove, workspace, write_json
 from faircut.reading import parse_json, read_json, set_aside
 from faircut.tensor_files import save_tensors, writing_tensors
 
@@ -38,7 +38,7 @@ def open_folder(folder: Path, facts: Mapping[str, Any], *, fresh: bool) -> None:
         ConfigError: the folder holds something else, or a tuning of something else.
     """
     notes = folder / _FACTS
-    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not notes.is_file())):
+    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not _is_tuning(folder))):
         raise ConfigError(f"{folder} is there and holds no tuning; choose another folder")
     if fresh and notes.is_file():
         for clip in (folder / "validation").glob("step-*.mp4"):
@@ -68,9 +68,19 @@ def open_folder(folder: Path, facts: Mapping[str, Any], *, fresh: bool) -> None:
             )
 
 
+def _is_tuning(folder: Path) -> bool:
+    """Whether a folder is of a tuning of ours: its facts bear the mark, or, where they are damaged, its checkpoint does."""
+    if is_ours(folder / _FACTS):
+        return True
+    try:
+        with safe_open(folder / _CHECKPOINT, "pt") as file:
+            return (folder / _FACTS).is_file() and "tuning" in (file.metadata() or {})
+    except (OSError, SafetensorError):
+        return False
+
+
 def _begin(notes: Path, facts: Mapping[str, Any]) -> None:
-    with atomic_path(notes) as path:
-        path.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(notes, facts)
 
 
 class Checkpoint:
@@ -145,8 +155,12 @@ def published(folder: Path, step: int) -> bool:
     if not (folder / _INDEX).is_file() or not os.path.lexists(done):
         return False
     try:
-        return bool(read_json(done, "what was finished") == {"step": step})
-    except ConfigError as error:
+        facts = read_json(done, "what was finished")
+        if not isinstance(facts, dict) or not isinstance(facts.get("files"), dict):
+            raise ConfigError("it does not list the model's files")
+        sizes = {name: path.stat().st_size for name in facts["files"] if (path := folder / name).is_file()}
+        return bool(facts["step"] == step and sizes == facts["files"])
+    except (ConfigError, KeyError) as error:
         set_aside(done, error)
         return False
 
@@ -165,8 +179,14 @@ def publish(editor: Any, folder: Path, step: int) -> None:
     with workspace(folder / "model") as staging:
         with writing_tensors(folder):
             editor.save_pretrained(staging)
-        for name in sorted(list_files(staging), key=lambda name: name == _INDEX):
+        names = sorted(list_files(staging), key=lambda name: name == _INDEX)
+        sizes = {name: (staging / name).stat().st_size for name in names}
+        for name in names:
+            if Path(os.path.realpath(folder)) not in Path(os.path.realpath(folder / name)).parents:
+                raise ConfigError(
+                    f"{folder / name} leads out of the folder of the tuning; put a folder in the link's place"
+                )
             with atomic_path(folder / name) as path:
                 (staging / name).rename(path)
-    with atomic_path(folder / _FINISHED) as path:
-        path.write_text(json.dumps({"step": step}) + "\n")
+    remove(folder / _FINISHED)  # One that is damaged is no longer known to be ours.
+    write_json(folder / _FINISHED, {"step": step, "files": sizes})
