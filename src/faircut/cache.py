@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from faircut.errors import ConfigError, FaircutError
-from faircut.files import clear_partials, remove, temporary_name, workspace, write_json
+from faircut.files import atomic_path, clear_partials, json_text, remove, temporary_name, workspace
 
 __all__ = ["Cache", "cache_folder", "cache_limit", "parse_bytes", "private_folder", "user_cache"]
 
@@ -260,9 +260,10 @@ class Cache:
         """Note beside an entry what was measured of it later; nothing happens if the entry has gone."""
         try:
             if self.open() and (self.folder / key).is_dir():
-                remove(self._notes(key))  # One that is damaged is no longer known to be ours.
-                write_json(self._notes(key), {"facts": facts, "check": _check(key, facts)})
-                self._notes(key).chmod(0o600)
+                # Private before it has its name: another process may remove it at once, with the entry.
+                with atomic_path(self._notes(key)) as path:
+                    path.write_text(json_text({"facts": facts, "check": _check(key, facts)}), encoding="utf-8")
+                    path.chmod(0o600)
         except OSError as error:
             self._give_up(error)
 
