@@ -227,6 +227,10 @@ def test_clips_that_are_missing_or_would_tell_themselves_apart(folder, tmp_path)
         load_study(tmp_path / "copy" / "study.yaml")
     with pytest.raises(ConfigError, match=r"ends in \.html"):
         make_study(file, folder, tmp_path / "study.htm")
+    make_study(file, folder, tmp_path / "page.html", seed=1)
+    make_study(file, folder, tmp_path / "page.html", seed=1)
+    with pytest.raises(ConfigError, match="the key of another study"):
+        make_study(file, folder, tmp_path / "page.html", seed=2)
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="needs node")

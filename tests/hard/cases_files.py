@@ -59,6 +59,17 @@ def _linked(name: str, target: str):
     return lambda world: (world.folder / name).symlink_to(target)
 
 
+def _links_to(name: str):
+    """A folder of links to the pictures of another one, which is not there yet."""
+
+    def make(world: World) -> None:
+        (world.folder / "links").mkdir()
+        for index in range(3):
+            (world.folder / "links" / f"{index:05d}.png").symlink_to(f"../{name}/{index:05d}.png")
+
+    return make
+
+
 def _mode(name: str, mode: int):
     return lambda world: (world.folder / name).chmod(mode)
 
@@ -68,6 +79,7 @@ FIT = ("atlas", "fit", "jeep.mp4", "--steps", 2)
 EVALUATE = ("evaluate", "frames", "--source", "jeep.mp4", "-s", SOURCE, "-p", TARGET)
 SWEEP = ("sweep", "jeep.mp4", "-s", SOURCE, "-p", TARGET, "--model", "{model}", "--steps", 2, "--over",
          "cross_replace_steps=0.2,0.8")  # fmt: skip
+TUNE = ("tune", "jeep.mp4", "-p", SOURCE, "--model", "{model}", "--steps", 1)
 LONG = "x" * 300
 SHAPES = {  # by what is wrong with an output of an edit: how it is given, what is there, what is said
     "empty": ("", None, "empty"),
@@ -199,6 +211,21 @@ CASES = [
       for name in ("colour.source.mp4", "colour.mp4", "colour.report.json", "colour.side_by_side.mp4", "demo.png")),
     Case("demo: the output is a file", ("demo", "colour", "-o", "jeep.mp4"), says="no folder"),
     Case("demo: the output is empty", ("demo", "colour", "-o", ""), says="empty"),
+    *(Case(f"tune over the user's tune.json{' --fresh' * bool(flags)}", (*TUNE, "-o", "t", *flags),
+           _all(_file("t/tune.json", '{"my": "notes"}'), _file("t/model_index.json"), _file("t/unet/config.json")),
+           says="holds no tuning")
+      for flags in ((), ("--fresh",))),
+    Case("tune: the output is the model", (*TUNE, "--model", "m", "-o", "m", "--fresh"),
+         lambda world: shutil.copytree(world.model, world.folder / "m"), says="the input|holds no tuning"),
+    Case("edit: the output's pictures are the clip's by links", edit("-o", "photos", clip="links"), _links_to("photos"),
+         before=(edit("-o", "photos"),), says="no pictures|does not exist|no such|the input|there is no", code=2),
+    Case("invert: notes that speak of faircut are in the folder", (*INVERT, "-o", "inv"),
+         _file("inv/notes.md", "My notes: this clip was made by faircut 0.1.0, and is mine."), says=_OTHER),
+    Case("evaluate --json over notes that speak of faircut", (*EVALUATE, "--json", "x.json"),
+         _file("x.json", '{"how": "made by faircut 0.1.0"}'), says=_OTHER),
+    *(Case(f"{' '.join(command[:2])}: the output is the root {root}", (*command, "-o", root), says="root|folder")
+      for command in (SWEEP, TUNE, ("demo", "colour"), ("audit", "--n", 1), ("bench", "run", "--limit", 1))
+      for root in ("/", "//", "/.")),
     Case("pocket sheet over a file of the user", ("pocket", "sheet", "a.png"), _file("a.png"), says=_OTHER),
     Case("pocket evaluate --json over a file of the user", ("pocket", "evaluate", "--json", "a.json"), _file("a.json"),
          says=_OTHER),

@@ -16,6 +16,7 @@ from faircut.config import SpatialTemporal, to_dict
 from faircut.errors import ConfigError, choices
 from faircut.prompts import Prompt
 from faircut.sampling import Schedule
+from faircut.texts import shorten
 
 __all__ = ["EditTask", "Method", "Predict", "Start", "TextAccess", "describe", "get_method", "method_names", "register"]
 
@@ -200,5 +201,5 @@ def get_method(name: str) -> Any:
         ConfigError: there is no such method.
     """
     if name not in _METHODS:
-        raise ConfigError(f"no method {name!r}: {choices(name, _METHODS)}")
+        raise ConfigError(f"no method {shorten(repr(name))}: {choices(name[:80], _METHODS)}")
     return _METHODS[name]

@@ -21,7 +21,7 @@ from faircut.ranges import MOST_FRAMES, check_range
 from faircut.reading import read_yaml
 from faircut.report import Environment, hash_clip
 from faircut.report.pictures import fit_for_players
-from faircut.study.key import FORMAT, KeyClip, KeyItem, StudyKey, study_name
+from faircut.study.key import FORMAT, KeyClip, KeyItem, StudyKey, load_key, study_name
 from faircut.video import Video, read_video, write_video
 
 __all__ = ["QUESTIONS", "StudyFile", "StudyItem", "load_study", "make_study"]
@@ -139,6 +139,8 @@ def make_study(file: StudyFile, folder: str | Path, output: str | Path, *, seed:
         shown.append({"prompt": item.prompt, "source": encoded[None], "clips": results})
     name = study_name(file.title, seed, QUESTIONS, tuple(items), clips)
     key = StudyKey(file.title, seed, QUESTIONS, tuple(items), clips, name, Environment().versions)
+    if key_path(output).exists() and load_key(key_path(output)).study != name:
+        raise ConfigError(f"{key_path(output)} is the key of another study, whose answers need it; choose another name")
     page: dict[str, Any] = {"format": FORMAT, "study": key.study, "title": file.title, "questions": QUESTIONS}
     page["trials"] = [(n, *pair) for n, item in enumerate(shown) for pair in combinations(item["clips"], 2)]
     _write(Path(output), {**page, "items": shown}, key)
