@@ -107,7 +107,8 @@ def foreign(folder: Path) -> list[str]:
     for path in folder.glob("*.json"):
         if is_ours(path):
             with contextlib.suppress(OSError, ValueError, AttributeError, RecursionError):
-                listed |= {str(name) for name in json.loads(path.read_bytes()).get("files", ())}
+                names = json.loads(path.read_bytes()).get("files", ())
+                listed |= {str(name) for name in names} | ({path.name} if names else set())
     found = []
     for root, folders, files in os.walk(folder):
         for name in (*files, *(f for f in folders if Path(root, f).is_symlink() or not any(Path(root, f).iterdir()))):
