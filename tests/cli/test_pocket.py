@@ -51,7 +51,9 @@ def test_one_command_trains_everything_and_goes_on_where_it_stopped(cli, config,
 
 
 def test_wrong_settings_are_one_line(cli, tmp_path, monkeypatch):
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)  # Without the hub, a name of it is refused earlier.
+    # Without the hub, a name of it is refused earlier.
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     (tmp_path / "bad.yaml").write_text("denoiser: {chanels: [8]}")
     for arguments, said in (
         (("train", "--stage", "vea"), "unknown stage 'vea'"),

@@ -98,7 +98,9 @@ def test_balanced_is_a_seeded_draw_for_each_person(editor, inversion):
 
 
 def test_nobody_to_read_is_an_error(editor, inversion, monkeypatch):
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)  # Without the hub, a name of it is refused earlier.
+    # Without the hub, a name of it is refused earlier.
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     with pytest.raises(ConfigError, match="nobody reads it"):
         decide(editor, inversion, TARGET, fame("preserve"))
     with pytest.raises(ConfigError, match="no frames to read"):
