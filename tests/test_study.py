@@ -213,7 +213,7 @@ def test_study_files_that_compare_nothing(folder, tmp_path, change, match):
         load_study(tmp_path / "study.yaml")
 
 
-def test_clips_that_are_missing_or_would_tell_themselves_apart(folder, tmp_path):
+def test_clips_that_are_missing_or_would_tell_themselves_apart(folder, key, tmp_path):
     shutil.copytree(folder, tmp_path / "copy")
     short = read_video(folder / "fame1.mp4", num_frames=2)
     write_video(short, tmp_path / "copy" / "fame1.mp4")
