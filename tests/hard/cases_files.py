@@ -70,10 +70,6 @@ def _links_to(name: str):
     return make
 
 
-def _mode(name: str, mode: int):
-    return lambda world: (world.folder / name).chmod(mode)
-
-
 INVERT = ("invert", "jeep.mp4", "-s", SOURCE, "--model", "{model}", "--steps", 2)
 FIT = ("atlas", "fit", "jeep.mp4", "--steps", 2)
 EVALUATE = ("evaluate", "frames", "--source", "jeep.mp4", "-s", SOURCE, "-p", TARGET)

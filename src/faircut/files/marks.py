@@ -45,7 +45,7 @@ _MARKED = {
     ".yaml": rb"\A# made by faircut ",
     ".md": rb"\A<!-- made by faircut ",
     ".png": rb"tEXtSoftware\0made by faircut ",
-    **dict.fromkeys((".gif", ".webp", ".mp4", ".mov", ".webm"), rb"made by faircut [^\[]{1,20}\["),
+    **dict.fromkeys(_CLIPS, rb"made by faircut [^\[]{1,20}\["),
 }
 _LITTER = frozenset((".DS_Store", "Thumbs.db", "desktop.ini"))  # What file managers leave in every folder they show.
 _LOOK = 1 << 20  # Bytes at the beginning and at the end of a file in which its mark is.
