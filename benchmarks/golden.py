@@ -21,7 +21,7 @@ import torch
 from safetensors import safe_open
 
 from faircut import VideoEditor
-from faircut.config import SpatialTemporal
+from faircut.config.values import SpatialTemporal
 from faircut.errors import ConfigError, choices
 from faircut.methods import FateZero
 

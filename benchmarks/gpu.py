@@ -31,11 +31,11 @@ from torch.nn import functional as F
 from faircut import VideoEditor
 from faircut.attention.context import Layer
 from faircut.attention.source import FUSED_SCALE
-from faircut.config import SpatialTemporal
+from faircut.config.values import SpatialTemporal
 from faircut.controllers.spatial_temporal import frame_indices
-from faircut.memory import map_bytes
+from faircut.edit.memory import map_bytes
 from faircut.methods import FateZero
-from faircut.sampling import Schedule, classifier_free_guidance, ddim_denoise, ddim_invert
+from faircut.model.noise_path import Schedule, classifier_free_guidance, ddim_denoise, ddim_invert
 
 PAPER = SpatialTemporal(frames=(0, "middle"))
 MIDDLE = SpatialTemporal(frames=("middle",))

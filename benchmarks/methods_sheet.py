@@ -11,8 +11,8 @@ from PIL import Image, ImageDraw
 from faircut.benchmark.bench import EditRecord
 from faircut.benchmark.contestants import CONTESTANTS
 from faircut.benchmark.edits import load_edits
-from faircut.config import from_dict
-from faircut.pocket.train.pictures import to_pixels
+from faircut.config.values import from_dict
+from faircut.pocket.pictures import to_pixels
 
 LABEL, LINE = 110, 14
 

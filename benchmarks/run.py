@@ -26,12 +26,12 @@ from _measure import Seconds, now
 from _models import QUARTER, SD_15, SOURCE, TARGET, TINY, WORDS, editor_of, unet_of
 
 from faircut import VideoEditor
-from faircut.attention.processor import layers_of
 from faircut.attention.source import FUSED_SCALE
-from faircut.config import SpatialTemporal
-from faircut.footprint import LiveBytes
-from faircut.memory import map_bytes, recorded_bytes
+from faircut.config.values import SpatialTemporal
+from faircut.edit.footprint import LiveBytes
+from faircut.edit.memory import map_bytes, recorded_bytes
 from faircut.methods import FateZero
+from faircut.model.unet import layers_of
 
 PLAIN = SpatialTemporal(frames=(0,), clip_norm=False)
 MIDDLE = SpatialTemporal(frames=("middle",))

@@ -11,7 +11,7 @@ from faircut.atlas.edit import keep_detail
 from faircut.atlas.layers import Canvas, look_up, over, push_pull, splat, spread
 from faircut.atlas.losses import flow_loss, rigidity_loss
 from faircut.atlas.motion import moving_mask, to_reference
-from faircut.config import from_dict
+from faircut.config.values import from_dict
 from faircut.errors import ConfigError, VideoError
 from faircut.methods import FateZero
 from faircut.metrics import optical_flow

@@ -11,14 +11,15 @@ from torch import nn
 
 from faircut.attention.context import BatchLayout, Layer, Step
 from faircut.attention.controller import Controller, Where
-from faircut.attention.norm import ClipGroupNorm
-from faircut.attention.processor import AttentionControl, StagedAttnProcessor, install, layers_of
 from faircut.attention.source import MemoryStore, RecordedSource, Recorder
-from faircut.config import SpatialTemporal
+from faircut.attention.stages import AttentionControl, StagedAttnProcessor
+from faircut.config.values import SpatialTemporal
 from faircut.controllers.cross_attention import CrossAttentionFusion
 from faircut.controllers.self_attention import SelfAttentionFusion
 from faircut.controllers.spatial_temporal import SpatialTemporalAttention, frame_indices
 from faircut.errors import AttentionError
+from faircut.model.norm import ClipGroupNorm
+from faircut.model.unet import install, layers_of
 from faircut.prompts import Alignment
 from tests.conftest import make_unet
 

@@ -16,13 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import SafetensorError
 
-from faircut import tensor_files
 from faircut.attention.source import DiskStore, MemoryStore
-from faircut.cache import Cache, cache_folder, cache_limit, parse_bytes, private_folder, user_cache
-from faircut.config import SpatialTemporal
+from faircut.config.values import SpatialTemporal
+from faircut.edit.inversion import Inversion, find_inversion, keep_inversion
 from faircut.errors import AttentionError, ConfigError
-from faircut.inversion import Inversion, find_inversion, keep_inversion
-from faircut.tensor_files import file_digest, save_tensors
+from faircut.files import tensors
+from faircut.files.cache import Cache, cache_folder, cache_limit, parse_bytes, private_folder, user_cache
+from faircut.files.tensors import file_digest, save_tensors
 
 KEYS = [f"{number:032x}" for number in range(9)]
 
@@ -161,7 +161,7 @@ def test_a_full_disk_is_one_warning_and_nothing_is_left(tmp_path, monkeypatch, e
     def full(*arguments):
         raise error()
 
-    monkeypatch.setattr(tensor_files, "save_file", full)
+    monkeypatch.setattr(tensors, "save_file", full)
     cache = Cache(tmp_path)
     with pytest.warns(UserWarning, match="No space left on device.*without it"):
         keep_inversion(cache, KEYS[0], value())

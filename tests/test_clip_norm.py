@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from faircut.attention.norm import ClipGroupNorm
+from faircut.model.norm import ClipGroupNorm
 
 
 def _norm(groups: int, per_group: int, eps: float = 1e-5) -> nn.GroupNorm:

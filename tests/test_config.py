@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from faircut import config
 from faircut.attention.controller import StepWindow
 from faircut.benchmark.bench import EditRecord
 from faircut.benchmark.edits import EditBenchmark, EditItem
@@ -21,11 +20,12 @@ from faircut.benchmark.measure import Record
 from faircut.benchmark.results import AuditResult
 from faircut.benchmark.sweep import SweepPoint
 from faircut.benchmark.tasks import Task, TaskFile
-from faircut.config import SpatialTemporal, check_clips, from_dict, to_dict
+from faircut.config import values
+from faircut.config.values import SpatialTemporal, check_clips, from_dict, to_dict
+from faircut.edit.request import RunSettings
 from faircut.errors import ConfigError, PromptError, VideoError
 from faircut.fairness.calibration import Calibration
 from faircut.methods import FateZero, get_method
-from faircut.settings import RunSettings
 from faircut.study import Answers, StudyFile, StudyItem, StudyKey
 
 
@@ -207,7 +207,7 @@ def test_every_needed_key_says_what_it_is_for():
     for cls in (TaskFile, Task, EditBenchmark, EditItem, StudyFile, StudyItem, StudyKey, Answers, RunSettings):
         for f in dataclasses.fields(cls):
             if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
-                assert config._meaning(cls, f.name), f"{cls.__name__}.{f.name}"
+                assert values._meaning(cls, f.name), f"{cls.__name__}.{f.name}"
 
 
 def test_clips_stay_in_their_folder(tmp_path):

@@ -13,6 +13,8 @@ from peft import LoraConfig
 
 from faircut import SpatialTemporal, Video, VideoEditor
 from faircut.attention.controller import Controller, Where
+from faircut.edit.inversion import Inversion
+from faircut.edit.memory import recorded_bytes
 from faircut.errors import (
     AttentionError,
     ConfigError,
@@ -23,8 +25,6 @@ from faircut.errors import (
     ReconstructionWarning,
     VideoError,
 )
-from faircut.inversion import Inversion
-from faircut.memory import recorded_bytes
 from faircut.methods import FateZero, Method
 from tests.conftest import SCHEDULER, make_editor
 

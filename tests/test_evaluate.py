@@ -6,11 +6,11 @@ import math
 import pytest
 import torch
 
-from faircut.checkpoints import pocket_folder
 from faircut.errors import ModelError, VideoError
 from faircut.evaluate import KINDS, EvaluationSettings, measure_edit, run_evaluation, save_evaluation
 from faircut.evaluate.html import write_html
-from faircut.scorer import load_clip_scorer
+from faircut.model.checkpoints import pocket_folder
+from faircut.model.scorer import load_clip_scorer
 from faircut.video import Video, write_video
 
 PROMPTS = "a dog in a park", "a cat in a park"

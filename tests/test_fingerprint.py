@@ -19,16 +19,16 @@ from hypothesis import strategies as st
 from peft import LoraConfig
 
 from faircut import VideoEditor
-from faircut import fingerprint as fingerprints
-from faircut.attention.temporal import attach_temporal
-from faircut.config import SpatialTemporal
+from faircut.config.values import SpatialTemporal
+from faircut.edit.request import RunSettings
+from faircut.edit.session import invert_clip, open_cache
 from faircut.errors import ModelError, ReconstructionWarning
 from faircut.fairness.attributes import GENDER
 from faircut.fairness.calibration import SHIPPED, find_calibration
-from faircut.fingerprint import Recipe, fingerprint, key_of
 from faircut.methods import Ddim, Fame, FateZero, Person
-from faircut.settings import RunSettings
-from faircut.workflow import invert_clip, open_cache
+from faircut.model import fingerprint as fingerprints
+from faircut.model.fingerprint import Recipe, fingerprint, key_of
+from faircut.model.temporal import attach_temporal
 
 from .conftest import SCHEDULER, make_editor, make_tokenizer
 
@@ -111,7 +111,7 @@ def test_what_nobody_knows_the_content_of_is_no_key():
 def test_another_process_finds_the_same_name():
     facts = {"b": {"z", "a", "q"}, "a": {"y": 1.5, "x": [1, None]}, "m": FateZero(blend_words=("jeep", "car"))}
     code = (
-        "from faircut.fingerprint import key_of; from faircut.methods import FateZero\n"
+        "from faircut.model.fingerprint import key_of; from faircut.methods import FateZero\n"
         "print(key_of(m=FateZero(blend_words=('jeep', 'car')), a={'x': [1, None], 'y': 1.5}, b={'q', 'z', 'a'}))"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "7"}
@@ -350,7 +350,7 @@ def test_a_found_inversion_is_as_bad_as_it_was(clip, tmp_path, monkeypatch):
 
     monkeypatch.setenv("FAIRCUT_CACHE", str(tmp_path))
     editor, video = make_editor(), Video.from_frames(clip)
-    monkeypatch.setattr("faircut.editor.RECONSTRUCTION_FLOOR", 101.0)
+    monkeypatch.setattr("faircut.edit.editor.RECONSTRUCTION_FLOOR", 101.0)
     settings = RunSettings("c", "a jeep", "a car", "o", num_inference_steps=1)
     found = []
     for _ in range(2):

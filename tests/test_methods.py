@@ -11,13 +11,13 @@ import torch
 from faircut import SpatialTemporal
 from faircut.attention.context import BatchLayout, Step
 from faircut.attention.controller import Controller
-from faircut.config import from_dict, to_dict
+from faircut.config.values import from_dict, to_dict
 from faircut.controllers.features import TokenPropagation, nearest_tokens
 from faircut.controllers.guidance import MapKeeper, RegionGuidance
 from faircut.controllers.latents import FreshNoise
 from faircut.controllers.regions import FixedRegion
+from faircut.edit.inversion import Inversion
 from faircut.errors import AttentionError, ConfigError, PromptError, VideoError
-from faircut.inversion import Inversion
 from faircut.methods import (
     BlendedLatent,
     Ddim,
@@ -38,7 +38,7 @@ from faircut.methods import (
     method_names,
 )
 from faircut.methods.sdedit import first_step
-from faircut.sampling import add_noise
+from faircut.model.noise_path import add_noise
 
 SOURCE, TARGET = "a silver jeep driving down a road", "a silver car driving down a road"
 STEPS = 4
@@ -160,7 +160,7 @@ def test_sdedit_begins_with_the_noised_clip(editor, inversion):
 
 
 def editor_timesteps(editor):
-    from faircut.sampling import Schedule
+    from faircut.model.noise_path import Schedule
 
     return Schedule.of(editor.scheduler.config, STEPS).timesteps
 

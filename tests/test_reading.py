@@ -12,9 +12,8 @@ import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from faircut import reading
-from faircut.errors import ConfigError, DamagedFileWarning
-from faircut.reading import (
+from faircut.config import reading
+from faircut.config.reading import (
     dump_yaml,
     parse_json,
     parse_yaml,
@@ -25,6 +24,7 @@ from faircut.reading import (
     set_aside,
     shown,
 )
+from faircut.errors import ConfigError, DamagedFileWarning
 
 TEXTS = st.text(st.characters(exclude_categories=("Cc", "Cs"), exclude_characters="\ufffe\uffff\ufeff"), max_size=20)
 SCALARS = (

@@ -5,7 +5,7 @@ import torch
 from diffusers import DDIMScheduler, EulerDiscreteScheduler
 
 from faircut.errors import ConfigError, ModelError, NumericalError
-from faircut.sampling import Schedule, classifier_free_guidance, ddim_denoise, ddim_invert, to_eps
+from faircut.model.noise_path import Schedule, classifier_free_guidance, ddim_denoise, ddim_invert, to_eps
 from tests.conftest import SCHEDULER
 
 

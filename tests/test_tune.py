@@ -16,12 +16,12 @@ from torch.nn import functional as F
 
 from faircut import SpatialTemporal, Video, VideoEditor
 from faircut.attention.context import BatchLayout, Step
-from faircut.attention.processor import install
-from faircut.attention.temporal import FrameAttention, attach_temporal, has_temporal, temporal_state
 from faircut.controllers.spatial_temporal import SpatialTemporalAttention
+from faircut.edit.footprint import Shadow, footprint
 from faircut.errors import ConfigError, DamagedFileWarning, ModelError, NumericalError, OutOfMemoryError, PromptError
-from faircut.footprint import Shadow, footprint
 from faircut.methods import FateZero, TuneAVideo
+from faircut.model.temporal import FrameAttention, attach_temporal, has_temporal, temporal_state
+from faircut.model.unet import install
 from faircut.tune import TuneSettings, convert, tune
 from faircut.tune.settings import default_rate
 

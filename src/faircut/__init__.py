@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING, Any
 from faircut._version import __version__
 
 if TYPE_CHECKING:
-    from faircut.config import SpatialTemporal
-    from faircut.editor import EditResult, VideoEditor
+    from faircut.config.values import SpatialTemporal
+    from faircut.edit.editor import EditResult, VideoEditor
+    from faircut.edit.inversion import Inversion
     from faircut.errors import FaircutError
-    from faircut.inversion import Inversion
     from faircut.video import Video, read_video, write_video
 
 # Loaded when first used: importing torch and diffusers takes seconds, `faircut --help` must not.
 _HOMES = {
-    "EditResult": "editor",
+    "EditResult": "edit.editor",
     "FaircutError": "errors",
-    "Inversion": "inversion",
-    "SpatialTemporal": "config",
+    "Inversion": "edit.inversion",
+    "SpatialTemporal": "config.values",
     "Video": "video",
-    "VideoEditor": "editor",
+    "VideoEditor": "edit.editor",
     "read_video": "video",
     "write_video": "video",
 }

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 import torch
 
+from faircut.config.texts import check_prompt
 from faircut.errors import ModelError, PromptError, choices
-from faircut.texts import check_prompt
 
 __all__ = [
     "Alignment",

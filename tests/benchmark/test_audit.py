@@ -26,7 +26,6 @@ from faircut.benchmark.results import HIGHER_IS_BETTER, AuditResult, load_result
 from faircut.benchmark.run import LIMITS
 from faircut.benchmark.settings import AuditRun
 from faircut.benchmark.tasks import load_tasks
-from faircut.checkpoints import pocket_folder
 from faircut.errors import ConfigError, DamagedFileWarning, NumericalError, VideoError
 from faircut.fairness import GENDER, HAIR
 from faircut.fairness.calibration import (
@@ -39,6 +38,7 @@ from faircut.fairness.calibration import (
 )
 from faircut.fairness.readers import ClipReader
 from faircut.metrics.clip import ClipScorer
+from faircut.model.checkpoints import pocket_folder
 from faircut.pocket.judge import load_judge
 from faircut.pocket.reader import PocketReader
 from faircut.pocket.vocabulary import PROFESSIONS

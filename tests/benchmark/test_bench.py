@@ -30,12 +30,12 @@ from faircut.benchmark.leaderboard import (
 from faircut.benchmark.prepared import Bench
 from faircut.benchmark.settings import BenchRun
 from faircut.benchmark.store import Store
-from faircut.checkpoints import pocket_folder
 from faircut.errors import ConfigError, DamagedFileWarning, NumericalError, VideoError
 from faircut.evaluate import KINDS
+from faircut.model.checkpoints import pocket_folder
+from faircut.model.scorer import load_clip_scorer
 from faircut.pocket.edit_cases import edit_cases
 from faircut.pocket.judge import load_judge
-from faircut.scorer import load_clip_scorer
 from faircut.video import Video, write_video
 
 SQUARES = torch.rand(3, 3, 24, 24, generator=torch.Generator().manual_seed(0)) * 2 - 1

@@ -14,8 +14,9 @@ import torch
 import yaml
 from PIL import Image
 
-from faircut import Inversion, read_video, workflow
-from faircut.editor import VideoEditor
+from faircut import Inversion, read_video
+from faircut.edit import session
+from faircut.edit.editor import VideoEditor
 
 from .conftest import SOURCE, TARGET
 
@@ -134,7 +135,7 @@ def test_invert_and_edit_the_inversion(edit, cli, clip, tiny_folder, tmp_path, m
     assert result.code == 0, result.err
     assert Inversion.load(tmp_path / "jeep.inversion").num_frames == result.report["frames"] == 3
     assert edit("-o", "direct.mp4", "--no-cache").code == 0
-    monkeypatch.setattr(workflow.VideoEditor, "invert", None)
+    monkeypatch.setattr(session.VideoEditor, "invert", None)
     assert edit("-o", "out.mp4", "--inversion", "jeep.inversion").code == 0
     direct, out = (read_video(tmp_path / name).frames for name in ("direct.mp4", "out.mp4"))
     assert (direct - out).abs().max() < 0.02
@@ -188,9 +189,9 @@ def test_an_interrupt_leaves_nothing(edit, tmp_path, monkeypatch, stage):
     def interrupt(*arguments, **more):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(workflow, "ddim_invert" if stage == "inverting" else "save_report", interrupt, raising=False)
+    monkeypatch.setattr(session, "ddim_invert" if stage == "inverting" else "save_report", interrupt, raising=False)
     if stage == "inverting":
-        monkeypatch.setattr("faircut.editor.ddim_invert", interrupt)
+        monkeypatch.setattr("faircut.edit.editor.ddim_invert", interrupt)
     result = edit("-o", "new/out.mp4", "--supplier", "disk", "--no-cache")
     assert result.code == 130
     assert result.err.splitlines()[-1].startswith("faircut: interrupted")

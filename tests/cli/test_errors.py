@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from faircut import workflow
+from faircut.edit import session
 
 from .conftest import SOURCE, TARGET
 
@@ -61,14 +61,14 @@ def broken_editor(monkeypatch):
     """Let every editor that is loaded be spoilt first."""
 
     def spoil(how) -> None:
-        load = workflow.load_editor
+        load = session.load_editor
 
         def loaded(*arguments):
             editor = load(*arguments)
             how(editor)
             return editor
 
-        monkeypatch.setattr(workflow, "load_editor", loaded)
+        monkeypatch.setattr(session, "load_editor", loaded)
 
     return spoil
 

@@ -7,7 +7,7 @@ import json
 import pytest
 import yaml
 
-from faircut.checkpoints import pocket_folder
+from faircut.model.checkpoints import pocket_folder
 
 from .conftest import SOURCE, TARGET
 from .test_errors import refused  # noqa: F401

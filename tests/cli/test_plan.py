@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from faircut.config import SpatialTemporal
+from faircut.config.values import SpatialTemporal
+from faircut.edit.footprint import LiveBytes, Shadow, footprint, what_fits
+from faircut.edit.memory import explain_out_of_memory
 from faircut.errors import OutOfMemoryError
-from faircut.footprint import LiveBytes, Shadow, footprint, what_fits
-from faircut.memory import explain_out_of_memory
 from faircut.methods import FateZero
 
 from ..conftest import make_editor
@@ -68,7 +68,7 @@ def test_linear_in_frames(shadow):
 
 def test_counted_as_measured_on_real_tensors(editor, shadow):
     """The same count, on real tensors of a real evaluation."""
-    from faircut.footprint import evaluate
+    from faircut.edit.footprint import evaluate
 
     real = LiveBytes()
     with real, torch.no_grad():

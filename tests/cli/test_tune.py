@@ -7,7 +7,7 @@ import json
 import pytest
 
 from faircut import VideoEditor, read_video
-from faircut.attention.temporal import has_temporal
+from faircut.model.temporal import has_temporal
 
 from .conftest import SOURCE, TARGET
 

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faircut.cli import typed
+from faircut.config.ranges import check_range, check_seed, read_float, read_int
+from faircut.config.texts import check_prompt, check_text, visible
 from faircut.errors import ConfigError
-from faircut.ranges import check_range, check_seed, read_float, read_int
-from faircut.texts import check_prompt, check_text, visible
 
 BAD = (
     "\u0663", "\u00b2", "+-3", "--3", "1_0", "nan", "inf", "-inf", "1e999", "9" * 5000, "0x10", "", " ", "1,5", "1 2", "one",

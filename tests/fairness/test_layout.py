@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from faircut.attention.context import AttentionContext, BatchLayout, Layer, Step
 from faircut.attention.controller import QKV, Where
-from faircut.config import SpatialTemporal
+from faircut.config.values import SpatialTemporal
 from faircut.controllers.fairness import RegionConditioning
 from faircut.controllers.layout import CrossModulation, TemporalModulation, modulate, strength
 from faircut.controllers.regions import FixedRegion

@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from faircut.edit.people import decide, load_reader
 from faircut.errors import ConfigError, ModelError
 from faircut.fairness.attributes import GENDER
 from faircut.fairness.calibration import Calibration, find_calibration, load_calibration, save_calibration
 from faircut.methods import Fame, Person
-from faircut.people import decide, load_reader
 from tests.conftest import make_editor
 
 SOURCE, TARGET = "a silver jeep driving down a road", "a silver car driving down a road"
@@ -111,9 +111,9 @@ def test_nobody_to_read_is_an_error(editor, inversion, monkeypatch):
 
 
 def test_undecided_people_are_not_edited(editor, inversion):
-    with pytest.raises(ConfigError, match=r"let faircut\.people\.decide"):
+    with pytest.raises(ConfigError, match=r"let faircut\.edit\.people\.decide"):
         editor.edit(inversion, TARGET, fame("preserve"))
-    with pytest.raises(ConfigError, match=r"let faircut\.people\.decide"):
+    with pytest.raises(ConfigError, match=r"let faircut\.edit\.people\.decide"):
         editor.edit(inversion, TARGET, fame("female", alpha="auto"))
 
 
@@ -142,7 +142,7 @@ def test_strengths_come_from_the_models_table(editor, inversion, tmp_path, monke
 
 def test_the_table_is_looked_up_once_and_only_where_it_decides(editor, inversion, monkeypatch):
     found = []
-    monkeypatch.setattr("faircut.people.find_calibration", lambda *_: found.append(1))
+    monkeypatch.setattr("faircut.edit.people.find_calibration", lambda *_: found.append(1))
     decided(editor, inversion, fame("female"))
     decided(editor, inversion, fame("preserve", alpha="auto"), reader=Sees(None, None, None))
     assert not found

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from faircut.benchmark.cases import pocket_professions
-from faircut.checkpoints import pocket_folder
 from faircut.fairness.perception import boxes_of
 from faircut.methods import Fame, Person
 from faircut.methods.fame import BASE
 from faircut.metrics import region_psnr
+from faircut.model.checkpoints import pocket_folder
 from faircut.pocket.judge import load_judge
 
 ALONE = replace(BASE, latent_blend_steps=None)

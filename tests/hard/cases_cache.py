@@ -18,8 +18,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from faircut.cli import main
+from faircut.edit.inversion import Inversion, _digest
 from faircut.files import temporary_name
-from faircut.inversion import Inversion, _digest
 
 from .corpus import SOURCE, Case, World, edit
 
@@ -83,7 +83,7 @@ def tensors(name: str, how: Callable[[dict[str, torch.Tensor]], object]) -> Call
     """Write other tensors into a file of an inversion, and into its list, as if they had been written so."""
 
     def damage(entry: Path) -> None:
-        from faircut.tensor_files import file_digest
+        from faircut.files.tensors import file_digest
 
         found = load_file(entry / name)
         how(found)

@@ -415,7 +415,7 @@ LORAS = [
 
 
 def clip_copied(change: Change) -> Callable[[World], None]:
-    from faircut.checkpoints import pocket_folder
+    from faircut.model.checkpoints import pocket_folder
 
     def make(world: World) -> None:
         shutil.copytree(pocket_folder() / "clip", world.folder / "clip")

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from faircut.attention.source import MemoryStore
-from faircut.cache import Cache
-from faircut.config import SpatialTemporal
-from faircut.inversion import Inversion, find_inversion, keep_inversion
+from faircut.config.values import SpatialTemporal
+from faircut.edit.inversion import Inversion, find_inversion, keep_inversion
+from faircut.files.cache import Cache
 
 from .forks import Process
 

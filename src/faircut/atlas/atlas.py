@@ -15,11 +15,11 @@ from torch.nn import functional as F
 
 from faircut.atlas.layers import Canvas, look_up, splat, spread
 from faircut.atlas.settings import AtlasSettings
-from faircut.config import from_dict, to_dict
+from faircut.config.reading import read_json, shown
+from faircut.config.values import from_dict, to_dict
 from faircut.errors import ConfigError, VideoError, choices
 from faircut.files import atomic_path, list_files, write_json
-from faircut.reading import read_json, shown
-from faircut.tensor_files import save_tensors
+from faircut.files.tensors import save_tensors
 from faircut.video import SourceInfo, Video
 
 __all__ = ["LAYERS", "Atlas", "Layer"]

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from faircut import latents as vae_io
 from faircut.atlas.atlas import Atlas
 from faircut.atlas.layers import Canvas, look_up, over, push_pull
-from faircut.editor import VideoEditor
+from faircut.edit.editor import VideoEditor
 from faircut.methods.base import Method
+from faircut.model import latents as vae_io
 from faircut.video import Video
 
 __all__ = ["AtlasEdit", "edit_atlas", "show"]

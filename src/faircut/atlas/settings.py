@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from faircut.ranges import check_range, check_seed
+from faircut.config.ranges import check_range, check_seed
 
 __all__ = ["AtlasSettings"]
 

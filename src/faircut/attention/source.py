@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from faircut.attention.context import AttentionContext, Layer, Step
 from faircut.attention.controller import QKV, Controller, Where
 from faircut.errors import AttentionError
-from faircut.tensor_files import save_tensors
+from faircut.files.tensors import save_tensors
 
 __all__ = ["FUSED_SCALE", "AttentionStore", "DiskStore", "LiveSource", "MemoryStore", "RecordedSource", "Recorder"]
 

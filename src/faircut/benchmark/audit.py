@@ -15,14 +15,14 @@ from faircut.benchmark.approaches import Approach, Ask
 from faircut.benchmark.cases import Case, CaseClip
 from faircut.benchmark.measure import Instruments, Reading, Record, measure, read_clip
 from faircut.benchmark.store import Store, as_kept, seed_of
-from faircut.editor import VideoEditor
+from faircut.edit.editor import VideoEditor
+from faircut.edit.inversion import Inversion
 from faircut.errors import ConfigError, FaircutError, choices
 from faircut.fairness import targets
 from faircut.fairness.attributes import Attribute
 from faircut.fairness.calibration import Calibration
-from faircut.fingerprint import Recipe, key_of
-from faircut.inversion import Inversion
 from faircut.methods.base import Method
+from faircut.model.fingerprint import Recipe, key_of
 
 __all__ = ["POLICIES", "Audit", "Cell", "requests", "run_audit"]
 

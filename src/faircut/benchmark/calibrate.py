@@ -15,8 +15,8 @@ from faircut.benchmark.approaches import APPROACHES, Ask
 from faircut.benchmark.audit import Audit
 from faircut.benchmark.cases import Case
 from faircut.benchmark.measure import Instruments, read_clip
-from faircut.config import to_dict
-from faircut.editor import VideoEditor
+from faircut.config.values import to_dict
+from faircut.edit.editor import VideoEditor
 from faircut.fairness.calibration import Calibration, Point, best_alpha
 
 __all__ = ["ALPHAS", "calibrate"]

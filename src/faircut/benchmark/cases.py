@@ -15,8 +15,8 @@ from faircut.errors import ConfigError, choices
 from faircut.fairness.attributes import GENDER
 from faircut.pocket.captions import neutral_caption
 from faircut.pocket.clips import render_clip
+from faircut.pocket.pictures import to_tensor
 from faircut.pocket.scenes import sample_scene
-from faircut.pocket.train.pictures import to_tensor
 from faircut.pocket.vocabulary import BACKGROUNDS, PROFESSIONS, STEREOTYPE, Scene
 from faircut.pocket.world import render
 from faircut.prompts import fit_article

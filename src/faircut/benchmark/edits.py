@@ -13,16 +13,16 @@ from typing import Any
 
 import torch
 
-from faircut.config import check_clips, from_dict, to_dict
+from faircut.config.ranges import MOST_FRAMES, check_range
+from faircut.config.reading import dump_yaml, read_yaml
+from faircut.config.texts import check_prompt
+from faircut.config.values import check_clips, from_dict, to_dict
 from faircut.errors import ConfigError, choices
 from faircut.pocket.clips import Clip, render_clip
 from faircut.pocket.edit_cases import GUIDANCE, KINDS, LOCAL, EditCase, edit_cases, make_case, with_subject
+from faircut.pocket.pictures import to_tensor
 from faircut.pocket.scenes import check_scene
-from faircut.pocket.train.pictures import to_tensor
 from faircut.pocket.vocabulary import Scene
-from faircut.ranges import MOST_FRAMES, check_range
-from faircut.reading import dump_yaml, read_yaml
-from faircut.texts import check_prompt
 from faircut.video import read_video
 
 __all__ = ["SHIPPED", "Drawn", "EditBenchmark", "EditItem", "ItemClip", "load_edits", "pocket_edit", "to_yaml"]

@@ -6,10 +6,10 @@ import math
 from pathlib import Path
 from typing import Any, TypeVar
 
-from faircut.config import from_dict, to_dict
+from faircut.config.reading import read_json, shown
+from faircut.config.values import from_dict, to_dict
 from faircut.errors import ConfigError
 from faircut.files import write_json
-from faircut.reading import read_json, shown
 
 __all__ = ["read_result", "write_result"]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from faircut.benchmark.edits import EditBenchmark, EditItem
-from faircut.config import convert
+from faircut.config.reading import read_table, read_text, read_yaml, shown
+from faircut.config.values import convert
 from faircut.errors import ConfigError
-from faircut.reading import read_table, read_text, read_yaml, shown
 
 __all__ = ["read_layout"]
 

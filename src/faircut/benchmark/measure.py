@@ -16,7 +16,7 @@ from faircut.fairness.attributes import Attribute
 from faircut.fairness.perception import Perceived, boxes_of, majority, perceive
 from faircut.metrics import clip_t, region_psnr, tem_con, warp, warp_error
 from faircut.metrics.clip import ClipScorer
-from faircut.scorer import scorer_fingerprint
+from faircut.model.scorer import scorer_fingerprint
 
 __all__ = ["Instruments", "Observer", "Reading", "Record", "measure", "read_clip"]
 

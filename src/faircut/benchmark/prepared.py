@@ -17,15 +17,15 @@ from faircut.atlas import Atlas, edit_atlas, fit_atlas
 from faircut.benchmark.contestants import Contestant
 from faircut.benchmark.edits import EditBenchmark, EditItem, ItemClip
 from faircut.benchmark.store import seed_of
-from faircut.cache import Cache
-from faircut.config import SpatialTemporal
-from faircut.editor import VideoEditor
-from faircut.fingerprint import Recipe, fingerprint, key_of
-from faircut.inversion import Inversion
+from faircut.config.values import SpatialTemporal
+from faircut.edit.editor import VideoEditor
+from faircut.edit.inversion import Inversion
+from faircut.files.cache import Cache
 from faircut.methods.base import Method
 from faircut.metrics.clip import ClipScorer
+from faircut.model.fingerprint import Recipe, fingerprint, key_of
+from faircut.model.scorer import scorer_fingerprint
 from faircut.pocket.judge import Judge
-from faircut.scorer import scorer_fingerprint
 from faircut.tune import TuneSettings, tune
 from faircut.video import Video
 

@@ -18,9 +18,11 @@ from faircut.benchmark.measure import Instruments
 from faircut.benchmark.results import AuditResult, summarise
 from faircut.benchmark.settings import AuditRun
 from faircut.benchmark.tasks import load_tasks
-from faircut.checkpoints import judge_folder, pocket_folder
-from faircut.config import to_dict
-from faircut.editor import VideoEditor
+from faircut.config.values import to_dict
+from faircut.edit.editor import VideoEditor
+from faircut.edit.people import load_reader
+from faircut.edit.preflight import check_model_steps
+from faircut.edit.request import parse_device
 from faircut.errors import ConfigError
 from faircut.fairness.attributes import Attribute, get_attribute
 from faircut.fairness.calibration import (
@@ -30,11 +32,9 @@ from faircut.fairness.calibration import (
     keep_calibration,
 )
 from faircut.files import GENERATOR, Output, atomic_path, check_outputs, folder_outputs
-from faircut.people import load_reader
-from faircut.preflight import check_model_steps
+from faircut.model.checkpoints import judge_folder, pocket_folder
+from faircut.model.scorer import load_clip_scorer
 from faircut.report import Environment
-from faircut.scorer import load_clip_scorer
-from faircut.settings import parse_device
 
 __all__ = ["LIMITS", "run"]
 

@@ -15,16 +15,16 @@ from faircut.benchmark.files import write_result
 from faircut.benchmark.leaderboard import BenchResult, markdown, markdown_pairs, summarise
 from faircut.benchmark.prepared import Bench
 from faircut.benchmark.settings import BenchRun
-from faircut.cache import user_cache
-from faircut.checkpoints import judge_folder
-from faircut.config import to_dict
-from faircut.editor import VideoEditor
+from faircut.config.values import to_dict
+from faircut.edit.editor import VideoEditor
+from faircut.edit.preflight import check_model_steps
+from faircut.edit.request import parse_device
 from faircut.errors import ConfigError
 from faircut.files import GENERATOR, Output, check_outputs, folder_outputs, write_text
-from faircut.preflight import check_model_steps
+from faircut.files.cache import user_cache
+from faircut.model.checkpoints import judge_folder
+from faircut.model.scorer import load_clip_scorer, scorer_fingerprint
 from faircut.report import Environment
-from faircut.scorer import load_clip_scorer, scorer_fingerprint
-from faircut.settings import parse_device
 
 __all__ = ["run"]
 

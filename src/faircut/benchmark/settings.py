@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from faircut.checkpoints import POCKET
+from faircut.config.ranges import check_guidance, check_range, check_seed, check_steps, read_float
 from faircut.errors import ConfigError, choices
-from faircut.ranges import check_guidance, check_range, check_seed, check_steps, read_float
+from faircut.model.checkpoints import POCKET
 
 __all__ = ["AuditRun", "BenchRun"]
 

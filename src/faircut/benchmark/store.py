@@ -12,10 +12,10 @@ from typing import Generic, Protocol, TypeVar
 import torch
 from PIL import Image
 
-from faircut.config import from_dict, to_dict
+from faircut.config.reading import read_json, set_aside, shown
+from faircut.config.values import from_dict, to_dict
 from faircut.errors import ConfigError, FaircutError, VideoError
 from faircut.files import atomic_path
-from faircut.reading import read_json, set_aside, shown
 from faircut.video import read_video, write_video
 
 __all__ = ["Store", "as_kept", "seed_of"]

@@ -14,22 +14,22 @@ import torch
 
 from faircut.benchmark.files import write_result
 from faircut.benchmark.store import Store
-from faircut.config import from_dict, to_dict
-from faircut.editor import VideoEditor
+from faircut.config.values import from_dict, to_dict
+from faircut.edit.editor import VideoEditor
+from faircut.edit.inversion import Inversion
+from faircut.edit.request import RunSettings, parse_device
+from faircut.edit.session import invert_clip, load_editor, open_cache, read_clip
 from faircut.errors import ConfigError, choices
 from faircut.evaluate import KINDS, measure_edit
 from faircut.files import is_ours, workspace
-from faircut.fingerprint import key_of
-from faircut.inversion import Inversion
 from faircut.methods import get_method
 from faircut.metrics import pareto_front
 from faircut.metrics.clip import ClipScorer
+from faircut.model.fingerprint import key_of
+from faircut.model.scorer import load_clip_scorer, scorer_fingerprint
 from faircut.report import Environment, Stopwatch
 from faircut.report.page import figure, image, picture, text, write_page
-from faircut.scorer import load_clip_scorer, scorer_fingerprint
-from faircut.settings import RunSettings, parse_device
 from faircut.video import write_video
-from faircut.workflow import invert_clip, load_editor, open_cache, read_clip
 
 __all__ = ["Sweep", "SweepPoint", "combinations", "plot_sweep", "run_sweep"]
 

@@ -10,14 +10,14 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 from faircut.benchmark.cases import FRAMES, Case, CaseClip
-from faircut.config import check_clips, from_dict
+from faircut.config.ranges import MOST_FRAMES, check_range
+from faircut.config.reading import read_yaml
+from faircut.config.texts import check_prompt
+from faircut.config.values import check_clips, from_dict
 from faircut.errors import ConfigError
 from faircut.fairness.attributes import GENDER
 from faircut.metrics import motion
 from faircut.prompts import fit_article
-from faircut.ranges import MOST_FRAMES, check_range
-from faircut.reading import read_yaml
-from faircut.texts import check_prompt
 from faircut.video import read_video
 
 __all__ = ["Task", "TaskFile", "load_tasks"]

@@ -23,8 +23,8 @@ def align(
 ) -> None:
     """Show how the words of two prompts are aligned, and which of them the blend mask is made of."""
     settings = build_settings(to_settings(given, clip="clip"), ("source_prompt", "prompt"))
-    from faircut.config import to_dict
-    from faircut.preflight import check_prompts
+    from faircut.config.values import to_dict
+    from faircut.edit.preflight import check_prompts
 
     result = check_prompts(settings, settings.build_method())
     if json:

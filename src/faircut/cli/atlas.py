@@ -56,8 +56,8 @@ def fit(
         raise ConfigError("--words needs the prompt that they are from; give -s/--source-prompt, too")
     settings = build_settings({"source_prompt": "", **to_settings(given, clip=clip)}, ("clip",))
     from faircut.atlas import AtlasSettings, fit_atlas
-    from faircut.preflight import input_files
-    from faircut.workflow import read_clip
+    from faircut.edit.preflight import input_files
+    from faircut.edit.session import read_clip
 
     folder = result_folder(output, clip, "atlas", [*input_files(settings), mask])
 
@@ -88,17 +88,17 @@ def _read_masks(path: str, settings: Any) -> Any:
     """Read masks as the clip is read: bright is foreground."""
     from dataclasses import replace
 
-    from faircut.workflow import read_clip
+    from faircut.edit.session import read_clip
 
     return read_clip(replace(settings, clip=path)).frames.mean(1) > 0
 
 
 def _words(text: str, settings: Any) -> tuple[str, ...]:
     """Read words of the source prompt, and check them and what looking for them needs."""
-    from faircut.checkpoints import load_tokenizer
-    from faircut.preflight import check_source
+    from faircut.edit.preflight import check_source
+    from faircut.edit.request import parse_device
+    from faircut.model.checkpoints import load_tokenizer
     from faircut.prompts import Prompt
-    from faircut.settings import parse_device
 
     words = commas(text)
     if not words:
@@ -113,8 +113,8 @@ def _words(text: str, settings: Any) -> tuple[str, ...]:
 
 def _locate(video: Any, words: Sequence[str], settings: Any) -> Any:
     """Look where words are in a clip, (frame, height, width), bool."""
-    from faircut.settings import parse_device
-    from faircut.workflow import load_editor
+    from faircut.edit.request import parse_device
+    from faircut.edit.session import load_editor
 
     editor = load_editor(settings, *parse_device(settings.device, settings.dtype))
     inversion = editor.invert(video, settings.source_prompt, num_inference_steps=_LOOK_STEPS)
@@ -139,10 +139,10 @@ def edit(
     import torch
 
     from faircut.atlas import Atlas, edit_atlas
+    from faircut.edit.preflight import check_output, check_prompts, output_files
+    from faircut.edit.request import parse_device
+    from faircut.edit.session import load_editor
     from faircut.files import json_text
-    from faircut.preflight import check_output, check_prompts, output_files
-    from faircut.settings import parse_device
-    from faircut.workflow import load_editor
 
     quiet_libraries()
     method = settings.build_method()
@@ -180,9 +180,9 @@ def edit(
 
 def _write(known: Any, result: Any, settings: Any) -> dict[str, Any]:
     """Write an edit and what goes beside it; returns the report with the files' names."""
-    from faircut.config import to_dict
+    from faircut.config.values import to_dict
+    from faircut.edit.preflight import output_files
     from faircut.files import all_or_nothing, save_picture, write_json
-    from faircut.preflight import output_files
     from faircut.report.pictures import draw_pairs, enlarge_small
     from faircut.video import side_by_side, write_video
 

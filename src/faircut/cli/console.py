@@ -17,9 +17,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
+from faircut.config.texts import check_text, shorten, visible
 from faircut.errors import ConfigError, FaircutError, ReconstructionWarning, ran_out_of_memory
 from faircut.interrupts import received, stop_if_asked
-from faircut.texts import check_text, shorten, visible
 
 __all__ = [
     "Bars",
@@ -193,7 +193,7 @@ def _write_details(error: BaseException) -> Path | None:
     with suppress(OSError, ValueError, RuntimeError):
         folders = [Path(tempfile.gettempdir()) / f"faircut-faults-{os.getuid() if hasattr(os, 'getuid') else 0}"]
         with suppress(ConfigError):
-            from faircut.cache import cache_folder
+            from faircut.files.cache import cache_folder
 
             if (inversions := cache_folder()) is not None:
                 folders.insert(0, inversions.parent / "faults")

@@ -67,15 +67,15 @@ def demo(
     for name in wanted:
         if name not in DEMOS:
             raise ConfigError(f"no demo {name!r}: {choices(name, (*DEMOS, 'all'))}")
-    from faircut.checkpoints import load_tokenizer
-    from faircut.preflight import check_model_steps
+    from faircut.config.ranges import check_range, check_steps
+    from faircut.edit.preflight import check_model_steps
+    from faircut.model.checkpoints import load_tokenizer
     from faircut.prompts import Prompt
-    from faircut.ranges import check_range, check_steps
 
     check_steps(steps, "steps")
     check_range("frames", frames, 1, 1000, flag="--frames", example="8")
+    from faircut.edit.preflight import output_files
     from faircut.files import check_outputs, folder_outputs, save_picture
-    from faircut.preflight import output_files
 
     check_model_steps(model, steps)
     Prompt.of("a car", load_tokenizer(model))
@@ -117,8 +117,8 @@ def _sentence(figures: Any, reconstruction: float | None) -> str:
 
 def _measure() -> Callable[..., Any]:
     """Load what measures edits, once for all of them."""
-    from faircut.checkpoints import pocket_folder
     from faircut.metrics.clip import ClipScorer
+    from faircut.model.checkpoints import pocket_folder
     from faircut.pocket.evaluate_edits import measure_edit
     from faircut.pocket.judge import load_judge
 
@@ -140,15 +140,15 @@ def _run(
 
     import numpy as np
 
-    from faircut.config import to_dict
+    from faircut.config.values import to_dict
+    from faircut.edit.request import RunSettings
+    from faircut.edit.session import run_edit
     from faircut.pocket.clips import render_clip
     from faircut.pocket.edit_cases import GUIDANCE, make_case, method_for, with_subject
-    from faircut.pocket.train.pictures import to_tensor
+    from faircut.pocket.pictures import to_tensor
     from faircut.pocket.world import sample_scene
     from faircut.report.pictures import draw_pairs
-    from faircut.settings import RunSettings
     from faircut.video import Video, read_video, write_video
-    from faircut.workflow import run_edit
 
     scene = sample_scene(np.random.default_rng(chosen.seed), **chosen.scene)
     case = make_case(name, scene, replace(with_subject(scene, **chosen.subject), **chosen.whole))

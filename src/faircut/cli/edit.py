@@ -28,7 +28,7 @@ def edit(
 ) -> None:
     """Edit a clip by text; writes the video, a side-by-side, a report and the run's settings."""
     settings = build_settings(to_settings(given, clip=clip, output=output))
-    from faircut.workflow import run_edit
+    from faircut.edit.session import run_edit
 
     quiet_libraries()
     with Bars(quiet=json) as bars:
@@ -58,8 +58,8 @@ def build_settings(known: dict[str, Any], needed: tuple[str, ...] = ("clip", "so
         raise ConfigError(f"{' and '.join(missing)} missing; give {'them' if len(missing) > 1 else 'it'}, or --config")
     if "output" not in known:
         known = {**known, "output": f"{Path(str(known['clip'])).stem}.edited.mp4"}
-    from faircut.config import from_dict
-    from faircut.settings import RunSettings
+    from faircut.config.values import from_dict
+    from faircut.edit.request import RunSettings
 
     return from_dict(RunSettings, {"prompt": "", **known}, "the run")
 

@@ -28,13 +28,13 @@ def invert(
 ) -> None:
     """Invert a clip once, for many edits: faircut edit --inversion FOLDER."""
     settings = build_settings(to_settings(given, clip=clip), ("clip", "source_prompt"))
+    from faircut.edit.preflight import check_source, input_files
     from faircut.files import workspace
-    from faircut.preflight import check_source, input_files
 
     folder = result_folder(output, clip, "inversion", input_files(settings))
+    from faircut.edit.request import parse_device
+    from faircut.edit.session import invert_clip, load_editor, open_cache, read_clip
     from faircut.report import Stopwatch
-    from faircut.settings import parse_device
-    from faircut.workflow import invert_clip, load_editor, open_cache, read_clip
 
     quiet_libraries()
     device, dtype = parse_device(settings.device, settings.dtype)

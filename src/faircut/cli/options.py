@@ -214,8 +214,8 @@ def to_settings(given: Mapping[str, Any], **more: Any) -> dict[str, Any]:
     Raises:
         ConfigError: a flag's value cannot be read, or the configuration cannot.
     """
-    from faircut.cache import parse_bytes
-    from faircut.settings import load_settings
+    from faircut.edit.request import load_settings
+    from faircut.files.cache import parse_bytes
 
     settings: dict[str, Any] = load_settings(given["config"]) if "config" in given else {}
     method = dict(settings.get("method", {"name": "fatezero"}))
@@ -292,7 +292,7 @@ def _fame(
     method: dict[str, Any], read: dict[str, Any], given: Mapping[str, Any], prompts: Sequence[str]
 ) -> dict[str, Any]:
     """Turn FateZero's flags and FAME's own into its options: the blend words are its people."""
-    from faircut.config import to_dict
+    from faircut.config.values import to_dict
     from faircut.methods import FateZero
     from faircut.methods.fame import BASE
     from faircut.prompts import replaced_phrases

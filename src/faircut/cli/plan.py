@@ -24,11 +24,11 @@ def plan(
 ) -> None:
     """Predict time and memory of an edit, for each place that the source's attention can come from."""
     settings = build_settings(to_settings(given, clip=clip))
-    from faircut.config import to_dict
-    from faircut.plan import make_plan
-    from faircut.preflight import check_prompts
-    from faircut.settings import parse_device
-    from faircut.workflow import load_editor, read_clip
+    from faircut.config.values import to_dict
+    from faircut.edit.plan import make_plan
+    from faircut.edit.preflight import check_prompts
+    from faircut.edit.request import parse_device
+    from faircut.edit.session import load_editor, read_clip
 
     quiet_libraries()
     method = settings.build_method()

@@ -53,10 +53,10 @@ def train(
     """Train the pocket model; the same command again goes on where the last one stopped."""
     # Processes that share the cores must not spin while they wait for each other.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    from faircut.config.ranges import check_range
     from faircut.files import Output, check_outputs, folder_outputs
     from faircut.pocket.train.config import load_config
     from faircut.pocket.train.stages import train as run
-    from faircut.ranges import check_range
 
     if minutes is not None:
         check_range("minutes", minutes, 0, 1_000_000, flag="--minutes", example="60", above=True)
@@ -110,13 +110,13 @@ def evaluate(
     ] = None,
 ) -> None:
     """Measure a pocket model on held-out scenes, every figure beside its target."""
+    from faircut.config.ranges import check_range, check_seed
+    from faircut.edit.preflight import check_model_steps
+    from faircut.edit.request import parse_device
     from faircut.files import Output, check_outputs, write_json
     from faircut.pocket.evaluate import PARTS, nested, verdicts
     from faircut.pocket.evaluate import evaluate as measure
     from faircut.pocket.evaluate_model import load_model
-    from faircut.preflight import check_model_steps
-    from faircut.ranges import check_range, check_seed
-    from faircut.settings import parse_device
 
     check_range("scale", scale, 0, 1, flag="--scale", example="0.1", above=True)
     check_model_steps("pocket" if model is None else str(model), steps)

@@ -24,7 +24,7 @@ def make(
     seed: Annotated[int, typer.Option("--seed", help="Of names, sides and order.")] = 0,
 ) -> None:
     """Make the page that asks: one HTML file with the clips in it and without the methods' names."""
-    from faircut.ranges import check_seed
+    from faircut.config.ranges import check_seed
     from faircut.study import load_study, make_study
 
     check_seed(seed)

@@ -51,7 +51,7 @@ def sweep(
     from faircut import files
     from faircut.benchmark.files import write_result
     from faircut.benchmark.sweep import combinations, run_sweep, with_options
-    from faircut.preflight import check_method, check_prompts, input_files
+    from faircut.edit.preflight import check_method, check_prompts, input_files
 
     count = len(combinations(values))
     names = ("sweep.json", "sweep.html", *(f"front-{number + 1}.mp4" for number in range(count)))

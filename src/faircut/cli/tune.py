@@ -63,14 +63,14 @@ def _clip(
     """
     folder = Path(f"{Path(clip).stem}.tuned" if output is None else output)
     known = to_settings(given, clip=clip, prompt=prompt, source_prompt=prompt, output=str(folder))
-    from faircut.config import from_dict
+    from faircut.config.texts import check_prompt
+    from faircut.config.values import from_dict
+    from faircut.edit.preflight import check_source, input_files
+    from faircut.edit.request import RunSettings, parse_device
+    from faircut.edit.session import load_editor, read_clip
     from faircut.files import Output, check_outputs
-    from faircut.preflight import check_source, input_files
-    from faircut.settings import RunSettings, parse_device
-    from faircut.texts import check_prompt
     from faircut.tune import TuneSettings
     from faircut.tune import tune as run
-    from faircut.workflow import load_editor, read_clip
 
     settings = TuneSettings(
         steps=steps,

@@ -7,9 +7,9 @@ import typing
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, TypeVar
 
+from faircut.config.ranges import read_float, read_int
+from faircut.config.texts import shorten
 from faircut.errors import ConfigError
-from faircut.ranges import read_float, read_int
-from faircut.texts import shorten
 
 __all__ = ["blend", "commas", "frame", "number", "pairs", "read_strictly", "shard_of", "size", "value_of", "window"]
 
@@ -18,7 +18,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 def read_strictly(command: _Command) -> _Command:
-    """Let a command read its numbers as `faircut.ranges` does: typer's own reading takes ``1_000``, ``nan`` and more.
+    """Let a command read its numbers as `faircut.config.ranges` does: typer's own reading takes ``1_000``, ``nan`` and more.
 
     Args:
         command: a function for typer; every flag and argument of it that is an int or a float is covered.
@@ -67,7 +67,7 @@ def value_of(text: str) -> Any:
     Raises:
         ConfigError: it is none.
     """
-    from faircut.reading import parse_yaml, shown
+    from faircut.config.reading import parse_yaml, shown
 
     try:
         return parse_yaml(text)

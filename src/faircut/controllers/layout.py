@@ -13,7 +13,7 @@ import torch
 
 from faircut.attention.context import AttentionContext
 from faircut.attention.controller import Controller, Where
-from faircut.config import SpatialTemporal
+from faircut.config.values import SpatialTemporal
 from faircut.controllers.regions import Region
 from faircut.controllers.spatial_temporal import frame_indices
 

@@ -8,7 +8,7 @@ import torch
 
 from faircut.attention.context import AttentionContext
 from faircut.attention.controller import QKV, Controller, Where
-from faircut.config import SpatialTemporal
+from faircut.config.values import SpatialTemporal
 
 __all__ = ["SpatialTemporalAttention", "frame_indices"]
 

@@ -10,16 +10,16 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from faircut.checkpoints import POCKET
-from faircut.config import to_dict
+from faircut.config.ranges import MOST_FRAMES, check_range
+from faircut.config.texts import check_prompt, check_text
+from faircut.config.values import to_dict
+from faircut.edit.request import parse_device
 from faircut.errors import VideoError
 from faircut.evaluate.measure import Measure, measure_edit
 from faircut.files import json_text, write_text
-from faircut.ranges import MOST_FRAMES, check_range
+from faircut.model.checkpoints import POCKET
+from faircut.model.scorer import load_clip_scorer, scorer_fingerprint
 from faircut.report import Environment, describe_clip
-from faircut.scorer import load_clip_scorer, scorer_fingerprint
-from faircut.settings import parse_device
-from faircut.texts import check_prompt, check_text
 from faircut.video import MAX_FRAMES, Video, read_video
 
 __all__ = ["Evaluation", "EvaluationSettings", "Stages", "run_evaluation", "save_evaluation"]

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from faircut.cache import cache_folder, private_folder
-from faircut.config import from_dict, to_dict
+from faircut.config.reading import read_json, set_aside
+from faircut.config.values import from_dict, to_dict
 from faircut.errors import ConfigError
 from faircut.fairness.attributes import Attribute
 from faircut.files import atomic_path
-from faircut.reading import read_json, set_aside
+from faircut.files.cache import cache_folder, private_folder
 
 __all__ = [
     "Calibration",

@@ -9,7 +9,7 @@ import torch
 from faircut.fairness.attributes import ATTRIBUTES, Attribute, Value
 from faircut.fairness.perception import crop_to_boxes
 from faircut.metrics.clip import ClipScorer
-from faircut.scorer import scorer_fingerprint
+from faircut.model.scorer import scorer_fingerprint
 
 __all__ = ["ClipReader"]
 

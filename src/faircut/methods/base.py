@@ -12,11 +12,11 @@ import torch
 from faircut.attention.context import Layer
 from faircut.attention.controller import Controller
 from faircut.attention.source import RecordedSource
-from faircut.config import SpatialTemporal, to_dict
+from faircut.config.texts import shorten
+from faircut.config.values import SpatialTemporal, to_dict
 from faircut.errors import ConfigError, choices
+from faircut.model.noise_path import Schedule
 from faircut.prompts import Prompt
-from faircut.sampling import Schedule
-from faircut.texts import shorten
 
 __all__ = ["EditTask", "Method", "Predict", "Start", "TextAccess", "describe", "get_method", "method_names", "register"]
 

@@ -14,8 +14,8 @@ from faircut.errors import ConfigError
 from faircut.methods.base import EditTask, Method, Start, register
 from faircut.methods.regions import check_threshold, region_of
 from faircut.methods.sdedit import first_step
+from faircut.model.noise_path import add_noise
 from faircut.prompts import Prompt, phrases
-from faircut.sampling import add_noise
 
 __all__ = ["BlendedLatent"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from faircut.config import TUNED, SpatialTemporal
+from faircut.config.values import TUNED, SpatialTemporal
 from faircut.methods.base import Method, register
 
 __all__ = ["Ddim", "TuneAVideo"]

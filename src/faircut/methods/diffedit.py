@@ -10,14 +10,14 @@ import torch
 from torch.nn import functional as F
 
 from faircut.attention.controller import Controller
+from faircut.config.ranges import check_range
 from faircut.controllers.latents import MaskBlend
 from faircut.controllers.regions import FixedRegion
 from faircut.errors import ConfigError
 from faircut.methods.base import EditTask, Method, Start, register
 from faircut.methods.regions import check_threshold
 from faircut.methods.sdedit import first_step
-from faircut.ranges import check_range
-from faircut.sampling import add_noise
+from faircut.model.noise_path import add_noise
 
 __all__ = ["DiffEdit", "difference_map"]
 

@@ -49,11 +49,11 @@ class Person:
         source: the words for the person in the source prompt, such as ``"person"``.
         phrase: the words for the person in the prompt, such as ``"doctor"``.
         target: what the person shall be seen as: a value, such as ``"female"``; or a policy, such as ``"preserve"``, which
-            `faircut.people.decide` turns into a value; None injects nothing.
+            `faircut.edit.people.decide` turns into a value; None injects nothing.
         prompt: a prompt of the person's own; by default the edit's.
         alpha: strength of the debiasing for this person; by default the method's.
         masks: (frame, height, width), where the person is; by default where the source's attention to `source` is.
-        shown: the value that is perceived in the source, where that is known; `faircut.people.decide` fills it in.
+        shown: the value that is perceived in the source, where that is known; `faircut.edit.people.decide` fills it in.
     """
 
     source: str
@@ -76,7 +76,7 @@ class Fame(Method):
             where it has none.
         attribute: what the values are of: ``"gender"`` or ``"hair"``.
         alpha: strength of the debiasing, 0 (none) to 2; 1 is the plain word, bound to the region; ``"auto"`` is looked up in
-            the model's calibration by `faircut.people.decide`.
+            the model's calibration by `faircut.edit.people.decide`.
         fresh_noise: share of the inverted noise that is drawn anew, 0 to 1, in the region of a person who is asked for a
             value that he or she is not known to show; below alpha 1 less, in proportion. What the inversion leaves there
             remembers whose silhouette it was, and can outvote the word (docs/fairness.md, section 6).
@@ -131,7 +131,7 @@ class Fame(Method):
 
     @property
     def undecided(self) -> tuple[Person, ...]:
-        """The people whose target is a policy, or whose strength is to be looked up: `faircut.people.decide` decides."""
+        """The people whose target is a policy, or whose strength is to be looked up, by `faircut.edit.people.decide`."""
         return tuple(p for p in self.people if p.target in POLICIES or (p.target and self.alpha_of(p) == "auto"))
 
     def alpha_of(self, person: Person) -> float | Literal["auto"]:
@@ -213,7 +213,7 @@ class Fame(Method):
         if person in self.undecided:
             raise ConfigError(
                 f"the target of {person.phrase!r} is {person.target!r} at alpha {self.alpha_of(person)}, which is "
-                "undecided; let faircut.people.decide turn it into a value and a number, or name them"
+                "undecided; let faircut.edit.people.decide turn it into a value and a number, or name them"
             )
         text = target.text if person.prompt is None else person.prompt
         alone = len(self.people) == 1 or person.prompt is not None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from faircut.attention.controller import Controller, StepWindow
+from faircut.config.ranges import check_range
 from faircut.controllers.cross_attention import CrossAttentionFusion, fusion_weights
 from faircut.controllers.guidance import RegionGuidance
 from faircut.controllers.latents import FreshNoise, LatentBlend
@@ -16,7 +17,6 @@ from faircut.errors import ConfigError
 from faircut.methods.base import EditTask, Method, register
 from faircut.methods.regions import check_threshold, region_of, tokens_of
 from faircut.prompts import Prompt, align, phrases, token_weights
-from faircut.ranges import check_range
 
 __all__ = ["FateZero"]
 

@@ -9,11 +9,11 @@ from typing import ClassVar, Literal
 import torch
 
 from faircut.attention.controller import Controller
+from faircut.config.ranges import check_range
+from faircut.config.texts import check_prompt
 from faircut.controllers.guidance import CrossAttentionGuidance
 from faircut.errors import ConfigError
 from faircut.methods.base import EditTask, Method, register
-from faircut.ranges import check_range
-from faircut.texts import check_prompt
 
 __all__ = ["Pix2PixZero"]
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from faircut.attention.controller import Controller, StepWindow
-from faircut.attention.processor import submodule
 from faircut.controllers.features import FeatureInjection
 from faircut.methods.base import EditTask, Method, register
+from faircut.model.unet import submodule
 
 __all__ = ["PlugAndPlay"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from faircut.attention.controller import Controller, StepWindow
-from faircut.config import SpatialTemporal
+from faircut.config.values import SpatialTemporal
 from faircut.methods.base import EditTask, Method, register
 from faircut.methods.fatezero import FateZero
 from faircut.prompts import Prompt

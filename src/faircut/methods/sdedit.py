@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from faircut.errors import ConfigError
 from faircut.methods.base import EditTask, Method, Start, register
-from faircut.sampling import add_noise
+from faircut.model.noise_path import add_noise
 
 __all__ = ["SDEdit", "first_step"]
 

@@ -9,10 +9,10 @@ from typing import ClassVar
 import torch
 
 from faircut.attention.controller import Controller
+from faircut.config.ranges import MOST_FRAMES, check_range
 from faircut.controllers.features import TokenPropagation
 from faircut.methods.base import EditTask, register
 from faircut.methods.plug_and_play import PlugAndPlay
-from faircut.ranges import MOST_FRAMES, check_range
 
 __all__ = ["TokenFlow"]
 

@@ -58,7 +58,7 @@ def _share(hits: Iterable[bool]) -> Figure:
 
 
 def _vae(model: Model, scale: float, seed: int, steps: int, sheets: Path | None) -> dict[str, Figure]:
-    from faircut.pocket.train.pictures import psnr
+    from faircut.pocket.pictures import psnr
     from faircut.pocket.train.vae import reconstruct
 
     x, _ = held_out_stills(max(16, int(256 * scale)), seed)
@@ -181,7 +181,7 @@ def _generated(model: Model, scale: float, seed: int, steps: int, sheets: Path |
 
 def _sheets(folder: Path, pictures: Tensor, groups: Sequence[str]) -> None:
     """One contact sheet for each group of pictures."""
-    from faircut.pocket.train.pictures import contact_sheet, to_pixels
+    from faircut.pocket.pictures import contact_sheet, to_pixels
 
     for group in dict.fromkeys(groups):
         rows = [i for i, g in enumerate(groups) if g == group]

@@ -19,8 +19,8 @@ from faircut.pocket.captions import caption
 from faircut.pocket.clips import Clip, render_clip
 from faircut.pocket.edit_cases import GUIDANCE, KINDS, LOCAL, EditCase, edit_cases, method_for
 from faircut.pocket.judge import Judge
+from faircut.pocket.pictures import contact_sheet, to_pixels, to_tensor
 from faircut.pocket.scenes import sample_scene
-from faircut.pocket.train.pictures import contact_sheet, to_pixels, to_tensor
 from faircut.pocket.vocabulary import LABELS
 from faircut.pocket.world import labels, render
 

@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from faircut.checkpoints import check_numbers, check_weights, read_json
 from faircut.errors import ModelError
 from faircut.fairness.perception import crop_to_boxes
+from faircut.model.checkpoints import check_numbers, check_weights, read_json
 
 __all__ = ["UNCLEAR", "Judge", "load_judge", "save_judge"]
 

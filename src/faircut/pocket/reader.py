@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from faircut.fairness.attributes import ATTRIBUTES, Attribute
-from faircut.fingerprint import fingerprint
+from faircut.model.fingerprint import fingerprint
 from faircut.pocket.judge import UNCLEAR, Judge
 
 __all__ = ["PocketReader"]

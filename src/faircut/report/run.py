@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from faircut.config import to_dict
+from faircut.config.values import to_dict
 from faircut.files import json_text, write_text
 from faircut.report.environment import Environment, PeakMemory
 

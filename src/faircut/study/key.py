@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from faircut.config import from_dict, to_dict
+from faircut.config.reading import read_json, shown
+from faircut.config.values import from_dict, to_dict
 from faircut.errors import ConfigError
-from faircut.reading import read_json, shown
 
 __all__ = ["KeyClip", "KeyItem", "StudyKey", "load_key", "read_format"]
 

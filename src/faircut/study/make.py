@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 
-from faircut.config import check_clips, from_dict, to_dict
+from faircut.config.ranges import MOST_FRAMES, check_range
+from faircut.config.reading import read_yaml
+from faircut.config.values import check_clips, from_dict, to_dict
 from faircut.errors import ConfigError, VideoError
 from faircut.files import Output, all_or_nothing, check_outputs, write_json, write_text
-from faircut.ranges import MOST_FRAMES, check_range
-from faircut.reading import read_yaml
 from faircut.report import Environment, hash_clip
 from faircut.report.pictures import fit_for_players
 from faircut.study.key import FORMAT, KeyClip, KeyItem, StudyKey, load_key, study_name

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 
-from faircut.config import from_dict, to_dict
+from faircut.config.values import from_dict, to_dict
 from faircut.errors import ConfigError, choices
 from faircut.files import json_text, write_text
 from faircut.metrics import Estimate, estimate, macro_average

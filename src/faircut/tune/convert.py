@@ -15,12 +15,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from faircut.attention.temporal import attach_temporal, temporal_state
-from faircut.checkpoints import check_folder
-from faircut.editor import VideoEditor
+from faircut.edit.editor import VideoEditor
 from faircut.errors import ConfigError, ModelError
 from faircut.files import Output, atomic_path, check_outputs
-from faircut.loading import load_whole
+from faircut.model.checkpoints import check_folder
+from faircut.model.loading import load_whole
+from faircut.model.temporal import attach_temporal, temporal_state
 
 __all__ = ["convert"]
 

@@ -12,13 +12,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from faircut import latents as vae_io
 from faircut.attention.context import BatchLayout, Step
-from faircut.attention.processor import AttentionControl
-from faircut.attention.temporal import has_temporal
-from faircut.editor import VideoEditor
+from faircut.attention.stages import AttentionControl
+from faircut.edit.editor import VideoEditor
 from faircut.errors import ConfigError, choices
-from faircut.sampling import Schedule, add_noise
+from faircut.model import latents as vae_io
+from faircut.model.noise_path import Schedule, add_noise
+from faircut.model.temporal import has_temporal
 
 __all__ = ["Lesson", "learning_parameters", "learns"]
 

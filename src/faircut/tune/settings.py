@@ -6,9 +6,9 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from faircut.config.ranges import check_guidance, check_range, check_seed
+from faircut.config.texts import check_prompt
 from faircut.errors import ConfigError
-from faircut.ranges import check_guidance, check_range, check_seed
-from faircut.texts import check_prompt
 
 __all__ = ["TuneSettings", "default_rate"]
 

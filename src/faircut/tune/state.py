@@ -12,11 +12,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from faircut.config import convert
+from faircut.config.reading import parse_json, read_json, set_aside
+from faircut.config.values import convert
 from faircut.errors import ConfigError
 from faircut.files import atomic_path, is_ours, list_files, remove, workspace, write_json
-from faircut.reading import parse_json, read_json, set_aside
-from faircut.tensor_files import save_tensors, writing_tensors
+from faircut.files.tensors import save_tensors, writing_tensors
 
 __all__ = ["Checkpoint", "open_folder", "publish", "published"]
 

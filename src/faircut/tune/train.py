@@ -14,17 +14,17 @@ import numpy as np
 import torch
 from torch import nn
 
-from faircut.attention.processor import install
-from faircut.attention.temporal import attach_temporal
-from faircut.config import to_dict
+from faircut.config.values import to_dict
 from faircut.controllers.spatial_temporal import SpatialTemporalAttention
-from faircut.editor import VideoEditor
+from faircut.edit.editor import VideoEditor
 from faircut.errors import ConfigError, ModelError, NumericalError, OutOfMemoryError, VideoError
 from faircut.files import naming
-from faircut.fingerprint import key_of
 from faircut.interrupts import stop_on_signals
 from faircut.methods import TuneAVideo
-from faircut.predictor import frozen
+from faircut.model.fingerprint import key_of
+from faircut.model.predictor import frozen
+from faircut.model.temporal import attach_temporal
+from faircut.model.unet import install
 from faircut.tune.lesson import Lesson, learning_parameters, learns
 from faircut.tune.settings import TuneSettings
 from faircut.tune.state import Checkpoint, open_folder, publish, published

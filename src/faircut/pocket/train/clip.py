@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from faircut.pocket.captions import PLACES, caption
+from faircut.pocket.pictures import contact_sheet, to_pixels, to_tensor
 from faircut.pocket.train.config import ClipConfig, TrainConfig
 from faircut.pocket.train.data import HEADS, Stills
 from faircut.pocket.train.loop import pick_device, step_rng
-from faircut.pocket.train.pictures import contact_sheet, to_pixels, to_tensor
 from faircut.pocket.train.tokenizer import load_tokenizer
 from faircut.pocket.vocabulary import (
     ANIMALS,

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from faircut.config import convert
+from faircut.config.reading import read_json, read_yaml, shown
+from faircut.config.values import convert
 from faircut.errors import ConfigError, choices
-from faircut.reading import read_json, read_yaml, shown
 
 __all__ = [
     "ClipConfig",

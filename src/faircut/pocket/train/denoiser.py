@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from faircut.pocket.pictures import contact_sheet, to_pixels
 from faircut.pocket.train.config import DenoiserConfig, TrainConfig
 from faircut.pocket.train.data import HEADS, MASK_SIZE, Stills
 from faircut.pocket.train.loop import pick_device, pick_weighted, step_rng
-from faircut.pocket.train.pictures import contact_sheet, to_pixels
 from faircut.pocket.train.tokenizer import load_tokenizer
 from faircut.pocket.train.wording import write_captions
 from faircut.pocket.vocabulary import LABELS

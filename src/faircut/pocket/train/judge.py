@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from faircut.fairness.perception import crop_to_boxes
 from faircut.pocket.judge import Judge, load_judge
+from faircut.pocket.pictures import contact_sheet, to_pixels, to_tensor
 from faircut.pocket.train.config import TrainConfig
 from faircut.pocket.train.data import HEADS, Stills
 from faircut.pocket.train.loop import pick_device, pick_weighted, step_rng
 from faircut.pocket.train.painted import read_painted
-from faircut.pocket.train.pictures import contact_sheet, to_pixels, to_tensor
 from faircut.pocket.vocabulary import IMAGE_SIZE, LABELS
 
 __all__ = ["JudgeStage", "accuracies", "even_chances"]

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from faircut.model.noise_path import classifier_free_guidance, ddim_step
+from faircut.pocket.pictures import to_pixels
 from faircut.pocket.train.config import TrainConfig
 from faircut.pocket.train.data import HEADS, write_array
-from faircut.pocket.train.pictures import to_pixels
 from faircut.pocket.vocabulary import IMAGE_SIZE
-from faircut.sampling import classifier_free_guidance, ddim_step
 
 __all__ = ["Painted", "paint_stills", "read_painted"]
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from faircut.config.reading import parse_json
 from faircut.errors import ConfigError
 from faircut.files import GENERATOR, atomic_path, write_json
-from faircut.reading import parse_json
 
 __all__ = ["read_log", "write_report"]
 

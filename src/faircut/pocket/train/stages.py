@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from faircut.cache import private_folder
 from faircut.errors import ConfigError, choices
+from faircut.files.cache import private_folder
 from faircut.pocket.train.config import TrainConfig, default_output
 
 __all__ = ["SHARES", "STAGES", "train"]
@@ -110,8 +110,8 @@ def _fit(name: str, make: Any, config: TrainConfig, root: Path, minutes: float |
 def _vae(
     config: TrainConfig, root: Path, minutes: float | None, init: Path | None, folder: Path, log: _StageLog
 ) -> None:
+    from faircut.pocket.pictures import to_tensor
     from faircut.pocket.train.export import round_half
-    from faircut.pocket.train.pictures import to_tensor
     from faircut.pocket.train.vae import VaeStage, bake_scale
 
     stage = _fit("vae", partial(VaeStage, config, root / "data", init), config, root, minutes, log)

@@ -13,10 +13,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from faircut.config import convert
+from faircut.config.reading import parse_json, set_aside
+from faircut.config.values import convert
 from faircut.errors import ModelError
 from faircut.pocket.train.config import OptimConfig, RunConfig
-from faircut.reading import parse_json, set_aside
 
 __all__ = ["Flat", "Stage", "State", "load_weights"]
 

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from faircut.pocket.pictures import contact_sheet, psnr, to_pixels, to_tensor
 from faircut.pocket.train.config import TrainConfig, VaeConfig
 from faircut.pocket.train.data import Stills
 from faircut.pocket.train.loop import pick_device, step_rng
-from faircut.pocket.train.pictures import contact_sheet, psnr, to_pixels, to_tensor
 from faircut.pocket.vocabulary import IMAGE_SIZE
 
 __all__ = ["VaeStage", "bake_scale", "build_vae", "encode_stills", "reconstruct"]

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from faircut.config import SpatialTemporal, Supplier, check_types, from_dict, to_dict
+from faircut.config.ranges import MOST_FRAMES, check_guidance, check_range, check_seed, check_steps
+from faircut.config.reading import dump_yaml, read_yaml, shown
+from faircut.config.texts import check_prompt, check_text, shorten
+from faircut.config.values import SpatialTemporal, Supplier, check_types, from_dict, to_dict
 from faircut.errors import ConfigError
 from faircut.files import GENERATOR, write_text
-from faircut.ranges import MOST_FRAMES, check_guidance, check_range, check_seed, check_steps
-from faircut.reading import dump_yaml, read_yaml, shown
-from faircut.texts import check_prompt, check_text, shorten
 
 __all__ = ["DTYPES", "RunSettings", "load_settings", "parse_device", "save_settings", "split_scale"]
 

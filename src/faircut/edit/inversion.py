@@ -17,11 +17,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from faircut.attention.source import AttentionStore, DiskStore
-from faircut.cache import Cache
-from faircut.config import SpatialTemporal, from_dict, to_dict
+from faircut.config.values import SpatialTemporal, from_dict, to_dict
 from faircut.errors import ConfigError, FaircutError
 from faircut.files import GENERATOR, atomic_path, list_files
-from faircut.tensor_files import file_digest, save_tensors
+from faircut.files.cache import Cache
+from faircut.files.tensors import file_digest, save_tensors
 from faircut.video import SourceInfo, Video
 
 __all__ = ["Inversion", "find_inversion", "keep_inversion", "storage_dtype", "to_bytes"]

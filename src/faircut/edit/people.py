@@ -11,15 +11,15 @@ from typing import Any
 
 import torch
 
-from faircut.checkpoints import judge_folder
-from faircut.editor import VideoEditor
+from faircut.edit.editor import VideoEditor
+from faircut.edit.inversion import Inversion
 from faircut.errors import ConfigError
 from faircut.fairness.attributes import Attribute, get_attribute
 from faircut.fairness.calibration import Calibration, find_calibration
 from faircut.fairness.perception import Perceived, Reader, boxes_of, perceive
 from faircut.fairness.targets import POLICIES, choose_value
-from faircut.inversion import Inversion
 from faircut.methods.fame import Fame, Person
+from faircut.model.checkpoints import judge_folder
 
 __all__ = ["Decision", "decide", "load_reader", "read_person"]
 
@@ -163,7 +163,7 @@ def load_reader(name: str, model: str | Path) -> Reader | None:
 
         return PocketReader(load_judge(folder))
     from faircut.fairness.readers import ClipReader
-    from faircut.scorer import load_clip_scorer
+    from faircut.model.scorer import load_clip_scorer
 
     return ClipReader(load_clip_scorer(name))
 

@@ -19,10 +19,10 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional as F
 
+from faircut.config.reading import read_json, shown
 from faircut.errors import ModelError
 from faircut.files import atomic_path, write_json
-from faircut.reading import read_json, shown
-from faircut.tensor_files import save_tensors
+from faircut.files.tensors import save_tensors
 
 __all__ = [
     "FrameAttention",

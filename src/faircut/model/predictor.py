@@ -10,9 +10,10 @@ from typing import Any
 import torch
 
 from faircut.attention.context import BatchLayout, Layer, Phase, Step
-from faircut.attention.processor import AttentionControl, project_text
+from faircut.attention.stages import AttentionControl
+from faircut.model.noise_path import Schedule, to_eps
+from faircut.model.unet import project_text
 from faircut.prompts import Prompt, encode
-from faircut.sampling import Schedule, to_eps
 
 __all__ = ["ModelText", "NoisePredictor", "frozen"]
 
@@ -47,7 +48,7 @@ class NoisePredictor:
 
     Attributes:
         unet: a ``UNet2DConditionModel``.
-        control: what `faircut.attention.processor.install` gave.
+        control: what `faircut.model.unet.install` gave.
         schedule: the timesteps.
         frames: of the clip.
     """

@@ -22,20 +22,20 @@ from torch.utils._pytree import tree_leaves
 
 from faircut.attention.context import BatchLayout, Layer, Step
 from faircut.attention.controller import Controller
-from faircut.attention.processor import install, layers_of, project_text
 from faircut.attention.source import FUSED_SCALE, MemoryStore, RecordedSource, Recorder, SourceComplete
-from faircut.attention.temporal import attach_temporal, has_temporal
-from faircut.config import SpatialTemporal
+from faircut.config.values import SpatialTemporal
 from faircut.controllers.spatial_temporal import SpatialTemporalAttention
-from faircut.latents import vae_factor
-from faircut.memory import recorded_bytes
+from faircut.edit.memory import recorded_bytes
 from faircut.methods.base import EditTask, Method
+from faircut.model.latents import vae_factor
+from faircut.model.noise_path import Schedule
+from faircut.model.temporal import attach_temporal, has_temporal
+from faircut.model.unet import install, layers_of, project_text
 from faircut.prompts import Prompt
-from faircut.sampling import Schedule
 
 __all__ = ["Footprint", "LiveBytes", "Shadow", "evaluate", "footprint", "free_bytes", "what_fits"]
 
-# Frames that `faircut.latents` encodes and decodes at a time.
+# Frames that `faircut.model.latents` encodes and decodes at a time.
 _CHUNK = 4
 
 

@@ -52,7 +52,7 @@ _DTYPE_BITS = {
 
 def pocket_folder() -> Path:
     """Return where the pocket model's weights are."""
-    return Path(__file__).parent / "pocket" / "weights"
+    return Path(__file__).parents[1] / "pocket" / "weights"
 
 
 def locate(model: str | Path) -> Path | None:

@@ -16,9 +16,9 @@ from fractions import Fraction
 from pathlib import Path, PurePath
 from typing import Any, Literal, TypeVar
 
+from faircut.config.ranges import MOST_FRAMES, check_range
+from faircut.config.reading import shown
 from faircut.errors import ConfigError, PromptError, VideoError, choices
-from faircut.ranges import MOST_FRAMES, check_range
-from faircut.reading import shown
 
 __all__ = ["SpatialTemporal", "Supplier", "check_clips", "check_types", "convert", "from_dict", "to_dict"]
 

@@ -9,13 +9,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from faircut.checkpoints import load_tokenizer, locate
+from faircut.config.texts import check_prompt
+from faircut.edit.request import RunSettings, split_scale
 from faircut.errors import ConfigError, VideoError, choices
 from faircut.files import Output, check_name, check_outputs
+from faircut.model.checkpoints import load_tokenizer, locate
 from faircut.prompts import Prompt
 from faircut.report.alignment import AlignmentTable, align_table
-from faircut.settings import RunSettings, split_scale
-from faircut.texts import check_prompt
 from faircut.video.write import SUFFIXES
 
 __all__ = [

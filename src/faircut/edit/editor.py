@@ -11,19 +11,19 @@ from typing import Any, Literal
 
 import torch
 
-from faircut import latents as vae_io
 from faircut.attention.masks import blend_mask, token_map
 from faircut.attention.source import DiskStore, MemoryStore, Recorder
-from faircut.cache import Cache
-from faircut.config import SpatialTemporal, Supplier, to_dict
+from faircut.config.values import SpatialTemporal, Supplier, to_dict
 from faircut.controllers.regions import mask_layers
+from faircut.edit.inversion import Inversion, find_inversion, keep_inversion, storage_dtype
+from faircut.edit.pipeline import EditorPipeline, StepEnd
 from faircut.errors import ConfigError, ReconstructionWarning, VideoError
-from faircut.inversion import Inversion, find_inversion, keep_inversion, storage_dtype
+from faircut.files.cache import Cache
 from faircut.methods.base import EditTask, Method, describe
-from faircut.pipeline import EditorPipeline, StepEnd
-from faircut.predictor import NoisePredictor, frozen
+from faircut.model import latents as vae_io
+from faircut.model.noise_path import Schedule, classifier_free_guidance, ddim_denoise, ddim_invert, null_text_inversion
+from faircut.model.predictor import NoisePredictor, frozen
 from faircut.prompts import phrases
-from faircut.sampling import Schedule, classifier_free_guidance, ddim_denoise, ddim_invert, null_text_inversion
 from faircut.video import Video
 
 __all__ = ["EditResult", "VideoEditor", "warn_of_reconstruction"]
@@ -67,7 +67,7 @@ class VideoEditor(EditorPipeline):
     """Edits videos by text with a text-to-image model and no training.
 
     A diffusers pipeline: devices, dtypes, offloading, LoRA and textual inversion work as they do there. Loading and parts
-    are those of `faircut.pipeline.EditorPipeline`.
+    are those of `faircut.edit.pipeline.EditorPipeline`.
     """
 
     # Inversion ----------------------------------------------------------------------------------------------------
@@ -102,8 +102,8 @@ class VideoEditor(EditorPipeline):
                 record it now; ``"auto"`` records in memory if it fits ``memory_budget`` and is live otherwise.
             memory_budget: bytes that recorded attention may take in ``"auto"``; by default an eighth of the free memory.
             attention_folder: for ``"disk"``: an existing folder for the recorded attention.
-            cache: a folder of earlier inversions, by content, or a `faircut.cache.Cache`; the clip is not inverted again if
-                it is there.
+            cache: a folder of earlier inversions, by content, or a `faircut.files.cache.Cache`; the clip is not inverted
+                again if it is there.
             generator: draws the clip's latents from the VAE's posterior; without one its mean is taken.
             callback_on_step_end: as in diffusers: ``(editor, step, timestep, {"latents": ...})``.
 

@@ -6,8 +6,8 @@ import math
 import re
 from typing import Any
 
+from faircut.config.texts import shorten
 from faircut.errors import ConfigError, FaircutError
-from faircut.texts import shorten
 
 __all__ = [
     "MOST_FRAMES",

@@ -23,11 +23,11 @@ from torch import nn
 from torch.utils.weak import WeakIdKeyDictionary
 
 from faircut._version import __version__
-from faircut.cache import cache_folder, private_folder
-from faircut.config import SpatialTemporal
+from faircut.config.reading import read_json
+from faircut.config.values import SpatialTemporal
 from faircut.errors import FaircutError
 from faircut.files import remove, write_json
-from faircut.reading import read_json
+from faircut.files.cache import cache_folder, private_folder
 
 __all__ = ["Recipe", "fingerprint", "key_of", "read_from", "software"]
 

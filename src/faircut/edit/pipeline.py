@@ -11,25 +11,26 @@ import torch
 from diffusers.loaders import FromSingleFileMixin, StableDiffusionLoraLoaderMixin, TextualInversionLoaderMixin
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline, StableDiffusionMixin
 
-from faircut import latents as vae_io
 from faircut.attention.context import Layer
 from faircut.attention.controller import Controller
-from faircut.attention.processor import AttentionControl, install, layers_of
 from faircut.attention.source import FUSED_SCALE, LiveSource, RecordedSource, Recorder
-from faircut.attention.temporal import has_temporal, load_temporal, save_temporal, temporal_apart
-from faircut.checkpoints import PARTS, POCKET, check_folder, first_line, locate, pocket_folder
-from faircut.config import TUNED, SpatialTemporal, Supplier
+from faircut.attention.stages import AttentionControl
+from faircut.config.values import TUNED, SpatialTemporal, Supplier
 from faircut.controllers.spatial_temporal import SpatialTemporalAttention
+from faircut.edit.footprint import free_bytes, what_fits
+from faircut.edit.inversion import Inversion, to_bytes
+from faircut.edit.memory import budget_for_recording, explain_out_of_memory, recorded_bytes
 from faircut.errors import ConfigError, FaircutError, ModelError
-from faircut.fingerprint import Recipe, fingerprint
-from faircut.footprint import free_bytes, what_fits
-from faircut.inversion import Inversion, to_bytes
-from faircut.loading import load_parts
-from faircut.memory import budget_for_recording, explain_out_of_memory, recorded_bytes
 from faircut.methods.base import Predict
-from faircut.predictor import ModelText, NoisePredictor
+from faircut.model import latents as vae_io
+from faircut.model.checkpoints import PARTS, POCKET, check_folder, first_line, locate, pocket_folder
+from faircut.model.fingerprint import Recipe, fingerprint
+from faircut.model.loading import load_parts
+from faircut.model.noise_path import Schedule
+from faircut.model.predictor import ModelText, NoisePredictor
+from faircut.model.temporal import has_temporal, load_temporal, save_temporal, temporal_apart
+from faircut.model.unet import install, layers_of
 from faircut.prompts import Prompt
-from faircut.sampling import Schedule
 
 __all__ = ["EditorPipeline", "StepEnd"]
 
@@ -45,7 +46,7 @@ class EditorPipeline(
     StableDiffusionLoraLoaderMixin,
     FromSingleFileMixin,
 ):
-    """A diffusers pipeline whose UNet can be put under control: the base of `faircut.editor.VideoEditor`.
+    """A diffusers pipeline whose UNet can be put under control: the base of `faircut.edit.editor.VideoEditor`.
 
     Args:
         vae: an ``AutoencoderKL``.

@@ -12,19 +12,19 @@ from typing import Any, Protocol
 import torch
 from torch.nn import functional as F
 
-from faircut.cache import Cache, user_cache
-from faircut.config import SpatialTemporal, to_dict
-from faircut.editor import VideoEditor, warn_of_reconstruction
+from faircut.config.values import SpatialTemporal, to_dict
+from faircut.edit.editor import VideoEditor, warn_of_reconstruction
+from faircut.edit.inversion import Inversion, find_inversion, keep_inversion
+from faircut.edit.people import Decision, decide, load_reader
+from faircut.edit.preflight import check_method, check_output, check_prompts, edit_files
+from faircut.edit.request import RunSettings, parse_device, save_settings, split_scale
 from faircut.errors import ConfigError, FaircutError, ReconstructionWarning, VideoError
 from faircut.files import all_or_nothing, save_picture, workspace
-from faircut.inversion import Inversion, find_inversion, keep_inversion
-from faircut.loading import check_lora, load_lora
+from faircut.files.cache import Cache, user_cache
 from faircut.methods import Fame
-from faircut.people import Decision, decide, load_reader
-from faircut.preflight import check_method, check_output, check_prompts, edit_files
+from faircut.model.loading import check_lora, load_lora
 from faircut.report import Environment, PeakMemory, RunReport, Stopwatch, describe_clip, save_report
 from faircut.report.pictures import Watched, draw_heat_maps, draw_masks, fit_for_players
-from faircut.settings import RunSettings, parse_device, save_settings, split_scale
 from faircut.video import Video, read_video, side_by_side, write_video
 
 __all__ = ["Progress", "invert_clip", "load_editor", "open_cache", "read_clip", "run_edit"]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from faircut.checkpoints import (
+from faircut.errors import ModelError
+from faircut.metrics.clip import ClipScorer
+from faircut.model.checkpoints import (
     POCKET,
     check_hub_name,
     check_numbers,
@@ -15,10 +17,8 @@ from faircut.checkpoints import (
     read_json,
     weight_files,
 )
-from faircut.errors import ModelError
-from faircut.fingerprint import fingerprint
-from faircut.loading import check_complete
-from faircut.metrics.clip import ClipScorer
+from faircut.model.fingerprint import fingerprint
+from faircut.model.loading import check_complete
 
 __all__ = ["load_clip_scorer", "scorer_fingerprint"]
 

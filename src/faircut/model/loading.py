@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 
-from faircut.checkpoints import PICKLES, check_hub_name, check_tokenizer, check_weights, first_line, read_json
 from faircut.errors import FaircutError, ModelError
-from faircut.fingerprint import read_from
-from faircut.sampling import Schedule
+from faircut.model.checkpoints import PICKLES, check_hub_name, check_tokenizer, check_weights, first_line, read_json
+from faircut.model.fingerprint import read_from
+from faircut.model.noise_path import Schedule
 
 __all__ = ["check_complete", "check_lora", "load_lora", "load_parts", "load_whole"]
 

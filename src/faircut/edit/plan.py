@@ -11,14 +11,14 @@ from typing import Any, Literal
 import psutil
 import torch
 
-from faircut.config import SpatialTemporal
-from faircut.editor import VideoEditor
-from faircut.footprint import Footprint, LiveBytes, Shadow, evaluate, footprint
-from faircut.latents import vae_factor
+from faircut.config.values import SpatialTemporal
+from faircut.edit.editor import VideoEditor
+from faircut.edit.footprint import Footprint, LiveBytes, Shadow, evaluate, footprint
+from faircut.edit.request import RunSettings
 from faircut.methods.base import Method
+from faircut.model.latents import vae_factor
 from faircut.prompts import Prompt
 from faircut.report import PeakMemory
-from faircut.settings import RunSettings
 from faircut.video import Video
 
 __all__ = ["ModePlan", "Plan", "Probe", "make_plan", "probe"]
