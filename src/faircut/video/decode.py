@@ -16,7 +16,7 @@ from av.stream import Disposition
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
 from ..errors import VideoError
-from .read import Facts, Picture, changes_size, damaged, regular_file
+from .facts import Facts, Picture, changes_size, damaged, regular_file
 
 __all__ = ["QUALITY_FLAGS", "ContainerReader", "open_input"]
 

@@ -22,7 +22,7 @@ from PIL import Image, ImageCms, PngImagePlugin
 from ..errors import VideoError
 from ..files import GENERATOR
 from .clip import DEFAULT_FPS
-from .read import Facts, Picture, changes_size, damaged, regular_file
+from .facts import Facts, Picture, changes_size, damaged, regular_file
 from .structure import structure_of
 
 __all__ = [

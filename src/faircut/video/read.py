@@ -3,110 +3,23 @@
 from __future__ import annotations
 
 import os
-import stat
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
 
 from ..errors import VideoError
 from .clip import MIN_SIZE, Selection, SourceInfo, Video, as_rate
+from .decode import ContainerReader
+from .facts import DamagedError, Facts, Reader, regular_file
 from .limits import MAX_SIZE, Room, scaled_size
+from .pictures import AnimationReader, FolderReader, is_picture
 
-__all__ = ["MAX_FRAMES", "Facts", "Picture", "Reader", "changes_size", "damaged", "read_video", "regular_file"]
+__all__ = ["MAX_FRAMES", "read_video"]
 
 MAX_FRAMES = 64
 """Most frames that are read when nobody said how many."""
-
-Picture = Callable[[], np.ndarray]
-"""Makes the upright uint8 (height, width, channel) RGB picture of a frame, before the next one is asked for; dropped
-frames are never converted."""
-
-
-@dataclass
-class Facts:
-    """What a reader knows of its source before, or learns while, it reads."""
-
-    container: str
-    codec: str
-    fps: Fraction
-    size: tuple[int, int]
-    rotation: int = 0
-    mirrored: bool = False
-    pixel_aspect: Fraction = Fraction(1)
-    audio: bool = False
-    total_frames: int | None = None
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def upright(self) -> tuple[int, int]:
-        """(height, width) of the pictures that are given: upright, with square pixels."""
-        height, width = self.size[0], max(1, round(self.size[1] * self.pixel_aspect))
-        return (width, height) if self.rotation % 180 else (height, width)
-
-    def turn(self, rotation: int, mirrored: bool) -> None:
-        """Remember how pictures are brought upright: turned clockwise, then mirrored left to right."""
-        self.rotation, self.mirrored = rotation, mirrored
-        done = [f"turned {rotation} degrees clockwise"] * bool(rotation) + ["mirrored left to right"] * mirrored
-        if done:
-            self.note(f"{' and '.join(done)} to stand upright, as the file says")
-
-    def note(self, text: str) -> None:
-        """Remember a remark once."""
-        if text not in self.notes:
-            self.notes.append(text)
-
-
-class _Damaged(VideoError):
-    """A source that breaks off; ``readable`` frames came before."""
-
-    def __init__(self, message: str, readable: int) -> None:
-        super().__init__(message)
-        self.readable = readable
-
-
-def damaged(path: Path, reason: str, readable: int, stated: int | None = None) -> VideoError:
-    """Say that a source breaks off, and how much of it can be used."""
-    of = f" of {stated}" if stated else ""
-    use = f"Pass num_frames={readable} (or end) to use those, or get" if readable else "Get"
-    return _Damaged(
-        f"{path} is truncated or damaged ({reason}): {readable}{of} frames could be read. {use} the whole file",
-        readable,
-    )
-
-
-def changes_size(path: Path, index: int, before: tuple[int, int], after: tuple[int, int]) -> VideoError:
-    """Say that frames from ``index`` on have another (height, width); those before it can be used."""
-    return _Damaged(
-        f"{path} changes its size at frame {index} from {before[1]}x{before[0]} to {after[1]}x{after[0]}: "
-        f"pass end={index} to stop before it, or re-encode it at one size",
-        index,
-    )
-
-
-class Reader(Protocol):
-    """A source of frames in the order in which they are shown."""
-
-    facts: Facts
-
-    def frames(self) -> Iterator[tuple[Fraction, Picture]]:
-        """Yield the time of each frame on the source's clock in seconds, and its picture on demand."""
-
-    def end_time(self, times: list[Fraction]) -> Fraction:
-        """Say when the last frame of the source ends, given the times of all of its frames."""
-
-    def exact_times(self, times: list[Fraction]) -> list[Fraction]:
-        """Undo the rounding of times by a coarse clock, where the rate is known to be constant."""
-
-    def count(self) -> int:
-        """Count the frames of the whole source, cheaply."""
-
-    def close(self) -> None:
-        """Let go of the file."""
 
 
 def read_video(
@@ -197,39 +110,7 @@ def _check_choice(
             )
 
 
-_KINDS = (
-    (stat.S_ISFIFO, "a pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-    (stat.S_ISDIR, "a folder"),
-)
-
-
-def regular_file(path: Path, purpose: str) -> None:
-    """Check that something is a file with an end: a pipe would be waited for, a device might never end.
-
-    Args:
-        path: a file, links followed.
-        purpose: what it would be, such as ``a clip``.
-
-    Raises:
-        VideoError: it is no file, is not there, or cannot be looked at.
-    """
-    try:
-        mode = path.stat().st_mode
-    except (OSError, ValueError) as error:
-        raise VideoError(f"{path} cannot be opened: {getattr(error, 'strerror', None) or error}") from error
-    kind = next((name for test, name in _KINDS if test(mode)), None)
-    if kind is not None:
-        raise VideoError(f"{path} is {kind}, which cannot be {purpose}: give a file")
-
-
 def _open(path: Path, fps: Fraction | None, pixels: int) -> Reader:
-    # The decoders import this module's protocol, hence here and not at the top.
-    from .decode import ContainerReader
-    from .pictures import AnimationReader, FolderReader, is_picture
-
     try:
         exists = path.exists()
     except OSError as error:
@@ -301,7 +182,7 @@ def _select(
             _check_enough(
                 path, len(times), len(pictures), num_frames, start, stride, end if num_frames is None else None
             )
-    except _Damaged as error:
+    except DamagedError as error:
         if stop is None or len(pictures) < len(range(start, stop, stride)):
             raise
         facts.note(f"what follows frame {error.readable - 1} cannot be used, but nothing of it was needed")

@@ -20,8 +20,8 @@ from ..files import atomic_path, foreign, signature
 from .audio import Sound, SoundError
 from .clip import Video, as_rate, to_uint8
 from .decode import QUALITY_FLAGS
+from .facts import regular_file
 from .pictures import write_folder, write_gif, write_png, write_webp
-from .read import regular_file
 
 __all__ = ["SUFFIXES", "write_video"]
 
