@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -22,10 +23,12 @@ from faircut.methods import (
     BlendedLatent,
     Ddim,
     DiffEdit,
+    Fame,
     FateZero,
     MasaCtrl,
     Method,
     NullText,
+    Person,
     Pix2PixZero,
     PlugAndPlay,
     PromptToPrompt,
@@ -34,11 +37,14 @@ from faircut.methods import (
     TuneAVideo,
     VideoGrain,
     VideoP2P,
+    Watcher,
     get_method,
     method_names,
 )
 from faircut.methods.sdedit import first_step
 from faircut.model.noise_path import add_noise
+from faircut.report.alignment import align_table
+from faircut.report.pictures import MapCapture, draw_masks
 
 SOURCE, TARGET = "a silver jeep driving down a road", "a silver car driving down a road"
 STEPS = 4
@@ -59,6 +65,13 @@ METHODS = {
     "videograin": VideoGrain((("jeep", "car"), ("road", "road"))),
     "masactrl": MasaCtrl(),
     "fatezero": FateZero(blend_words=("jeep", "car")),
+}
+EVERY = {
+    **METHODS,
+    "fame": Fame((Person("jeep", "car", "female"), Person("road", "road"))),
+    "blended-latent, masks": BlendedLatent(masks=HALF),
+    "videograin, masks": VideoGrain((("jeep", "car"), ("road", "road")), masks=(HALF, 1 - HALF)),
+    "fatezero, everywhere": FateZero(),
 }
 
 
@@ -474,3 +487,69 @@ def test_the_frames_attend_as_the_method_says():
     assert TuneAVideo.temporal == SpatialTemporal(("first", -1))
     assert PromptToPrompt.temporal == NullText.temporal == SpatialTemporal((0,), clip_norm=False)
     assert VideoP2P.temporal == SpatialTemporal(("first",))
+
+
+# What a method says of itself ----------------------------------------------------------------------------------------
+
+
+class Maps(Watcher):
+    """Looks at the source's attention in every step."""
+
+    def __init__(self):
+        self.sums = []
+
+    def uses_source(self, index):
+        return True
+
+    def on_source(self, index, source):
+        assert source.index == index
+        self.sums.append(float(source.probs(self.layer).sum()))
+
+    def attach(self, task, method, controllers, first):
+        self.layer = next(layer for layer in task.layers if layer.kind == "cross" and layer.scale <= 0.5)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_watching_changes_nothing(editor, clip, name):
+    method = EVERY[name]
+    inversion = inverted(editor, clip, method)
+    maps, capture = Maps(), MapCapture()
+    assert torch.equal(edit(editor, inversion, method, watch=[maps, capture]), edit(editor, inversion, method))
+    assert 1 <= len(maps.sums) <= STEPS
+    regions = method.edit_regions(editor.tokenize(SOURCE), editor.tokenize(TARGET))
+    assert bool(capture.masks) == bool(regions)
+    for mask in capture.masks.values():
+        assert mask.shape == (len(regions), 3, *inversion.latents.shape[-2:])
+        assert mask.dtype == torch.bool
+        assert 0 < int(mask.sum()) < mask.numel()
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_method_says_where_it_edits(editor, name):
+    method, (source, target) = EVERY[name], map(editor.tokenize, (SOURCE, TARGET))
+    regions = method.edit_regions(source, target)
+    assert len(regions) >= (method.region_use in ("needed", "computed"))
+    assert not regions or method.region_use != "none"
+    table = align_table(source, target, method)
+    for number, region in enumerate(regions):
+        assert 0 <= region.threshold < 1
+        assert (region.made_of == "masks") == (region.masks is not None)
+        named = {word.source for word in table.words if word.region == number}
+        assert set(region.source) <= named
+    alignment = method.align(source, target)
+    assert table.kind == ("none" if alignment is None else alignment.kind)
+    if any(region.made_of == "words" for region in regions):
+        with pytest.raises(PromptError, match="'jeep' is not in the prompt"):
+            method.check(editor.tokenize("a silver bus driving down a road"), target)
+
+
+def test_the_masks_of_several_regions_are_drawn_in_colours():
+    frames, masks = torch.zeros(2, 3, 32, 32), torch.zeros(2, 2, 8, 8, dtype=torch.bool)
+    masks[0, :, :4], masks[1, :, 4:6] = True, True
+    pixels = [
+        np.asarray(draw_masks(frames, {0: part}, ("jeep", "road"))).reshape(-1, 3).astype(int)
+        for part in (masks[:1], masks)
+    ]
+    spread = [part.max(1) - part.min(1) for part in pixels]
+    assert spread[0].max() == 0, "one region is not tinted"
+    assert len({tuple(colour // 64) for colour in pixels[1][spread[1] > 60]}) >= 2

@@ -127,6 +127,14 @@ class Prompt:
         """Whether a word or phrase occurs, as `find` looks for it."""
         return bool(self._tokens(phrase))
 
+    def tokens_of(self, words: str | Sequence[str]) -> tuple[int, ...]:
+        """Return the tokens of one word or phrase, or of several in the order given.
+
+        Raises:
+            PromptError: one of them does not occur.
+        """
+        return tuple(token for phrase in phrases(words) for token in self.find(phrase))
+
     def _tokens(self, phrase: str) -> tuple[int, ...]:
         """Return the tokens of every occurrence of a phrase; none if there is none."""
         wanted = [m.group().lower() for m in split_words(phrase)]

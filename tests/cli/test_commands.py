@@ -147,7 +147,7 @@ def test_invert_and_edit_the_inversion(edit, cli, clip, tiny_folder, tmp_path, m
 def test_align_shows_every_word(cli, tiny_folder):
     prompts = ("-s", "a silver jeep driving", "-p", "a car driving fast", "--model", tiny_folder, "--blend", "jeep:car")
     result = cli("align", *prompts, "--alignment", "refine", "--json")
-    rows = [(w["source"], w["target"], w["fate"], w["blend"]) for w in result.report["words"]]
+    rows = [(w["source"], w["target"], w["fate"], w["region"] == 0) for w in result.report["words"]]
     assert rows == [
         ("a", "a", "kept", False),
         (None, "car", "added", True),
@@ -159,6 +159,39 @@ def test_align_shows_every_word(cli, tiny_folder):
     shown = cli("align", *prompts).out
     assert "alignment replace" in shown
     assert "the mask is made of jeep" in shown
+
+
+@pytest.mark.parametrize(
+    ("method", "blend", "said"),
+    [
+        ("blended-latent", ["jeep:car"], "alignment none (blended-latent does not align prompts)"),
+        ("blended-latent", ["jeep:car"], "the mask is made of jeep"),
+        ("videograin", ["jeep:car", "road:road"], "2 masks: made of jeep; made of road"),
+        ("diffedit", [], "made by comparing the predictions under both prompts"),
+        ("sdedit", [], "there is no mask: all is edited"),
+        ("fame", ["jeep:car"], "alignment refine"),
+        ("null-text", ["jeep:car"], "alignment replace"),
+    ],
+)
+def test_align_tells_the_truth_of_every_method(cli, tiny_folder, method, blend, said):
+    words = [part for pair in blend for part in ("--blend", pair)]
+    result = cli("align", "-s", SOURCE, "-p", TARGET, "--model", tiny_folder, "--method", method, *words)
+    assert result.code == 0, result.err
+    assert said in " ".join(result.out.split())
+
+
+@pytest.mark.parametrize("method", ["blended-latent", "videograin", "diffedit", "fame"])
+def test_masks_are_saved_for_every_method_that_has_some(edit, tmp_path, method):
+    blend = [] if method == "diffedit" else ["--blend", "jeep:car", "--blend", "road:road"]
+    blend += ["--target", "female"] if method == "fame" else []
+    assert edit("--method", method, *blend, "--save-masks", "-o", "out.mp4", "--no-reconstruction").code == 0
+    assert Image.open(tmp_path / "out.masks.png").size[1] > 60
+
+
+def test_no_masks_are_promised_where_there_are_none(edit):
+    result = edit("--method", "sdedit", "--save-masks", "-o", "out.mp4")
+    assert result.code == 2
+    assert "sdedit always edits everywhere" in result.err
 
 
 def test_folder_output_and_rotation_of_names(edit, tmp_path):

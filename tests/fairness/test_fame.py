@@ -7,7 +7,7 @@ import torch
 
 from faircut.errors import ConfigError, PromptError, VideoError
 from faircut.methods import Fame, FateZero, Person
-from faircut.methods.fame import modulated_layers
+from faircut.methods.regions import modulated_layers
 from tests.conftest import make_editor
 from tests.test_methods import Spy, watch
 

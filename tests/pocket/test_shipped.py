@@ -15,7 +15,7 @@ from faircut.pocket.evaluate import evaluate
 from faircut.pocket.evaluate_edits import judge_edit
 from faircut.pocket.evaluate_model import generate, load_model
 from faircut.pocket.pictures import to_tensor
-from faircut.report.pictures import Watched
+from faircut.report.pictures import MapCapture
 
 FRAMES = 3
 
@@ -32,9 +32,10 @@ def blue_car(pocket_editor):
     clip = render_clip(case.source, FRAMES)
     frames = to_tensor(clip.frames)
     inversion = pocket_editor.invert(frames, case.source_prompt, num_inference_steps=10)
-    watched = Watched(method_for(case))
-    result = pocket_editor.edit(inversion, case.prompt, watched, guidance_scale=GUIDANCE[case.kind])
-    return case, clip, frames, (result.video.frames + 1) / 2, watched.capture.masks
+    capture = MapCapture()
+    guidance = GUIDANCE[case.kind]
+    result = pocket_editor.edit(inversion, case.prompt, method_for(case), guidance_scale=guidance, watch=[capture])
+    return case, clip, frames, (result.video.frames + 1) / 2, {step: mask[0] for step, mask in capture.masks.items()}
 
 
 def test_an_edit_changes_the_colour_and_keeps_the_rest(blue_car, model):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -21,21 +22,32 @@ def align(
     given: dict[str, Any],
     json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
 ) -> None:
-    """Show how the words of two prompts are aligned, and which of them the blend mask is made of."""
+    """Show how a method aligns the words of two prompts, and which of them say where the edit happens."""
     settings = build_settings(to_settings(given, clip="clip"), ("source_prompt", "prompt"))
     from faircut.config.values import to_dict
     from faircut.edit.preflight import check_prompts
 
-    result = check_prompts(settings, settings.build_method())
+    method = settings.build_method()
+    result = check_prompts(settings, method)
     if json:
         show_json(to_dict(result))
         return
     rows = []
     for word in result.words:
         tokens = " \u2192 ".join(",".join(map(str, t)) or "\u2013" for t in (word.source_tokens, word.target_tokens))
-        rows.append((word.source or "\u2013", word.target or "\u2013", word.fate, tokens, "yes" if word.blend else ""))
-    show_table(("source", "target", "", "tokens", "mask"), rows, "lllll", [_STYLES[word.fate] for word in result.words])
+        region = "" if word.region is None else "yes" if len(result.regions) == 1 else str(word.region + 1)
+        rows.append((word.source or "\u2013", word.target or "\u2013", word.fate, tokens, region))
+    columns = ("source", "target", "", "tokens", "region")
+    show_table(columns, rows, "lllll", [_STYLES[word.fate] for word in result.words])
+    kind = result.kind if result.kind != "none" else f"none ({method.name} does not align prompts)"
     used = f"{result.tokens[0]} and {result.tokens[1]} of {result.limit} tokens"
-    say(
-        f"alignment {result.kind}; {used}; the mask is made of {', '.join(result.blend_source) or 'no word: all is edited'}"
-    )
+    say(f"alignment {kind}; {used}; {_where(result.regions)}")
+
+
+def _where(regions: Sequence[Any]) -> str:
+    """Say in a clause where an edit happens."""
+    made_of = {"masks": "given", "predictions": "made by comparing the predictions under both prompts"}
+    masks = [f"made of {', '.join(r.source)}" if r.made_of == "words" else made_of[r.made_of] for r in regions]
+    if len(masks) > 1:
+        return f"{len(masks)} masks: {'; '.join(masks)}"
+    return f"the mask is {masks[0]}" if masks else "there is no mask: all is edited"

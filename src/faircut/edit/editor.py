@@ -12,18 +12,17 @@ from typing import Any, Literal
 import torch
 
 from faircut.attention.masks import blend_mask, token_map
-from faircut.attention.source import DiskStore, MemoryStore, Recorder
+from faircut.attention.source import DiskStore, MemoryStore, RecordedSource, Recorder
 from faircut.config.values import SpatialTemporal, Supplier, to_dict
 from faircut.controllers.regions import mask_layers
 from faircut.edit.inversion import Inversion, find_inversion, keep_inversion, storage_dtype
 from faircut.edit.pipeline import EditorPipeline, StepEnd
 from faircut.errors import ConfigError, ReconstructionWarning, VideoError
 from faircut.files.cache import Cache
-from faircut.methods.base import EditTask, Method, describe
+from faircut.methods.base import EditTask, Method, Watcher, describe
 from faircut.model import latents as vae_io
 from faircut.model.noise_path import Schedule, classifier_free_guidance, ddim_denoise, ddim_invert, null_text_inversion
 from faircut.model.predictor import NoisePredictor, frozen
-from faircut.prompts import phrases
 from faircut.video import Video
 
 __all__ = ["EditResult", "VideoEditor", "warn_of_reconstruction"]
@@ -273,7 +272,7 @@ class VideoEditor(EditorPipeline):
         schedule = Schedule.of(self.scheduler.config, inversion.num_inference_steps)
         latents = inversion.latents.to(self._execution_device, torch.float32)
         source = self.tokenize(inversion.source_prompt)
-        tokens = [token for phrase in phrases(words) for token in source.find(phrase)]
+        tokens = source.tokens_of(words)
         height, width = latents.shape[-2:]
         layers = mask_layers(self.layers.values(), (height, width))
         grid = layers[0].grid((height, width))
@@ -359,6 +358,7 @@ class VideoEditor(EditorPipeline):
         output_type: Literal["video", "latent"] = "video",
         generator: torch.Generator | None = None,
         callback_on_step_end: StepEnd | None = None,
+        watch: Sequence[Watcher] = (),
     ) -> EditResult:
         """Denoise an inversion under another prompt, with a method's controllers in the attention.
 
@@ -372,6 +372,7 @@ class VideoEditor(EditorPipeline):
             output_type: ``"video"`` or ``"latent"``.
             generator: for methods that draw noise; DDIM itself draws none.
             callback_on_step_end: as in diffusers; what it returns as ``"latents"`` takes their place.
+            watch: controllers that observe the edit, attached after the method's own; the edit is the same without them.
 
         Raises:
             ConfigError, ModelError, PromptError: the input cannot be used.
@@ -406,8 +407,12 @@ class VideoEditor(EditorPipeline):
             )
             begin, controllers = method.start(task), list(method.controllers(task))
             branches = self._branches(method, task, negative_prompt if guided else None, inversion.null_embeddings)
+            for watcher in watch:
+                watcher.attach(task, method, controllers, begin.index)
+            # Regions stay as they were in the last step whose source was asked for, so watchers do not move it on.
+            watched = self._source_attention(inversion, schedule, latents, method.source_level) if watch else attention
             with (
-                self._controlled(controllers, inversion.temporal, inversion.num_frames) as control,
+                self._controlled([*controllers, *watch], inversion.temporal, inversion.num_frames) as control,
                 self.progress_bar(total=len(schedule) - begin.index) as bar,
             ):
                 predict = NoisePredictor(self.unet, control, schedule, inversion.num_frames)
@@ -426,7 +431,11 @@ class VideoEditor(EditorPipeline):
                     return classifier_free_guidance(noise["uncond"], noise["cond"], control.guidance(guidance_scale))
 
                 def step_end(k: int, z: torch.Tensor) -> torch.Tensor:
-                    z = self._after_step(callback_on_step_end, k, schedule.timesteps[k], control.end(z))
+                    z = control.end(z)
+                    for watcher in watch:
+                        if watcher.uses_source(k):
+                            watcher.on_source(k, self._at_step(k, attention, watched))
+                    z = self._after_step(callback_on_step_end, k, schedule.timesteps[k], z)
                     bar.update()
                     return z
 
@@ -453,6 +462,14 @@ class VideoEditor(EditorPipeline):
             "seconds": {"denoise": denoised - started, "decode": time.perf_counter() - denoised},
         }
         return EditResult(result, edited, report)
+
+    @staticmethod
+    def _at_step(k: int, attention: RecordedSource, spare: RecordedSource) -> RecordedSource:
+        """Return the source's attention of a step: the edit's where it is there, a spare one where it is not."""
+        if attention.index == k:
+            return attention
+        spare.advance(k)
+        return spare
 
     def _branches(
         self, method: Method, task: EditTask, negative_prompt: str | None, null: torch.Tensor | None

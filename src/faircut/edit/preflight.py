@@ -13,6 +13,7 @@ from faircut.config.texts import check_prompt
 from faircut.edit.request import RunSettings, split_scale
 from faircut.errors import ConfigError, VideoError, choices
 from faircut.files import Output, check_name, check_outputs
+from faircut.methods.base import Method, get_method, method_names
 from faircut.model.checkpoints import load_tokenizer, locate
 from faircut.prompts import Prompt
 from faircut.report.alignment import AlignmentTable, align_table
@@ -30,13 +31,18 @@ __all__ = [
 ]
 
 
-def check_prompts(settings: RunSettings, method: Any) -> AlignmentTable:
+def check_prompts(settings: RunSettings, method: Method) -> AlignmentTable:
     """Check prompts and words with the tokenizer alone, before a model is loaded.
+
+    Args:
+        settings: of the run.
+        method: the editing method.
 
     Returns:
         What becomes of every word.
 
     Raises:
+        ConfigError: masks are to be saved, and there are none.
         ModelError, PromptError: the model or the prompts cannot be used.
     """
     check_prompt(settings.prompt, "the prompt (-p/--prompt)", needed=True)
@@ -45,9 +51,18 @@ def check_prompts(settings: RunSettings, method: Any) -> AlignmentTable:
     source, target = Prompt.of(settings.source_prompt, tokenizer), Prompt.of(settings.prompt, tokenizer)
     Prompt.of(settings.negative_prompt, tokenizer)
     method.check(source, target)
-    if settings.save_masks and not getattr(method, "blend_words", None):
-        raise ConfigError("there are no masks to save without blend words; say which words with --blend SOURCE:TARGET")
-    return align_table(source, target, method)
+    table = align_table(source, target, method)
+    if settings.save_masks and not table.regions:
+        raise ConfigError(f"there are no masks to save: {_everywhere(method)}")
+    return table
+
+
+def _everywhere(method: Method) -> str:
+    """Say why a method edits everywhere, and what would change that."""
+    if method.region_use == "none":
+        bound = [name for name in method_names() if get_method(name).region_use != "none"]
+        return f"{method.name} always edits everywhere; leave --save-masks out, or take {', '.join(bound)}"
+    return f"{method.name} edits everywhere; say where with --blend SOURCE:TARGET, such as --blend jeep:car"
 
 
 def check_model_steps(model: str, *counts: int) -> None:
@@ -85,7 +100,7 @@ def check_source(settings: RunSettings, *more: str, steps: int | None = None) ->
         Prompt.of(text, tokenizer)
 
 
-def check_method(settings: RunSettings, method: Any) -> None:
+def check_method(settings: RunSettings, method: Method) -> None:
     """Check that the settings let a method have what it needs.
 
     Raises:

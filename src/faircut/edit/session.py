@@ -24,7 +24,7 @@ from faircut.files.cache import Cache, user_cache
 from faircut.methods import Fame
 from faircut.model.loading import check_lora, load_lora
 from faircut.report import Environment, PeakMemory, RunReport, Stopwatch, describe_clip, save_report
-from faircut.report.pictures import Watched, draw_heat_maps, draw_masks, fit_for_players
+from faircut.report.pictures import MapCapture, draw_heat_maps, draw_masks, fit_for_players
 from faircut.video import Video, read_video, side_by_side, write_video
 
 __all__ = ["Progress", "invert_clip", "load_editor", "open_cache", "read_clip", "run_edit"]
@@ -90,17 +90,17 @@ def run_edit(settings: RunSettings, progress: Progress | None = None) -> RunRepo
                     method, decisions = decide(
                         editor, inversion, settings.prompt, method, reader=reader, seed=settings.seed
                     )
-            watched = Watched(method)
-            watching = settings.save_masks or settings.save_attention
+            capture = MapCapture() if settings.save_masks or settings.save_attention else None
             with clock.stage("edit"), progress.stage("Editing", settings.num_inference_steps) as advance:
                 result = editor.edit(
                     inversion,
                     settings.prompt,
-                    watched if watching else method,
+                    method,
                     guidance_scale=settings.guidance_scale,
                     negative_prompt=settings.negative_prompt,
                     generator=torch.Generator().manual_seed(settings.seed),
                     callback_on_step_end=_callback(advance),
+                    watch=[] if capture is None else [capture],
                 )
         report = RunReport(
             settings=to_dict(replace(settings, temporal=temporal)),
@@ -124,7 +124,7 @@ def run_edit(settings: RunSettings, progress: Progress | None = None) -> RunRepo
         del inversion, editor
         assert result.video is not None
         with progress.stage("Writing"):
-            return _write(settings, report, video, result.video, watched, clock, caught)
+            return _write(settings, report, video, result.video, capture, clock, caught)
 
 
 def _reader(settings: RunSettings, method: Any) -> Any:
@@ -305,7 +305,7 @@ def _write(
     report: RunReport,
     source: Video,
     edited: Video,
-    watched: Watched,
+    capture: MapCapture | None,
     clock: Stopwatch,
     caught: list[str],
 ) -> RunReport:
@@ -317,9 +317,8 @@ def _write(
                 write_video(edited, files["video"])
                 pair = [clip.with_frames(fit_for_players(clip.frames)) for clip in (source, edited)]
                 write_video(side_by_side(pair, (settings.source_prompt, settings.prompt)), files["side_by_side"])
-                capture = watched.capture
                 if "masks" in files and capture is not None:
-                    save_picture(draw_masks(source.frames, capture.masks), files["masks"])
+                    save_picture(draw_masks(source.frames, capture.masks, capture.regions), files["masks"])
                 if "attention" in files and capture is not None:
                     save_picture(draw_heat_maps(source.frames, capture.maps()), files["attention"])
             save_settings(settings, files["settings"])

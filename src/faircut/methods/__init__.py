@@ -1,6 +1,6 @@
 """Editing methods, each a frozen dataclass of options that turns a task into controllers, and their registry."""
 
-from faircut.methods.base import EditTask, Method, Start, get_method, method_names
+from faircut.methods.base import EditRegion, EditTask, Method, Start, Watcher, get_method, method_names
 from faircut.methods.blended_latent import BlendedLatent
 from faircut.methods.ddim import Ddim, TuneAVideo
 from faircut.methods.diffedit import DiffEdit
@@ -18,6 +18,7 @@ __all__ = [
     "BlendedLatent",
     "Ddim",
     "DiffEdit",
+    "EditRegion",
     "EditTask",
     "Fame",
     "FateZero",
@@ -34,6 +35,7 @@ __all__ = [
     "TuneAVideo",
     "VideoGrain",
     "VideoP2P",
+    "Watcher",
     "get_method",
     "method_names",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, field, is_dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
@@ -16,9 +16,24 @@ from faircut.config.texts import shorten
 from faircut.config.values import SpatialTemporal, to_dict
 from faircut.errors import ConfigError, choices
 from faircut.model.noise_path import Schedule
-from faircut.prompts import Prompt
+from faircut.prompts import Alignment, Prompt, phrases
 
-__all__ = ["EditTask", "Method", "Predict", "Start", "TextAccess", "describe", "get_method", "method_names", "register"]
+__all__ = [
+    "EditRegion",
+    "EditTask",
+    "Method",
+    "Predict",
+    "RegionUse",
+    "Start",
+    "TextAccess",
+    "Watcher",
+    "describe",
+    "get_method",
+    "method_names",
+    "register",
+]
+
+RegionUse = Literal["none", "optional", "needed", "computed"]
 
 
 class TextAccess(Protocol):
@@ -123,6 +138,92 @@ class Start:
     index: int = 0
 
 
+@dataclass(frozen=True)
+class EditRegion:
+    """A region of the clip that an edit is bound to, and what says where it is.
+
+    Attributes:
+        source: words of the source prompt that name what is there.
+        target: words of the target prompt that name what it becomes.
+        source_tokens: positions of the source words' tokens.
+        target_tokens: positions of the target words' tokens.
+        threshold: share of the highest value in a frame from which a position belongs to the region, 0 to 1.
+        made_of: ``"words"``, the source's cross-attention to `source_tokens`; ``"masks"``, those given as `masks`; or
+            ``"predictions"``, which the method compares before its first step.
+        masks: (frame, height, width), 0 to 1, at any size; None unless the region is made of masks.
+    """
+
+    source: tuple[str, ...] = ()
+    target: tuple[str, ...] = ()
+    source_tokens: tuple[int, ...] = ()
+    target_tokens: tuple[int, ...] = ()
+    threshold: float = 0.3
+    made_of: Literal["words", "masks", "predictions"] = "words"
+    masks: Any = field(default=None, compare=False, repr=False)
+
+    @classmethod
+    def of(
+        cls,
+        source: Prompt,
+        source_words: str | Sequence[str],
+        threshold: float,
+        target: Prompt | None = None,
+        target_words: str | Sequence[str] = (),
+        masks: Any = None,
+    ) -> EditRegion:
+        """Look up the words of a region in their prompts.
+
+        Args:
+            source: the source prompt.
+            source_words: a word or phrase of it, or several that make one region together.
+            threshold: where the region begins.
+            target: the target prompt; needed with `target_words`.
+            target_words: likewise of the target prompt.
+            masks: (frame, height, width), which take the place of the source's attention; None for none.
+
+        Raises:
+            PromptError: a word is not in its prompt.
+        """
+        target_tokens = () if target is None else target.tokens_of(target_words)
+        return cls(
+            phrases(source_words),
+            phrases(target_words),
+            source.tokens_of(source_words),
+            target_tokens,
+            threshold,
+            "words" if masks is None else "masks",
+            masks,
+        )
+
+
+class Watcher(Controller):
+    """A controller that observes an edit and changes nothing; it is attached after the method's own controllers.
+
+    Stages that it overrides return what they are given. `on_scores` and `on_probs` make attention explicit, which changes
+    results in their last bits; `on_source` does not.
+    """
+
+    branches = ()
+
+    def attach(self, task: EditTask, method: Method, controllers: Sequence[Controller], first: int) -> None:
+        """Learn what will be watched, before the first step.
+
+        Args:
+            task: the edit.
+            method: the editing method.
+            controllers: those of the method.
+            first: the step that denoising begins with.
+        """
+
+    def on_source(self, index: int, source: RecordedSource) -> None:
+        """Look at the source's attention of a step that has ended; called where `uses_source` holds.
+
+        Args:
+            index: the denoising step.
+            source: the source's attention, at that step.
+        """
+
+
 class Method:
     """An editing method: a frozen dataclass of options, which says how to begin and what acts on attention meanwhile.
 
@@ -133,6 +234,8 @@ class Method:
             edit's, as FateZero captures it; or ``"denoising"``, the edit's own, as a source branch in the batch would.
         reference: whether the source is denoised beside the edit, as a branch ``"reference"`` at the head of the batch.
         null_text: whether the unconditional branch takes the inversion's optimised embeddings.
+        region_use: whether edits are bound to regions: ``"none"``, they never are; ``"optional"``, where words or masks are
+            given; ``"needed"``, words or masks must be given; ``"computed"``, the method finds the region by itself.
     """
 
     name: ClassVar[str] = "ddim"
@@ -140,18 +243,49 @@ class Method:
     source_level: ClassVar[Literal["inversion", "denoising"]] = "inversion"
     reference: ClassVar[bool] = False
     null_text: ClassVar[bool] = False
+    region_use: ClassVar[RegionUse] = "none"
 
     @classmethod
     def located(cls, source: Sequence[str], target: Sequence[str]) -> dict[str, Any]:
         """Return the options that say where to edit, for words of the source prompt and words of the target prompt."""
         return {"blend_words": (tuple(source), tuple(target))}
 
+    def edit_regions(self, source: Prompt, target: Prompt) -> tuple[EditRegion, ...]:
+        """Return the regions that the edit is bound to, one for each thing that is edited; none edits everywhere.
+
+        Args:
+            source: the source prompt.
+            target: the target prompt.
+
+        Raises:
+            PromptError: a word of a region is not in its prompt.
+        """
+        return ()
+
+    def align(self, source: Prompt, target: Prompt) -> Alignment | None:
+        """Align the prompts as the method does; None for methods that have no use for an alignment.
+
+        Args:
+            source: the source prompt.
+            target: the target prompt.
+
+        Raises:
+            PromptError: they cannot be aligned as the options ask.
+        """
+        return None
+
     def check(self, source: Prompt, target: Prompt) -> None:
         """Say what is wrong with the prompts or options, before any time is spent.
+
+        Args:
+            source: the source prompt.
+            target: the target prompt.
 
         Raises:
             PromptError: a word is missing, or the prompts do not fit the options.
         """
+        self.align(source, target)
+        self.edit_regions(source, target)
 
     def check_model(self, unet: Any) -> None:
         """Say what the UNet lacks that the options name, before a clip is inverted.

@@ -11,11 +11,11 @@ import torch
 from faircut.attention.controller import Controller
 from faircut.controllers.latents import MaskBlend
 from faircut.errors import ConfigError
-from faircut.methods.base import EditTask, Method, Start, register
+from faircut.methods.base import EditRegion, EditTask, Method, RegionUse, Start, register
 from faircut.methods.regions import check_threshold, region_of
 from faircut.methods.sdedit import first_step
 from faircut.model.noise_path import add_noise
-from faircut.prompts import Prompt, phrases
+from faircut.prompts import Prompt
 
 __all__ = ["BlendedLatent"]
 
@@ -36,6 +36,7 @@ class BlendedLatent(Method):
     """
 
     name: ClassVar[str] = "blended-latent"
+    region_use: ClassVar[RegionUse] = "needed"
 
     words: str | tuple[str, ...] = ()
     masks: Any = field(default=None, compare=False, repr=False, metadata={"saved": False})
@@ -54,10 +55,9 @@ class BlendedLatent(Method):
         """The mask is made of the source's words alone."""
         return {"words": tuple(source)}
 
-    def check(self, source: Prompt, target: Prompt) -> None:
-        """Check that the words are in the source prompt."""
-        for phrase in phrases(self.words):
-            source.find(phrase)
+    def edit_regions(self, source: Prompt, target: Prompt) -> tuple[EditRegion, ...]:
+        """Return the region of the source's words, or of the masks; the target prompt names no part of it."""
+        return (EditRegion.of(source, self.words, self.threshold, masks=self.masks),)
 
     def start(self, task: EditTask) -> Start:
         """Noise the clip."""
@@ -66,7 +66,8 @@ class BlendedLatent(Method):
 
     def controllers(self, task: EditTask) -> Sequence[Controller]:
         """Build the blend."""
-        region = region_of(task, self.words, self.masks, self.threshold)
+        (edited,) = self.edit_regions(task.source, task.target)
+        region = region_of(task, edited)
         clip, last = task.trajectory[0], task.steps - 1
 
         def background(index: int) -> torch.Tensor:

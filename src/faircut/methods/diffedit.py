@@ -14,10 +14,11 @@ from faircut.config.ranges import check_range
 from faircut.controllers.latents import MaskBlend
 from faircut.controllers.regions import FixedRegion
 from faircut.errors import ConfigError
-from faircut.methods.base import EditTask, Method, Start, register
+from faircut.methods.base import EditRegion, EditTask, Method, RegionUse, Start, register
 from faircut.methods.regions import check_threshold
 from faircut.methods.sdedit import first_step
 from faircut.model.noise_path import add_noise
+from faircut.prompts import Prompt
 
 __all__ = ["DiffEdit", "difference_map"]
 
@@ -39,6 +40,7 @@ class DiffEdit(Method):
     """
 
     name: ClassVar[str] = "diffedit"
+    region_use: ClassVar[RegionUse] = "computed"
 
     strength: float = 0.8
     mask_strength: float = 0.5
@@ -56,6 +58,10 @@ class DiffEdit(Method):
         """Begin part of the way along the inversion."""
         k = first_step(self.strength, task.steps)
         return Start(task.source_latents(k), k)
+
+    def edit_regions(self, source: Prompt, target: Prompt) -> tuple[EditRegion, ...]:
+        """Return the one region, which no word names: it is found by comparing predictions under both prompts."""
+        return (EditRegion(threshold=self.threshold, made_of="predictions"),)
 
     def controllers(self, task: EditTask) -> Sequence[Controller]:
         """Build the blend, for which the mask is made."""

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 
-from faircut.attention.controller import Controller, StepWindow, Where
+from faircut.attention.controller import Controller, StepWindow
 from faircut.controllers.cross_attention import CrossAttentionFusion, fusion_weights
 from faircut.controllers.fairness import RegionConditioning
 from faircut.controllers.latents import FreshNoise
@@ -21,12 +21,12 @@ from faircut.errors import ConfigError, choices
 from faircut.fairness.attributes import get_attribute
 from faircut.fairness.embedding import FairEmbedding, debias, fair_embedding, sensitivity
 from faircut.fairness.targets import POLICIES
-from faircut.methods.base import EditTask, Method, register
+from faircut.methods.base import EditRegion, EditTask, Method, RegionUse, register
 from faircut.methods.fatezero import FateZero
-from faircut.methods.regions import check_threshold, region_of
-from faircut.prompts import Prompt, align, token_weights
+from faircut.methods.regions import check_threshold, modulated_layers, region_of
+from faircut.prompts import Alignment, Prompt, token_weights
 
-__all__ = ["BASE", "Fame", "Person", "modulated_layers"]
+__all__ = ["BASE", "Fame", "Person"]
 
 # Refining: replacing would bind the new word to the attention of the old one, and with it to a silhouette. A threshold
 # above FateZero's 0.3: less of the surroundings is drawn anew, and people stay nearer to where they stood.
@@ -92,6 +92,7 @@ class Fame(Method):
     """
 
     name: ClassVar[str] = "fame"
+    region_use: ClassVar[RegionUse] = "needed"
 
     people: tuple[Person, ...]
     base: FateZero = BASE
@@ -139,27 +140,27 @@ class Fame(Method):
         return self.alpha if person.alpha is None else person.alpha
 
     @property
-    def alignment(self) -> str:
-        """How the prompts are aligned: as in the FateZero beneath."""
-        return self.base.alignment
-
-    @property
-    def blend_words(self) -> Any:
-        """Whose region is edited."""
-        return self.fatezero.blend_words
-
-    @property
-    def blend_threshold(self) -> float:
-        """Where that region begins."""
-        return self.base.blend_threshold
-
-    @property
     def fatezero(self) -> FateZero:
         """The FateZero beneath: it edits the people's regions, and puts the source's latents back outside them."""
         if self.base.blend_words is not None:
             return self.base
         words = tuple(p.source for p in self.people), tuple(p.phrase for p in self.people)
         return replace(self.base, blend_words=words)
+
+    def edit_regions(self, source: Prompt, target: Prompt) -> tuple[EditRegion, ...]:
+        """Return where each person is drawn anew: at the threshold of the FateZero beneath, whose own words go first."""
+        if self.base.blend_words is not None:
+            return self.base.edit_regions(source, target)
+        threshold = self.base.blend_threshold
+        # A phrase may be in the person's own prompt alone.
+        return tuple(
+            EditRegion.of(source, p.source, threshold, target, p.phrase if target.holds(p.phrase) else ())
+            for p in self.people
+        )
+
+    def align(self, source: Prompt, target: Prompt) -> Alignment:
+        """Align the prompts as the FateZero beneath does."""
+        return self.base.align(source, target)
 
     def check(self, source: Prompt, target: Prompt) -> None:
         """Check the words of the FateZero beneath and of each person.
@@ -265,7 +266,7 @@ class Fame(Method):
     def _fusion(self, task: EditTask, prompt: Prompt, fair: FairEmbedding, branch: str) -> CrossAttentionFusion:
         """Fuse the source's attention into a person's as FateZero does into the edit's; debiasing words keep their own."""
         base, own, chosen = self.fatezero, fair.source.cpu() >= 0, fair.source.cpu().clamp_min(0)
-        alignment = align(task.source, prompt, base.alignment)
+        alignment = base.align(task.source, prompt)
         alignment = replace(
             alignment,
             # A padding that is on its way out takes as little from the source as it has weight.
@@ -295,17 +296,5 @@ class Fame(Method):
     def _region(self, task: EditTask, person: Person) -> Region:
         """Return where a person is."""
         blended = StepWindow.of(1.0 if self.base.latent_blend_steps is None else self.base.latent_blend_steps)
-        return region_of(task, person.source, person.masks, self.region_threshold, blended.steps(task.steps))
-
-
-def modulated_layers(latent_grid: tuple[int, int], kind: Literal["self", "cross"]) -> Where:
-    """Choose the layers to modulate: at most half the latent grid, but never only grids of 8 cells and fewer.
-
-    Args:
-        latent_grid: (height, width) of the latents.
-        kind: of attention.
-
-    Returns:
-        Where that is.
-    """
-    return Where(kind=kind, max_scale=0.5 if max(latent_grid) > 16 else 1.0)
+        region = EditRegion.of(task.source, person.source, self.region_threshold, masks=person.masks)
+        return region_of(task, region, blended.steps(task.steps))

@@ -14,9 +14,9 @@ from faircut.controllers.latents import FreshNoise, LatentBlend
 from faircut.controllers.regions import BlendRegion
 from faircut.controllers.self_attention import SelfAttentionFusion
 from faircut.errors import ConfigError
-from faircut.methods.base import EditTask, Method, register
-from faircut.methods.regions import check_threshold, region_of, tokens_of
-from faircut.prompts import Prompt, align, phrases, token_weights
+from faircut.methods.base import EditRegion, EditTask, Method, RegionUse, register
+from faircut.methods.regions import check_threshold, region_of
+from faircut.prompts import Alignment, Prompt, align, phrases, token_weights
 
 __all__ = ["FateZero"]
 
@@ -49,6 +49,7 @@ class FateZero(Method):
     """
 
     name: ClassVar[str] = "fatezero"
+    region_use: ClassVar[RegionUse] = "optional"
 
     alignment: Literal["auto", "replace", "refine"] = "auto"
     cross_replace_steps: Steps = 0.8
@@ -79,6 +80,16 @@ class FateZero(Method):
         if self.latent_blend_steps is not None:
             StepWindow.of(self.latent_blend_steps)
 
+    def edit_regions(self, source: Prompt, target: Prompt) -> tuple[EditRegion, ...]:
+        """Return the region of all blend words together."""
+        if self.blend_words is None:
+            return ()
+        return (EditRegion.of(source, self.blend_words[0], self.blend_threshold, target, self.blend_words[1]),)
+
+    def align(self, source: Prompt, target: Prompt) -> Alignment:
+        """Align the prompts as `alignment` says."""
+        return align(source, target, self.alignment)
+
     def check(self, source: Prompt, target: Prompt) -> None:
         """Check that every named word is in its prompt and that the prompts can be aligned.
 
@@ -90,33 +101,27 @@ class FateZero(Method):
         for name, asked in local.items():
             if asked and self.blend_words is None:
                 raise ConfigError(f"{name} needs blend_words, which say where the edit happens; give them too")
-        align(source, target, self.alignment)
+        super().check(source, target)
         for word in (*self.word_replace_steps, *self.reweight):
             target.find(word)
-        if self.blend_words is not None:
-            for prompt, words in zip((source, target), self.blend_words, strict=True):
-                for word in phrases(words):
-                    prompt.find(word)
 
     def controllers(self, task: EditTask) -> Sequence[Controller]:
         """Build what is asked for of fresh noise, bound guidance and latent blending; cross- and self-attention fusion."""
         attached: list[Controller] = []
-        region = None
-        if self.blend_words is not None:
-            region = region_of(task, self.blend_words[0], None, self.blend_threshold)
+        edited = next(iter(self.edit_regions(task.source, task.target)), None)
+        region = None if edited is None else region_of(task, edited)
         if self.fresh_noise > 0:
             attached.append(FreshNoise(region, task.noise, self.fresh_noise))
         if region is not None and self.region_guidance:
             attached.append(RegionGuidance(region))
-        if isinstance(region, BlendRegion) and self.blend_words is not None and self.latent_blend_steps is not None:
-            tokens = tokens_of(task.target, self.blend_words[1])
+        if isinstance(region, BlendRegion) and edited is not None and self.latent_blend_steps is not None:
             steps = StepWindow.of(self.latent_blend_steps).steps(task.steps)
-            attached.append(LatentBlend(region, tokens, task.trajectory, steps))
+            attached.append(LatentBlend(region, edited.target_tokens, task.trajectory, steps))
         words = {word: StepWindow.of(steps) for word, steps in self.word_replace_steps.items()}
         attached.append(
             CrossAttentionFusion(
                 task.source_attention,
-                align(task.source, task.target, self.alignment),
+                self.align(task.source, task.target),
                 fusion_weights(task.target, task.steps, StepWindow.of(self.cross_replace_steps), words),
                 token_weights(task.target, self.reweight),
             )

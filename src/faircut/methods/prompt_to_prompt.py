@@ -8,9 +8,9 @@ from typing import ClassVar, Literal
 
 from faircut.attention.controller import Controller, StepWindow
 from faircut.config.values import SpatialTemporal
-from faircut.methods.base import EditTask, Method, register
+from faircut.methods.base import EditRegion, EditTask, Method, RegionUse, register
 from faircut.methods.fatezero import FateZero
-from faircut.prompts import Prompt
+from faircut.prompts import Alignment, Prompt
 
 __all__ = ["NullText", "PromptToPrompt", "VideoP2P"]
 
@@ -40,6 +40,7 @@ class PromptToPrompt(Method):
     name: ClassVar[str] = "prompt-to-prompt"
     temporal: ClassVar[SpatialTemporal | None] = SpatialTemporal((0,), clip_norm=False)
     source_level: ClassVar[Literal["inversion", "denoising"]] = "denoising"
+    region_use: ClassVar[RegionUse] = "optional"
 
     alignment: Literal["auto", "replace", "refine"] = "auto"
     cross_replace_steps: Steps = 0.8
@@ -66,6 +67,14 @@ class PromptToPrompt(Method):
             blend_threshold=self.blend_threshold,
             latent_blend_steps=None if self.blend_words is None else self.latent_blend_steps,
         )
+
+    def edit_regions(self, source: Prompt, target: Prompt) -> tuple[EditRegion, ...]:
+        """Return the region of all blend words together."""
+        return self._fusion.edit_regions(source, target)
+
+    def align(self, source: Prompt, target: Prompt) -> Alignment:
+        """Align the prompts as `alignment` says."""
+        return self._fusion.align(source, target)
 
     def check(self, source: Prompt, target: Prompt) -> None:
         """Check that every named word is in its prompt and that the prompts can be aligned."""

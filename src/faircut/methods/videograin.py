@@ -12,10 +12,9 @@ from faircut.attention.controller import Controller, StepWindow
 from faircut.controllers.features import FeatureInjection
 from faircut.controllers.layout import CrossModulation, TemporalModulation
 from faircut.errors import ConfigError
-from faircut.methods.base import EditTask, Method, register
-from faircut.methods.fame import modulated_layers
-from faircut.methods.regions import check_threshold, region_of, tokens_of
-from faircut.prompts import Prompt, phrases
+from faircut.methods.base import EditRegion, EditTask, Method, RegionUse, register
+from faircut.methods.regions import check_threshold, modulated_layers, region_of
+from faircut.prompts import Prompt
 
 __all__ = ["VideoGrain"]
 
@@ -44,6 +43,7 @@ class VideoGrain(Method):
 
     name: ClassVar[str] = "videograin"
     reference: ClassVar[bool] = True
+    region_use: ClassVar[RegionUse] = "needed"
 
     regions: tuple[tuple[str | tuple[str, ...], str | tuple[str, ...]], ...]
     masks: Any = None
@@ -77,22 +77,22 @@ class VideoGrain(Method):
             )
         return {"regions": tuple(zip(source, target, strict=True))}
 
-    def check(self, source: Prompt, target: Prompt) -> None:
-        """Check that all words are in their prompts."""
-        for pair in self.regions:
-            for prompt, words in zip((source, target), pair, strict=True):
-                for phrase in phrases(words):
-                    prompt.find(phrase)
+    def edit_regions(self, source: Prompt, target: Prompt) -> tuple[EditRegion, ...]:
+        """Return the region of each subject, of its source words or of its mask."""
+        masks = self.masks or [None] * len(self.regions)
+        return tuple(
+            EditRegion.of(source, words, self.threshold, target, becomes, mask)
+            for (words, becomes), mask in zip(self.regions, masks, strict=True)
+        )
 
     def controllers(self, task: EditTask) -> Sequence[Controller]:
         """Build the injection and both modulations."""
-        masks = self.masks or [None] * len(self.regions)
-        regions = [
-            region_of(task, words, mask, self.threshold) for (words, _), mask in zip(self.regions, masks, strict=True)
-        ]
+        subjects = self.edit_regions(task.source, task.target)
+        regions = [region_of(task, subject) for subject in subjects]
+        # (token,): the number of the subject that each target token names; -1 names none.
         described = torch.full((len(task.target.ids),), -1, dtype=torch.int64)
-        for number, (_, words) in enumerate(self.regions):
-            described[tokens_of(task.target, words)] = number
+        for number, subject in enumerate(subjects):
+            described[list(subject.target_tokens)] = number
         injected = {layer.name for layer in task.layers if layer.place == "up" and layer.kind == "self"}
         nowhere = range(0)
         attached: list[Controller] = [

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from faircut.prompts import Alignment, Prompt, Word, align, phrases
+from faircut.methods.base import EditRegion, Method
+from faircut.prompts import Alignment, Prompt, Word, align
 
-__all__ = ["AlignedWord", "AlignmentTable", "align_table"]
+__all__ = ["AlignedWord", "AlignmentTable", "TableRegion", "align_table"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class AlignedWord:
         fate: ``"kept"``, ``"replaced"``, ``"added"`` or ``"dropped"``.
         source_tokens: positions of its tokens in the source sequence.
         target_tokens: positions of its tokens in the target sequence.
-        blend: whether the blend mask is made of this word.
+        region: number of the region that the word belongs to, from 0; None for none.
     """
 
     source: str | None
@@ -29,51 +29,76 @@ class AlignedWord:
     fate: str
     source_tokens: tuple[int, ...] = ()
     target_tokens: tuple[int, ...] = ()
-    blend: bool = False
+    region: int | None = None
+
+
+@dataclass(frozen=True)
+class TableRegion:
+    """A region that the edit is bound to; see `faircut.methods.base.EditRegion`.
+
+    Attributes:
+        source: words of the source prompt that name what is there.
+        target: words of the target prompt that name what it becomes.
+        made_of: ``"words"``, ``"masks"`` or ``"predictions"``.
+        threshold: share of the highest value in a frame from which a position belongs to the region; None for masks.
+    """
+
+    source: tuple[str, ...]
+    target: tuple[str, ...]
+    made_of: str
+    threshold: float | None
+
+    @classmethod
+    def of(cls, region: EditRegion) -> TableRegion:
+        """Take what can be shown of a region."""
+        threshold = None if region.made_of == "masks" else region.threshold
+        return cls(region.source, region.target, region.made_of, threshold)
 
 
 @dataclass(frozen=True)
 class AlignmentTable:
-    """The alignment of two prompts.
+    """What a method makes of the words of two prompts.
 
     Attributes:
-        kind: ``"replace"`` or ``"refine"``.
+        kind: ``"replace"`` or ``"refine"``; ``"none"`` where the method does not align prompts, so that the rows only
+            compare them.
         words: the rows.
-        blend_source: words of the source prompt that the mask is made of.
-        blend_target: words of the target prompt that latent blending adds to it.
+        regions: the regions that the edit is bound to; none edits everywhere.
         tokens: (source, target) tokens in use, start and end included.
         limit: tokens that the model takes.
     """
 
     kind: str
     words: tuple[AlignedWord, ...]
-    blend_source: tuple[str, ...] = ()
-    blend_target: tuple[str, ...] = ()
+    regions: tuple[TableRegion, ...] = ()
     tokens: tuple[int, int] = (0, 0)
     limit: int = 77
 
 
-def align_table(source: Prompt, target: Prompt, method: Any) -> AlignmentTable:
+def align_table(source: Prompt, target: Prompt, method: Method) -> AlignmentTable:
     """Say what becomes of every word.
 
     Args:
         source: the source prompt.
         target: the target prompt.
-        method: an editing method; its ``alignment`` and ``blend_words`` are looked at, if it has them.
+        method: an editing method; says how it aligns them, and which words name its regions.
 
     Returns:
         The table.
 
     Raises:
-        PromptError: the prompts cannot be aligned as asked, or a blend word is not in its prompt.
+        PromptError: the prompts cannot be aligned as asked, or a region's word is not in its prompt.
     """
-    alignment = align(source, target, getattr(method, "alignment", "auto"))
-    pair = getattr(method, "blend_words", None) or ((), ())
-    blend = [phrases(side) for side in pair]
-    masked = [
-        {token for word in words for token in prompt.find(word)}
-        for prompt, words in zip((source, target), blend, strict=True)
-    ]
+    alignment = method.align(source, target)
+    regions = method.edit_regions(source, target)
+
+    def region_of(a: Word | None, b: Word | None) -> int | None:
+        tokens = (() if a is None else a.tokens, () if b is None else b.tokens)
+        for number, region in enumerate(regions):
+            if set(region.source_tokens) & set(tokens[0]) or set(region.target_tokens) & set(tokens[1]):
+                return number
+        return None
+
     rows = [
         AlignedWord(
             None if a is None else a.text,
@@ -81,12 +106,16 @@ def align_table(source: Prompt, target: Prompt, method: Any) -> AlignmentTable:
             fate,
             () if a is None else a.tokens,
             () if b is None else b.tokens,
-            bool((a and masked[0].intersection(a.tokens)) or (b and masked[1].intersection(b.tokens))),
+            region_of(a, b),
         )
-        for a, b, fate in _pairs(alignment)
+        for a, b, fate in _pairs(alignment or align(source, target))
     ]
     return AlignmentTable(
-        alignment.kind, tuple(rows), blend[0], blend[1], (source.length, target.length), len(source.ids)
+        "none" if alignment is None else alignment.kind,
+        tuple(rows),
+        tuple(map(TableRegion.of, regions)),
+        (source.length, target.length),
+        len(source.ids),
     )
 
 

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw, ImageFont
 from torch.nn import functional as F
 
-from faircut.attention.context import Step
 from faircut.attention.controller import Controller
 from faircut.attention.masks import blend_mask, token_map
-from faircut.controllers.regions import mask_layers
-from faircut.methods.base import EditTask, Method, Start
-from faircut.prompts import phrases
+from faircut.attention.source import RecordedSource
+from faircut.controllers.latents import MaskBlend
+from faircut.controllers.regions import Region, mask_layers
+from faircut.errors import ConfigError
+from faircut.methods.base import EditRegion, EditTask, Method, Watcher
+from faircut.methods.regions import region_of
 
 __all__ = [
     "MapCapture",
-    "Watched",
     "draw_heat_maps",
     "draw_masks",
     "draw_pairs",
@@ -31,91 +30,85 @@ __all__ = [
 
 _SMALLEST = 256  # Pictures lower than this are enlarged to be looked at.
 _COLUMNS, _ROWS = 8, 8
+# Told apart by most people with colour blindness, and dark enough for text (Okabe and Ito, 2008).
+_COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 _STRIP = 22
 
 
-class MapCapture(Controller):
-    """Watches the source's cross-attention while an edit runs; changes nothing.
+class MapCapture(Watcher):
+    """Watches the source's cross-attention and the regions of an edit while it runs.
 
     Args:
-        task: the edit.
-        blend_words: the source words of the blend mask; empty for no masks.
-        threshold: of the mask.
         count: how many steps to keep masks of, evenly spread.
+
+    Attributes:
+        regions: names of the regions that the edit is bound to.
+        masks: by step, (region, frame, height, width), bool, on the CPU: True is inside.
     """
 
-    branches = ()  # It only looks at the source once a step has ended.
-
-    def __init__(self, task: EditTask, blend_words: Sequence[str], threshold: float, count: int = _ROWS) -> None:
-        self.source, self.grid, self.threshold = task.source_attention, task.latent_grid, threshold
-        self.layers = mask_layers(task.layers, task.latent_grid)
-        self.words = {w.text: task.source.find(w.text) for w in task.source.words if w.tokens and w.text[0].isalnum()}
-        self.blend_tokens = [token for word in blend_words for token in task.source.find(word)]
-        self.mask_steps = set(np.linspace(0, task.steps - 1, min(count, task.steps)).round().astype(int).tolist())
+    def __init__(self, count: int = _ROWS) -> None:
+        self.count = count
+        self.regions: tuple[str, ...] = ()
         self.masks: dict[int, torch.Tensor] = {}
+        self._masks: list[Callable[[RecordedSource], torch.Tensor]] = []
         self._sums: dict[str, torch.Tensor] = {}
         self._steps = 0
+
+    def attach(self, task: EditTask, method: Method, controllers: Sequence[Controller], first: int) -> None:
+        """Learn the words of the source prompt, and what the edit's regions are made of."""
+        self.grid = task.latent_grid
+        self.layers = mask_layers(task.layers, task.latent_grid)
+        self.words = {w.text: task.source.find(w.text) for w in task.source.words if w.tokens and w.text[0].isalnum()}
+        steps = np.linspace(first, task.steps - 1, min(self.count, task.steps - first)).round().astype(int)
+        self.mask_steps = set(steps.tolist())
+        regions = method.edit_regions(task.source, task.target)
+        self.regions = tuple(", ".join(region.source) or f"region {n + 1}" for n, region in enumerate(regions))
+        self._masks = [self._mask_of(task, method, region, controllers) for region in regions]
+
+    def _mask_of(
+        self, task: EditTask, method: Method, region: EditRegion, controllers: Sequence[Controller]
+    ) -> Callable[[RecordedSource], torch.Tensor]:
+        """Return what makes the mask of a region in a step: ``source -> (frame, height, width)``, bool."""
+        if region.made_of == "words":
+            return lambda source: blend_mask(
+                token_map(self._probs(source), region.source_tokens, self._layer_grid), self.grid, region.threshold
+            )
+        if region.made_of == "masks":
+            fixed: Region = region_of(task, region)
+        else:
+            # The method has found it by itself, and blends with it.
+            blends = [controller for controller in controllers if isinstance(controller, MaskBlend)]
+            if not blends:
+                raise ConfigError(
+                    f"{method.name} shows no masks of the region that it computes; leave --save-masks out"
+                )
+            fixed = blends[0].region
+        return lambda source: fixed.mask(self.grid)
+
+    @property
+    def _layer_grid(self) -> tuple[int, int]:
+        return self.layers[0].grid(self.grid)
+
+    def _probs(self, source: RecordedSource) -> list[torch.Tensor]:
+        return [source.probs(layer) for layer in self.layers]
 
     def uses_source(self, index: int) -> bool:
         """Always: the maps are averages over all steps."""
         return True
 
-    def on_step_end(self, step: Step, latents: torch.Tensor) -> torch.Tensor:
-        """Add this step's maps up, and keep its mask if it is one of the chosen."""
-        probs = [self.source.probs(layer) for layer in self.layers]
-        grid = self.layers[0].grid(self.grid)
+    def on_source(self, index: int, source: RecordedSource) -> None:
+        """Add this step's maps up, and keep the masks if it is one of the steps that masks are kept of."""
+        probs = self._probs(source)
         for word, tokens in self.words.items():
-            maps = token_map(probs, tokens, grid).float().cpu()
+            maps = token_map(probs, tokens, self._layer_grid).float().cpu()
             self._sums[word] = self._sums[word] + maps if word in self._sums else maps
         self._steps += 1
-        if self.blend_tokens and step.index in self.mask_steps:
-            self.masks[step.index] = blend_mask(
-                token_map(probs, self.blend_tokens, grid), self.grid, self.threshold
-            ).cpu()
-        return latents
+        if self._masks and index in self.mask_steps:
+            self.masks[index] = torch.stack([mask(source) for mask in self._masks]).cpu()
 
     def maps(self) -> dict[str, torch.Tensor]:
         """Return the attention to each source word, averaged over steps, (frame, height, width)."""
         return {word: total / max(1, self._steps) for word, total in self._sums.items()}
-
-
-@dataclass
-class Watched(Method):
-    """A method with a `MapCapture` beside its own controllers.
-
-    Attributes:
-        method: the method.
-        capture: what it saw, once the edit has run.
-    """
-
-    name: ClassVar[str] = "watched"
-
-    method: Any
-
-    def __post_init__(self) -> None:
-        # No field: it is what came of a run, not a setting of it.
-        self.capture: MapCapture | None = None
-        for trait in ("temporal", "source_level", "reference", "null_text"):
-            setattr(self, trait, getattr(self.method, trait))
-
-    def check(self, source: Any, target: Any) -> None:
-        """Check as the method does."""
-        self.method.check(source, target)
-
-    def start(self, task: EditTask) -> Start:
-        """Begin as the method does."""
-        return self.method.start(task)
-
-    def embedding(self, task: EditTask) -> torch.Tensor:
-        """Condition as the method does."""
-        return self.method.embedding(task)
-
-    def controllers(self, task: EditTask) -> Sequence[Controller]:
-        """Return the method's controllers and the capture."""
-        pair = getattr(self.method, "blend_words", None)
-        words = phrases(pair[0]) if pair else ()
-        self.capture = MapCapture(task, words, getattr(self.method, "blend_threshold", 0.3))
-        return [*self.method.controllers(task), self.capture]
 
 
 def draw_heat_maps(frames: torch.Tensor, maps: Mapping[str, torch.Tensor]) -> Image.Image:
@@ -136,22 +129,34 @@ def draw_heat_maps(frames: torch.Tensor, maps: Mapping[str, torch.Tensor]) -> Im
     return _sheet(rows)
 
 
-def draw_masks(frames: torch.Tensor, masks: Mapping[int, torch.Tensor]) -> Image.Image:
-    """Draw the blend masks over the frames: a row a step, a column a frame; what is kept from the source is dimmed.
+def draw_masks(frames: torch.Tensor, masks: Mapping[int, torch.Tensor], names: Sequence[str] = ()) -> Image.Image:
+    """Draw the regions of an edit over the frames: a row a step, a column a frame; what is outside all of them is dimmed.
+
+    Several regions are tinted, each in the colour that its name is written in.
 
     Args:
         frames: (frame, 3, height, width), RGB in [-1, 1].
-        masks: by step, (frame, height', width'), bool: True is generated anew.
+        masks: by step, (region, frame, height', width'), bool: True is inside the region.
+        names: of the regions, in the masks' order; needed for several.
 
     Returns:
         The picture.
     """
-    rows = []
-    for step, mask in sorted(masks.items()):
-        shares = F.interpolate(mask[:, None].float(), size=frames.shape[-2:])
-        pairs = zip(frames, shares, strict=True)
-        shown = [frame * share + (frame * 0.35 - 0.55) * (1 - share) for frame, share in pairs]
-        rows.append((f"step {step}, {float(mask.float().mean()):.0%} edited", shown))
+    rows: list[tuple[Sequence[tuple[str, str]], Sequence[torch.Tensor]]] = []
+    for step, regions in sorted(masks.items()):
+        label = [(f"step {step}, {float(regions.any(0).float().mean()):.0%} edited", "black")]
+        # (region, frame, 1, height, width), 0 and 1.
+        shares = torch.stack([F.interpolate(mask[:, None].float(), size=frames.shape[-2:]) for mask in regions])
+        tinted = frames
+        if len(regions) > 1:
+            for number, (share, name) in enumerate(zip(shares, names, strict=True)):
+                colour = _COLOURS[number % len(_COLOURS)]
+                tint = torch.tensor(ImageColor.getrgb(colour))[:, None, None] / 127.5 - 1
+                tinted = tinted * (1 - 0.4 * share) + tint * (0.4 * share)
+                label.append((f"   {name} {float(regions[number].float().mean()):.0%}", colour))
+        pairs = zip(frames, tinted, shares.amax(0), strict=True)
+        shown = [inside * share + (frame * 0.35 - 0.55) * (1 - share) for frame, inside, share in pairs]
+        rows.append((label, shown))
     return _sheet(rows)
 
 
@@ -195,8 +200,10 @@ def _glow(frame: torch.Tensor, heat: torch.Tensor) -> torch.Tensor:
     return 0.45 * grey + 0.55 * colour
 
 
-def _sheet(rows: Sequence[tuple[str, Sequence[torch.Tensor]]], most: int = 160) -> Image.Image:
-    """Put rows of pictures, (3, height, width) in [-1, 1], under each other, each under its name."""
+def _sheet(
+    rows: Sequence[tuple[str | Sequence[tuple[str, str]], Sequence[torch.Tensor]]], most: int = 160
+) -> Image.Image:
+    """Put rows of pictures, (3, height, width) in [-1, 1], under each other, each under a text or (text, colour) pairs."""
     first = rows[0][1]
     columns = np.linspace(0, len(first) - 1, min(len(first), _COLUMNS)).round().astype(int)
     height, width = first[0].shape[-2:]
@@ -206,7 +213,10 @@ def _sheet(rows: Sequence[tuple[str, Sequence[torch.Tensor]]], most: int = 160) 
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
     for r, (name, pictures) in enumerate(rows):
         top = r * (cell[1] + _STRIP)
-        draw.text((4, top + _STRIP / 2), name, fill="black", font=font, anchor="lm")
+        left = 4.0
+        for text, colour in [(name, "black")] if isinstance(name, str) else name:
+            draw.text((left, top + _STRIP / 2), text, fill=colour, font=font, anchor="lm")
+            left += draw.textlength(text, font=font)
         for c, index in enumerate(columns):
             pixels = ((pictures[index].clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 0).numpy()
             picture = Image.fromarray(np.ascontiguousarray(pixels)).resize(cell, Image.Resampling.BICUBIC)
