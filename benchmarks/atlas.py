@@ -17,12 +17,12 @@ import torch
 
 from faircut import VideoEditor
 from faircut.atlas import edit_atlas, fit_atlas
+from faircut.benchmark.pocket.edits import measure_edit
 from faircut.metrics import region_psnr
 from faircut.metrics.clip import ClipScorer
 from faircut.model.checkpoints import pocket_folder
 from faircut.pocket.clips import render_clip
 from faircut.pocket.edit_cases import GUIDANCE, EditCase, edit_cases, method_for
-from faircut.pocket.evaluate_edits import measure_edit
 from faircut.pocket.judge import load_judge
 from faircut.pocket.pictures import contact_sheet, to_pixels, to_tensor
 

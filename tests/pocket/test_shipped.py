@@ -8,12 +8,12 @@ import torch
 from diffusers import StableDiffusionPipeline
 from torch.nn import functional as F
 
+from faircut.benchmark.pocket.edits import judge_edit
+from faircut.benchmark.pocket.figures import evaluate
+from faircut.benchmark.pocket.model import generate, load_model
 from faircut.model.checkpoints import pocket_folder
 from faircut.pocket.clips import render_clip
 from faircut.pocket.edit_cases import GUIDANCE, edit_cases, method_for
-from faircut.pocket.evaluate import evaluate
-from faircut.pocket.evaluate_edits import judge_edit
-from faircut.pocket.evaluate_model import generate, load_model
 from faircut.pocket.pictures import to_tensor
 from faircut.report.pictures import MapCapture
 

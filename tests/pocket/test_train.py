@@ -8,12 +8,15 @@ import signal
 import numpy as np
 import pytest
 import torch
-from diffusers.models.attention_processor import Attention
 from safetensors.torch import load_file
 
+from faircut.attention.controller import Where
 from faircut.errors import ConfigError, ModelError
 from faircut.fairness.perception import crop_to_boxes
-from faircut.pocket.captions import caption, words
+from faircut.model.unet import install
+from faircut.pocket.attention_maps import CrossAttentionMaps, one_evaluation
+from faircut.pocket.captions import caption, span_tokens, words
+from faircut.pocket.generate import reconstruct
 from faircut.pocket.judge import Judge, load_judge, save_judge
 from faircut.pocket.scenes import sample_scene
 from faircut.pocket.train import TrainConfig, load_config, train
@@ -24,14 +27,15 @@ from faircut.pocket.train.denoiser import (
     ATTRIBUTE_ATTENTION,
     NOUN_ATTENTION,
     DenoiserStage,
-    RecordingProcessor,
+    TrainingMaps,
+    build_unet,
     localisation_loss,
 )
 from faircut.pocket.train.judge import JudgeStage, even_chances
 from faircut.pocket.train.loop import fit, step_rng
 from faircut.pocket.train.state import Flat, load_weights
-from faircut.pocket.train.tokenizer import build_tokenizer, span_tokens
-from faircut.pocket.train.vae import VaeStage, bake_scale, build_vae, reconstruct
+from faircut.pocket.train.tokenizer import build_tokenizer
+from faircut.pocket.train.vae import VaeStage, bake_scale, build_vae
 from faircut.pocket.vocabulary import LABELS
 
 TINY = {
@@ -198,19 +202,43 @@ def test_stretches_of_one_rate_are_joined():
     assert Flat(model).groups({}) == [(slice(0, 15), 1.0)]
 
 
-def test_localising_does_not_reach_the_text_by_the_shortest_way():
+def _evaluate(unet, recorder, latents, text):
+    with install(unet, [recorder], frames=1, clip_norm=False) as control:
+        control.begin(one_evaluation(latents))
+        return unet(latents, torch.tensor([3, 700]), text).sample
+
+
+def test_localising_does_not_reach_the_text_by_the_shortest_way(config):
     torch.manual_seed(0)
-    maps = []
-    layer = Attention(query_dim=8, cross_attention_dim=6, heads=2, dim_head=4, processor=RecordingProcessor(maps, True))
-    queries, text = torch.randn(1, 4, 8, requires_grad=True), torch.randn(1, 5, 6, requires_grad=True)
-    out = layer(queries, encoder_hidden_states=text)
-    (told,) = maps
-    torch.testing.assert_close(told.sum(-1), torch.ones(1, 4))
-    wanted, key, read = torch.autograd.grad(told[..., 0].sum(), (queries, layer.to_k.weight, text), allow_unused=True)
-    assert wanted.abs().max() > 0
+    unet = build_unet(config.denoiser, 4)
+    recorder = TrainingMaps(unet, Where())
+    latents, text = torch.randn(2, 4, 32, 32), torch.randn(2, 5, 32, requires_grad=True)
+    recorder.text = text
+    out = _evaluate(unet, recorder, latents, text)
+    first = recorder.maps[0]
+    torch.testing.assert_close(first.sum(-1), torch.ones(2, 256))
+    attn = next(m for name, m in unet.named_modules() if name.endswith("attn2"))
+    wanted = (attn.to_q.weight, attn.to_k.weight, text)
+    query, key, read = torch.autograd.grad(first[..., 0].sum(), wanted, retain_graph=True, allow_unused=True)
+    assert query.abs().max() > 0
     assert key.abs().max() > 0
     assert read is None
     assert torch.autograd.grad(out.sum(), text)[0].abs().max() > 0
+
+
+def test_training_sees_the_maps_that_the_unet_attends_with(config):
+    torch.manual_seed(0)
+    unet = build_unet(config.denoiser, 4)
+    watched, trained = CrossAttentionMaps(), TrainingMaps(unet, Where())
+    latents, trained.text = torch.randn(2, 4, 32, 32), torch.randn(2, 5, 32)
+    with torch.no_grad():
+        outs = [_evaluate(unet, recorder, latents, trained.text) for recorder in (watched, trained)]
+        plain = unet(latents, torch.tensor([3, 700]), trained.text).sample
+    assert [tuple(m.shape) for m in watched.maps] == [(2, n, 5) for n in (256, 64, 16, 64, 64, 256, 256)]
+    for a, b in zip(watched.maps, trained.maps, strict=True):
+        torch.testing.assert_close(a, b)
+    assert torch.equal(*outs)
+    torch.testing.assert_close(outs[0], plain, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["vae", "judge", "clip", "denoiser"])

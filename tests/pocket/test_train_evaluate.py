@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
+from faircut.benchmark.pocket.edits import judge_edit
+from faircut.benchmark.pocket.figures import TARGETS, nested, verdicts
+from faircut.benchmark.pocket.model import Figure, held_out_stills
 from faircut.pocket.edit_cases import KINDS, LOCAL, edit_cases, method_for
-from faircut.pocket.evaluate import TARGETS, nested, verdicts
-from faircut.pocket.evaluate_edits import judge_edit
-from faircut.pocket.evaluate_model import Figure, held_out_stills
 from faircut.pocket.scenes import held_out
 from faircut.pocket.vocabulary import LABELS
 from faircut.pocket.world import labels

@@ -11,12 +11,12 @@ import torch
 
 from faircut.benchmark.contestants import Contestant
 from faircut.benchmark.edits import EditBenchmark
+from faircut.benchmark.pocket.edits import judge_edit
 from faircut.benchmark.prepared import Bench, PreparedItem
 from faircut.benchmark.store import Store, as_kept
 from faircut.errors import FaircutError
 from faircut.evaluate import measure_edit
 from faircut.methods.base import Method
-from faircut.pocket.evaluate_edits import judge_edit
 
 __all__ = ["EditRecord", "run_bench"]
 

@@ -117,9 +117,9 @@ def _sentence(figures: Any, reconstruction: float | None) -> str:
 
 def _measure() -> Callable[..., Any]:
     """Load what measures edits, once for all of them."""
+    from faircut.benchmark.pocket.edits import measure_edit
     from faircut.metrics.clip import ClipScorer
     from faircut.model.checkpoints import pocket_folder
-    from faircut.pocket.evaluate_edits import measure_edit
     from faircut.pocket.judge import load_judge
 
     return partial(measure_edit, judge=load_judge(), scorer=ClipScorer.from_pretrained(pocket_folder() / "clip"))

@@ -110,13 +110,13 @@ def evaluate(
     ] = None,
 ) -> None:
     """Measure a pocket model on held-out scenes, every figure beside its target."""
+    from faircut.benchmark.pocket.figures import PARTS, nested, verdicts
+    from faircut.benchmark.pocket.figures import evaluate as measure
+    from faircut.benchmark.pocket.model import load_model
     from faircut.config.ranges import check_range, check_seed
     from faircut.edit.preflight import check_model_steps
     from faircut.edit.request import parse_device
     from faircut.files import Output, check_outputs, write_json
-    from faircut.pocket.evaluate import PARTS, nested, verdicts
-    from faircut.pocket.evaluate import evaluate as measure
-    from faircut.pocket.evaluate_model import load_model
 
     check_range("scale", scale, 0, 1, flag="--scale", example="0.1", above=True)
     check_model_steps("pocket" if model is None else str(model), steps)

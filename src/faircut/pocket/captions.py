@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -191,3 +191,16 @@ def caption_corpus(n: int, seed: int) -> Iterator[str]:
     rng = np.random.default_rng(seed)
     for _ in range(n):
         yield caption(sample_scene(rng), rng).text
+
+
+def span_tokens(offsets: Sequence[Sequence[int]], span: tuple[int, int]) -> list[int]:
+    """The tokens of one piece of a text.
+
+    Args:
+        offsets: [start, end) characters of every token; empty ranges for special tokens.
+        span: [start, end) characters of the piece.
+
+    Returns:
+        Positions of the tokens that overlap it.
+    """
+    return [i for i, (start, end) in enumerate(offsets) if end > start and start < span[1] and end > span[0]]

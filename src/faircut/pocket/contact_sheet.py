@@ -1,4 +1,4 @@
-"""One picture of everything in the drawn world: ``python -m faircut.pocket.contact_sheet OUT.png``."""
+"""One picture of everything in the drawn world: ``faircut pocket sheet OUT.png``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training of the pocket model: ``train(config, stages)``, or ``python -m faircut.pocket.train``."""
+"""Training of the pocket model: ``train(config, stages)``, or ``faircut pocket train``."""
 
 from faircut.pocket.train.config import TrainConfig, load_config
 from faircut.pocket.train.stages import STAGES, train

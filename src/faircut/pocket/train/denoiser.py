@@ -11,6 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from faircut.attention.context import AttentionContext
+from faircut.attention.controller import QKV, Where
+from faircut.model.unet import install, project_text
+from faircut.pocket.attention_maps import CrossAttentionMaps, one_evaluation
+from faircut.pocket.generate import sample_latents
 from faircut.pocket.pictures import contact_sheet, to_pixels
 from faircut.pocket.train.config import DenoiserConfig, TrainConfig
 from faircut.pocket.train.data import HEADS, MASK_SIZE, Stills
@@ -22,12 +27,11 @@ from faircut.pocket.vocabulary import LABELS
 __all__ = [
     "DenoiserStage",
     "LatentSize",
-    "RecordingProcessor",
+    "TrainingMaps",
     "build_scheduler",
     "build_text_encoder",
     "build_unet",
     "localisation_loss",
-    "sample_latents",
 ]
 
 LatentSize = 32
@@ -145,50 +149,39 @@ def build_scheduler() -> Any:
     )
 
 
-class RecordingProcessor:
-    """Plain attention (faster than the fused one on a CPU) that keeps the cross-attention maps of a training step."""
+class TrainingMaps(CrossAttentionMaps):
+    """Keeps cross-attention maps for a loss that must not reach the text encoder by the shortest way.
 
-    def __init__(self, maps: list[Tensor], plain: bool):
-        """Attach to a list.
+    It would be easiest lowered there, by giving all colours one state that says "a colour", and "red" would be lost. So
+    each map is computed once more, from the layer's queries and from keys of the text without its gradient.
+
+    Attributes:
+        text: (picture, token, channel), what the UNet is conditioned on; to be set before each evaluation.
+    """
+
+    text: Tensor
+
+    def __init__(self, unet: Any, where: Where) -> None:
+        """Attach to a UNet.
 
         Args:
-            maps: receives (pictures, queries, tokens) probabilities, averaged over heads, of every call that attends
-                to the text.
-            plain: whether self-attention is plain too, rather than fused.
+            unet: whose layers project the text.
+            where: the layers whose attention is computed explicitly.
         """
-        self.maps, self.plain = maps, plain
+        super().__init__()
+        self.unet, self.where = unet, where
 
-    def __call__(
-        self,
-        attn: Any,
-        hidden_states: Tensor,
-        encoder_hidden_states: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        temb: Tensor | None = None,
-    ) -> Tensor:
-        """Attend; see diffusers' attention processors."""
-        context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        b, n, _ = hidden_states.shape
-        q, k, v = attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context)
-        q, k, v = (t.view(b, t.shape[1], attn.heads, -1).transpose(1, 2) for t in (q, k, v))
-        if encoder_hidden_states is None and not self.plain:
-            out = F.scaled_dot_product_attention(q, k, v, scale=attn.scale)
-        else:
-            probabilities = torch.softmax((q * attn.scale) @ k.transpose(-1, -2), dim=-1)
-            if encoder_hidden_states is not None:
-                self.maps.append(self._map(attn, q, encoder_hidden_states))
-            out = probabilities.to(v.dtype) @ v
-        out = out.transpose(1, 2).reshape(b, n, -1)
-        return attn.to_out[1](attn.to_out[0](out))
+    def on_qkv(self, context: AttentionContext, qkv: QKV) -> tuple[AttentionContext, QKV]:
+        """Keep the layer's map of the text; changes nothing."""
+        if context.layer.kind == "cross":
+            key, _ = project_text(self.unet, context.layer, self.text.detach())
+            scores = (qkv.query * qkv.query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+            self.keep(context, scores.softmax(dim=-1))
+        return context, qkv
 
-    def _map(self, attn: Any, q: Tensor, context: Tensor) -> Tensor:
-        """The probabilities again, for a loss that shall not reach the text encoder by the shortest way.
-
-        It would be easiest lowered there, by giving all colours one state that says "a colour", and "red" would be lost.
-        """
-        k = attn.to_k(context.detach())
-        k = k.view(k.shape[0], k.shape[1], attn.heads, -1).transpose(1, 2)
-        return torch.softmax((q * attn.scale) @ k.transpose(-1, -2), dim=-1).mean(1)
+    def on_probs(self, context: AttentionContext, probs: Tensor, queries: slice) -> Tensor:
+        """Have attention computed explicitly; keeps and changes nothing."""
+        return probs
 
 
 def localisation_loss(
@@ -256,8 +249,8 @@ class DenoiserStage:
             self.unet.load_state_dict(UNet2DConditionModel.from_pretrained(init / "unet").float().state_dict())
             self.text.load_state_dict(CLIPTextModel.from_pretrained(init / "text_encoder").float().state_dict())
         self.rates = {"text.": self.settings.text_rate}
-        self.maps: list[Tensor] = []
-        self.unet.set_attn_processor(RecordingProcessor(self.maps, plain=self.device.type == "cpu"))
+        # A GPU has fused self-attention that is faster than the explicit one; it runs wherever no controller acts.
+        self.recorder = TrainingMaps(self.unet, Where() if self.device.type == "cpu" else Where(kind="cross"))
         self.model = nn.ModuleDict({"text": self.text, "unet": self.unet}).to(self.device)
         self.stills = Stills(output / "data", "train", config.data)
         write_captions(output / "data", output / "tokenizer", config.data)
@@ -310,15 +303,16 @@ class DenoiserStage:
         ids, words = ids.to(self.device), words.to(self.device)
         a = self.alphas[t][:, None, None, None]
         noisy = a.sqrt() * z + (1 - a).sqrt() * noise
-        self.maps.clear()
-        context = self.text(ids).last_hidden_state
-        out = self.unet(noisy, t, context).sample.float()
+        self.recorder.text = context = self.text(ids).last_hidden_state
+        with install(self.unet, [self.recorder], frames=1, clip_norm=False) as control:
+            control.begin(one_evaluation(noisy))
+            out = self.unet(noisy, t, context).sample.float()
         snr = self.alphas[t] / (1 - self.alphas[t])
         weight = snr.clamp_max(self.settings.snr_gamma) / snr
         error = (out - noise).pow(2).mean((1, 2, 3))
         denoise = (error * weight).mean()
-        place, share = localisation_loss(self.maps, words, masks, z.shape[-1])
-        self.maps.clear()
+        place, share = localisation_loss(self.recorder.maps, words, masks, z.shape[-1])
+        self.recorder.clear()
         figures = {"denoise": denoise.detach(), "place": place.detach(), "share": share}
         return denoise + self.settings.localise * place, figures
 
@@ -336,52 +330,6 @@ class DenoiserStage:
             z = sample_latents(
                 self.unet, self.scheduler, context[1:], context[:1], steps=20, guidance=5.0, seed=0, side=side
             )
-        self.maps.clear()
         pictures = [vae.decode(part / vae.config.scaling_factor).sample for part in z.split(8)]
         contact_sheet(to_pixels(torch.cat(pictures)), 8, path)
         return {}
-
-
-@torch.no_grad()
-def sample_latents(
-    unet: Any,
-    scheduler: Any,
-    context: Tensor,
-    empty: Tensor,
-    *,
-    steps: int,
-    guidance: float,
-    seed: int,
-    batch: int = 24,
-    side: int | None = None,
-) -> Tensor:
-    """Generate latents by DDIM with guidance.
-
-    Args:
-        unet: predicts the noise.
-        scheduler: a DDIMScheduler; its timesteps are set.
-        context: (pictures, tokens, width) encoded prompts.
-        empty: (1, tokens, width) the encoded empty prompt.
-        steps: of DDIM.
-        guidance: guidance scale.
-        seed: of the starting noise; picture i starts from the same noise whatever the batch.
-        batch: pictures at a time.
-        side: height and width of the latents; what the UNet was made for by default.
-
-    Returns:
-        (pictures, channels, side, side) latents.
-    """
-    scheduler.set_timesteps(steps)
-    parts = []
-    side = side or unet.config.sample_size
-    shape = (unet.config.in_channels, side, side)
-    for at in range(0, len(context), batch):
-        words = context[at : at + batch]
-        noise = [np.random.default_rng([seed, at + i]).standard_normal(shape, np.float32) for i in range(len(words))]
-        z = torch.from_numpy(np.stack(noise)).to(context.device)
-        both = torch.cat([empty.expand_as(words), words])
-        for t in scheduler.timesteps:
-            plain, told = unet(torch.cat([z, z]), t, both).sample.float().chunk(2)
-            z = scheduler.step(plain + guidance * (told - plain), t, z).prev_sample
-        parts.append(z)
-    return torch.cat(parts)

@@ -97,7 +97,6 @@ def _guess(
     a: Tensor = stage.alphas[level][:, None, None, None]
     noisy = a.sqrt() * z + (1 - a).sqrt() * torch.from_numpy(rng.standard_normal(z.shape, np.float32)).to(device)
     noise = stage.unet(noisy, level, stage.text(stage.caption_ids(told).to(device)).last_hidden_state).sample.float()
-    stage.maps.clear()
     return to_pixels(vae.decode((noisy - (1 - a).sqrt() * noise) / a.sqrt() / scale).sample)
 
 
@@ -114,7 +113,6 @@ def _redraw(stage: Any, vae: Any, rows: np.ndarray, t: int, rng: np.random.Gener
     context = stage.text(ids).last_hidden_state
     for k in range(_REDRAWING_STEPS):
         plain, told = stage.unet(torch.cat([z, z]), levels[k], context).sample.float().chunk(2)
-        stage.maps.clear()
         z = ddim_step(z, classifier_free_guidance(plain, told, _GUIDANCE), alphas[k], alphas[k + 1])
     return to_pixels(vae.decode(z / scale).sample)
 

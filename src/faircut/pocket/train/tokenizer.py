@@ -9,7 +9,7 @@ from typing import Any
 
 from faircut.errors import ModelError
 
-__all__ = ["END", "START", "build_tokenizer", "load_tokenizer", "span_tokens"]
+__all__ = ["END", "START", "build_tokenizer", "load_tokenizer"]
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 
@@ -84,16 +84,3 @@ def load_tokenizer(folder: Path) -> Any:
     if not (folder / "tokenizer_config.json").exists():
         raise ModelError(f"no tokenizer in {folder}: run the stage 'tokenizer' first")
     return CLIPTokenizer.from_pretrained(folder)
-
-
-def span_tokens(offsets: Sequence[Sequence[int]], span: tuple[int, int]) -> list[int]:
-    """The tokens of one piece of a text.
-
-    Args:
-        offsets: [start, end) characters of every token; empty ranges for special tokens.
-        span: [start, end) characters of the piece.
-
-    Returns:
-        Positions of the tokens that overlap it.
-    """
-    return [i for i, (start, end) in enumerate(offsets) if end > start and start < span[1] and end > span[0]]

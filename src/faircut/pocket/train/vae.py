@@ -10,13 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from faircut.pocket.generate import reconstruct
 from faircut.pocket.pictures import contact_sheet, psnr, to_pixels, to_tensor
 from faircut.pocket.train.config import TrainConfig, VaeConfig
 from faircut.pocket.train.data import Stills
 from faircut.pocket.train.loop import pick_device, step_rng
 from faircut.pocket.vocabulary import IMAGE_SIZE
 
-__all__ = ["VaeStage", "bake_scale", "build_vae", "encode_stills", "reconstruct"]
+__all__ = ["VaeStage", "bake_scale", "build_vae", "encode_stills"]
 
 
 def build_vae(config: VaeConfig) -> Any:
@@ -135,21 +136,6 @@ class VaeStage:
         out = reconstruct(self.model, x)
         contact_sheet(np.concatenate([to_pixels(x[:16]), to_pixels(out[:16])]), 8, path)
         return {"vae_psnr": round(float(psnr(out, x).mean()), 3)}
-
-
-@torch.no_grad()
-def reconstruct(vae: Any, pictures: Tensor, batch: int = 16) -> Tensor:
-    """Encode and decode, without noise.
-
-    Args:
-        vae: an AutoencoderKL.
-        pictures: (pictures, 3, height, width) in [-1, 1].
-        batch: pictures at a time.
-
-    Returns:
-        The same pictures, as the autoencoder gives them back.
-    """
-    return torch.cat([vae.decode(vae.encode(x).latent_dist.mean).sample for x in pictures.split(batch)])
 
 
 @torch.no_grad()

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from faircut.errors import ModelError
-from faircut.pocket.captions import caption
+from faircut.pocket.captions import caption, span_tokens
 from faircut.pocket.train.config import DataConfig
 from faircut.pocket.train.data import scene_from_json, write_array
-from faircut.pocket.train.tokenizer import load_tokenizer, span_tokens
+from faircut.pocket.train.tokenizer import load_tokenizer
 
 __all__ = ["CAPTION_TOKENS", "write_captions"]
 

@@ -1,4 +1,4 @@
-"""Every figure of the pocket model, measured on held-out scenes: ``python -m faircut.pocket.evaluate``."""
+"""Every figure of the pocket model, measured on held-out scenes."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from faircut.benchmark.pocket.model import Figure, Model, generate, held_out_stills
 from faircut.errors import ConfigError, choices
 from faircut.pocket.captions import GENDER_WORDS, PLACES
-from faircut.pocket.evaluate_model import Figure, Model, generate, held_out_stills
 from faircut.pocket.judge import UNCLEAR
 from faircut.pocket.vocabulary import (
     ANIMALS,
@@ -58,8 +58,8 @@ def _share(hits: Iterable[bool]) -> Figure:
 
 
 def _vae(model: Model, scale: float, seed: int, steps: int, sheets: Path | None) -> dict[str, Figure]:
+    from faircut.pocket.generate import reconstruct
     from faircut.pocket.pictures import psnr
-    from faircut.pocket.train.vae import reconstruct
 
     x, _ = held_out_stills(max(16, int(256 * scale)), seed)
     values = psnr(reconstruct(model.vae, x.to(model.device) * 2 - 1), x.to(model.device) * 2 - 1)
@@ -101,7 +101,7 @@ def _in_doubt(model: Model, scale: float, seed: int) -> dict[str, Figure]:
 def _clip(model: Model, scale: float, seed: int, steps: int, sheets: Path | None) -> dict[str, Figure]:
     from transformers import CLIPModel, CLIPTokenizer
 
-    from faircut.pocket.train.clip import PROMPTS, embed_images, embed_texts
+    from faircut.pocket.zero_shot import PROMPTS, embed_images, embed_texts
 
     clip = CLIPModel.from_pretrained(model.folder / "clip", dtype=torch.float32).eval()
     tokenizer = CLIPTokenizer.from_pretrained(model.folder / "clip")
@@ -189,7 +189,7 @@ def _sheets(folder: Path, pictures: Tensor, groups: Sequence[str]) -> None:
 
 
 def _editing(model: Model, scale: float, seed: int, steps: int, sheets: Path | None) -> dict[str, Figure]:
-    from faircut.pocket.evaluate_edits import measure_editing
+    from faircut.benchmark.pocket.edits import measure_editing
 
     found = measure_editing(model.folder, model.judge, scale=scale, sheets=sheets)
     return {name: Figure(value, n) for name, (value, n) in found.items()}

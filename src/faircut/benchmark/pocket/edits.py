@@ -1,30 +1,28 @@
-"""The figures of the pocket model that need the editor: inversion, word masks, and a fixed list of FateZero edits."""
+"""The figures of the pocket model that need the editor: reconstruction, and a fixed list of FateZero edits."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from faircut.benchmark.pocket.word_masks import word_masks
 from faircut.fairness.perception import majority
 from faircut.metrics import region_psnr, tem_con
 from faircut.metrics.clip import ClipScorer
-from faircut.pocket.captions import caption
 from faircut.pocket.clips import Clip, render_clip
 from faircut.pocket.edit_cases import GUIDANCE, KINDS, LOCAL, EditCase, edit_cases, method_for
 from faircut.pocket.judge import Judge
 from faircut.pocket.pictures import contact_sheet, to_pixels, to_tensor
 from faircut.pocket.scenes import sample_scene
 from faircut.pocket.vocabulary import LABELS
-from faircut.pocket.world import labels, render
+from faircut.pocket.world import labels
 
-__all__ = ["EditFigures", "judge_edit", "measure_edit", "measure_editing", "word_masks"]
+__all__ = ["EditFigures", "judge_edit", "measure_edit", "measure_editing"]
 
 _SEED = 20
 _JUDGED = ("profession", "gender", "colour", "object", "background", "style")
@@ -104,67 +102,6 @@ def measure_edit(case: EditCase, clip: Clip, edited: Tensor, judge: Judge, score
         outside = region_psnr(edited, source, torch.from_numpy(~region))
     ratio = tem_con(scorer.images(edited)) / tem_con(scorer.images(source))
     return EditFigures(shown, reached, kept, outside, ratio)
-
-
-@torch.no_grad()
-def word_masks(editor: Any, scale: float) -> dict[str, tuple[float, int]]:
-    """How well the subject's word finds the subject: IoU of its cross-attention with the true mask.
-
-    The attention of the layers at half the latent grid, averaged over heads, layers and ten noise levels, is brought to
-    the latent grid and cut at 0.3 of its maximum.
-
-    Args:
-        editor: a VideoEditor of the pocket model.
-        scale: share of the full number of stills.
-
-    Returns:
-        Per kind of subject the mean IoU and the number of stills.
-    """
-    from faircut.pocket.train.denoiser import RecordingProcessor
-    from faircut.pocket.train.tokenizer import span_tokens
-
-    maps: list[Tensor] = []
-    before = editor.unet.attn_processors
-    editor.unet.set_attn_processor(RecordingProcessor(maps, plain=True))
-    alphas = editor.scheduler.alphas_cumprod
-    side = editor.unet.config.sample_size
-    found = {}
-    try:
-        for kind in ("person", "vehicle", "animal"):
-            rng = np.random.default_rng([_SEED, 1])
-            n = max(8, int(64 * scale))
-            people = 1 if kind == "person" else None
-            scenes = [sample_scene(rng, split="held_out", kind=kind, people=people) for _ in range(n)]
-            values = []
-            for at in range(0, n, 8):
-                part = scenes[at : at + 8]
-                drawn = [render(s) for s in part]
-                x = to_tensor(np.stack([f.image for f in drawn]))
-                truth = torch.from_numpy(np.stack([f.masks[0] for f in drawn])).float()[:, None]
-                truth = F.adaptive_avg_pool2d(truth, side)[:, 0] >= 0.5
-                written = [caption(s) for s in part]
-                batch = editor.tokenizer(
-                    [c.text for c in written], padding="max_length", truncation=True, return_offsets_mapping=True
-                )
-                context = editor.text_encoder(torch.tensor(batch["input_ids"])).last_hidden_state
-                z = editor.vae.encode(x).latent_dist.mean * editor.vae.config.scaling_factor
-                total = torch.zeros(len(part), (side // 2) ** 2)
-                for t in range(50, 1000, 100):
-                    noise = torch.from_numpy(rng.standard_normal(z.shape, np.float32))
-                    maps.clear()
-                    editor.unet(alphas[t].sqrt() * z + (1 - alphas[t]).sqrt() * noise, t, context)
-                    level = torch.stack([m for m in maps if m.shape[1] == (side // 2) ** 2]).mean(0)
-                    for i, c in enumerate(written):
-                        tokens = span_tokens(batch["offset_mapping"][i], c.subjects[0])
-                        total[i] += level[i, :, tokens].sum(-1)
-                seen = F.interpolate(total.view(-1, 1, side // 2, side // 2), (side, side), mode="bilinear")[:, 0]
-                mask = seen > 0.3 * seen.amax((1, 2), keepdim=True)
-                both, either = (mask & truth).sum((1, 2)), (mask | truth).sum((1, 2))
-                values += (both / either.clamp_min(1)).tolist()
-            found[f"mask_iou.{kind}"] = (float(np.mean(values)), n)
-    finally:
-        editor.unet.set_attn_processor(dict(before))
-    return found
 
 
 def measure_editing(

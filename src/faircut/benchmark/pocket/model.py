@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from faircut.errors import ConfigError
+from faircut.model.checkpoints import pocket_folder
 from faircut.pocket.judge import Judge, load_judge
 from faircut.pocket.scenes import sample_scene
 from faircut.pocket.world import render
@@ -73,7 +74,7 @@ def load_model(folder: str | Path | None = None, device: str = "cpu", bf16: bool
     from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
 
-    root = Path(__file__).parent / "weights" if folder is None else Path(folder)
+    root = pocket_folder() if folder is None else Path(folder)
     if not (root / "model_index.json").exists():
         raise ConfigError(f"no pocket model in {root}: train and export one")
     float32 = {"torch_dtype": torch.float32}
@@ -123,7 +124,7 @@ def generate(model: Model, prompts: Sequence[str], *, steps: int = 50, guidance:
     Returns:
         (prompts, 3, 128, 128) pictures in [0, 1].
     """
-    from faircut.pocket.train.denoiser import sample_latents
+    from faircut.pocket.generate import sample_latents
 
     def encode(texts: Sequence[str]) -> Tensor:
         length = model.tokenizer.model_max_length

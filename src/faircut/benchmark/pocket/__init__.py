@@ -1,0 +1,1 @@
+"""The figures of the pocket model, each beside its target."""
