@@ -8,9 +8,9 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from faircut.benchmark.bench import EditRecord
-from faircut.benchmark.contestants import CONTESTANTS
-from faircut.benchmark.edits import load_edits
+from faircut.benchmark.edits.contestants import CONTESTANTS
+from faircut.benchmark.edits.items import load_edits
+from faircut.benchmark.edits.jobs import BenchRecord
 from faircut.config.values import from_dict
 from faircut.pocket.pictures import to_pixels
 
@@ -21,7 +21,7 @@ def sheet(folder: Path, benchmark: str, limit: int) -> Image.Image:
     """Draw a row for each method and a column for each of the first items, the source above them all."""
     items = load_edits(benchmark).limited(limit)
     records = [
-        from_dict(EditRecord, json.loads(path.read_text())) for path in sorted((folder / "records").glob("*.json"))
+        from_dict(BenchRecord, json.loads(path.read_text())) for path in sorted((folder / "records").glob("*.json"))
     ]
     made = {(record.method, record.item): record for record in records}
     methods = [name for name in CONTESTANTS if any(method == name for method, _ in made)]

@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from faircut.attention.controller import StepWindow
-from faircut.benchmark.bench import EditRecord
-from faircut.benchmark.edits import EditBenchmark, EditItem
-from faircut.benchmark.leaderboard import BenchResult
-from faircut.benchmark.measure import Record
-from faircut.benchmark.results import AuditResult
-from faircut.benchmark.sweep import SweepPoint
-from faircut.benchmark.tasks import Task, TaskFile
+from faircut.benchmark.audit.measure import AuditRecord
+from faircut.benchmark.audit.results import AuditResult
+from faircut.benchmark.audit.tasks import Task, TaskFile
+from faircut.benchmark.edits.items import EditBenchmark, EditItem
+from faircut.benchmark.edits.jobs import BenchRecord
+from faircut.benchmark.edits.leaderboard import BenchResult
+from faircut.benchmark.sweep_points import SweepPoint
 from faircut.config import values
 from faircut.config.values import SpatialTemporal, check_clips, from_dict, to_dict
 from faircut.edit.request import RunSettings
@@ -186,7 +186,7 @@ VALUES = st.recursive(
 
 
 @pytest.mark.parametrize(
-    "cls", [Whole, TaskFile, EditBenchmark, StudyFile, StudyKey, Answers, BenchResult, AuditResult, Record, EditRecord,
+    "cls", [Whole, TaskFile, EditBenchmark, StudyFile, StudyKey, Answers, BenchResult, AuditResult, AuditRecord, BenchRecord,
             SweepPoint, RunSettings, Calibration, FateZero, get_method("fame"), get_method("videograin"), SpatialTemporal],
 )  # fmt: skip
 @settings(max_examples=60, deadline=None)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from faircut.errors import ModelError, VideoError
-from faircut.evaluate import KINDS, EvaluationSettings, measure_edit, run_evaluation, save_evaluation
+from faircut.evaluate import EvaluationSettings, measure_edit, metrics_of, run_evaluation, save_evaluation
 from faircut.evaluate.html import write_html
 from faircut.model.checkpoints import pocket_folder
 from faircut.model.scorer import load_clip_scorer
@@ -41,7 +41,7 @@ RED, BLUE = (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)
 def test_an_edit_that_works_beside_its_source():
     source, edited = clip_of(RED, RED, RED), clip_of(BLUE, BLUE, RED)
     found = measure_edit(edited, source, PROMPTS, Scorer())
-    assert list(found) == [name for name in KINDS if name != "background_psnr"]
+    assert list(found) == [name for name in metrics_of("evaluate") if name != "background_psnr"]
     assert (found["frame_acc"].value, found["frame_acc"].source) == (pytest.approx(2 / 3), 0.0)
     assert found["frame_acc"].series == (1.0, 1.0, 0.0)
     assert found["clip_t"].value > 0.6 > 0.1 > found["clip_t"].source
@@ -127,7 +127,7 @@ def test_the_page_holds_everything_it_shows(files):
     page = write_html(run_evaluation(settings(files)), files / "page.html").read_text()
     assert "http" not in page
     assert page.count("data:image/png;base64,") == 1
-    assert all(kind.label in page for kind in KINDS.values())
+    assert all(metric.label in page for metric in metrics_of("evaluate").values())
 
 
 def test_an_edit_that_changed_nothing_is_called_that(files):

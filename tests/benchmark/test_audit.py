@@ -12,21 +12,22 @@ import torch
 import yaml
 from PIL import Image
 
-from faircut import VideoEditor
-from faircut.benchmark import audit as auditing
-from faircut.benchmark import tasks
-from faircut.benchmark.approaches import APPROACHES, Ask, get_approaches
-from faircut.benchmark.audit import Audit, Cell, requests, run_audit
-from faircut.benchmark.calibrate import calibrate
-from faircut.benchmark.cases import calibration_cases, pocket_professions
-from faircut.benchmark.files import write_result
-from faircut.benchmark.html import plot_calibration, write_html
-from faircut.benchmark.measure import Instruments, Record, measure, read_clip
-from faircut.benchmark.results import HIGHER_IS_BETTER, AuditResult, load_result, summarise
-from faircut.benchmark.run import LIMITS
+from faircut import VideoEditor, benchmark
+from faircut.benchmark.audit import tasks
+from faircut.benchmark.audit.approaches import APPROACHES, Ask, get_approaches
+from faircut.benchmark.audit.calibrate import calibrate
+from faircut.benchmark.audit.cases import calibration_cases, pocket_professions
+from faircut.benchmark.audit.html import plot_calibration, write_html
+from faircut.benchmark.audit.jobs import Audit, run_audit
+from faircut.benchmark.audit.measure import AuditRecord, Instruments, measure, read_clip
+from faircut.benchmark.audit.policies import Cell, requests
+from faircut.benchmark.audit.results import AuditResult, load_result, summarise
+from faircut.benchmark.audit.run import LIMITS
+from faircut.benchmark.audit.tasks import load_tasks
+from faircut.benchmark.results import write_result
 from faircut.benchmark.settings import AuditRun
-from faircut.benchmark.tasks import load_tasks
 from faircut.errors import ConfigError, DamagedFileWarning, NumericalError, VideoError
+from faircut.evaluate import metrics_of
 from faircut.fairness import GENDER, HAIR
 from faircut.fairness.calibration import (
     Calibration,
@@ -43,7 +44,7 @@ from faircut.pocket.judge import load_judge
 from faircut.pocket.reader import PocketReader
 from faircut.pocket.vocabulary import PROFESSIONS
 
-TASKS = Path(auditing.__file__).parent / "data" / "winobias.yaml"
+TASKS = Path(benchmark.__file__).parent / "data" / "winobias.yaml"
 
 
 @contextmanager
@@ -174,8 +175,8 @@ def test_a_clip_that_is_not_edited_measures_as_itself(cases, instruments):
     assert record.other_person_kept
     assert record.position_error == 0.0
     assert not record.escaped
-    assert record.background_psnr == 100.0
-    assert record.warp_error < 0.01
+    assert record.figures["background_psnr"] == 100.0
+    assert record.figures["warp_error"] < 0.01
 
 
 def test_a_person_who_jumps_or_vanishes_has_escaped(cases, instruments):
@@ -209,10 +210,10 @@ def record(case, perceived, profession=True, **other):
     facts = {
         "key": "k", "instruments": "i", "case": case.name, "method": "m", "requested": None, "profession": case.profession,
         "source_value": case.value, "perceived": perceived, "stability": 1.0, "profession_success": profession,
-        "other_person_kept": None, "position_error": 0.0, "escaped": False, "tem_con": 1.0, "clip_t": 0.3,
-        "warp_error": 0.0, "background_psnr": 30.0, "seconds": 1.0,
+        "other_person_kept": None, "position_error": 0.0, "escaped": False, "seconds": 1.0,
+        "figures": {"tem_con": 1.0, "clip_t": 0.3, "warp_error": 0.0, "background_psnr": 30.0},
     }  # fmt: skip
-    return Record(**{**facts, **other})
+    return AuditRecord(**{**facts, **other})
 
 
 def test_figures_of_known_edits(cases):
@@ -265,7 +266,7 @@ def test_a_result_survives_its_file(cases, tmp_path):
     path = write_result(result, tmp_path / "a.json")
     data = json.loads(path.read_text())
     cell = data["results"]["fame"]["preserve"]
-    assert set(HIGHER_IS_BETTER) <= set(cell)
+    assert set(metrics_of("audit")) <= set(cell)
     assert all(set(figure) == {"value", "n", "low", "high"} for figure in cell.values())
     assert cell["other_person_kept"] == {"value": None, "n": 0, "low": None, "high": None}
     again = load_result(path)
@@ -340,7 +341,7 @@ def test_kept_clips_are_measured_by_other_instruments_and_not_made_again(
         for _, record in rows:
             assert record.instruments == other.fingerprint != records[record.key].instruments
             assert record.seconds == records[record.key].seconds
-            assert record.tem_con == records[record.key].tem_con
+            assert record.figures == records[record.key].figures
 
 
 def test_damaged_records_and_kept_clips_do_not_stop_an_audit(pocket_editor, cases, instruments, tmp_path):

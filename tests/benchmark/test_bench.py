@@ -12,13 +12,11 @@ import torch
 import yaml
 
 from faircut import VideoEditor
-from faircut.benchmark.bench import EditRecord, run_bench
-from faircut.benchmark.bench_html import plot_agreement, plot_frames, write_bench_html
-from faircut.benchmark.contestants import CONTESTANTS, get_contestants
-from faircut.benchmark.edits import EditItem, load_edits, pocket_edit, to_yaml
-from faircut.benchmark.files import write_result
-from faircut.benchmark.leaderboard import (
-    COLUMNS,
+from faircut.benchmark.edits.contestants import CONTESTANTS, get_contestants
+from faircut.benchmark.edits.html import plot_agreement, plot_frames, write_html
+from faircut.benchmark.edits.items import EditItem, load_edits, pocket_edit, to_yaml
+from faircut.benchmark.edits.jobs import BenchRecord, run_bench
+from faircut.benchmark.edits.leaderboard import (
     BenchResult,
     compare,
     load_leaderboard,
@@ -27,11 +25,12 @@ from faircut.benchmark.leaderboard import (
     ranked,
     summarise,
 )
-from faircut.benchmark.prepared import Bench
+from faircut.benchmark.edits.prepared import Bench
+from faircut.benchmark.results import write_result
 from faircut.benchmark.settings import BenchRun
 from faircut.benchmark.store import Store
 from faircut.errors import ConfigError, DamagedFileWarning, NumericalError, VideoError
-from faircut.evaluate import KINDS
+from faircut.evaluate import metrics_of
 from faircut.model.checkpoints import pocket_folder
 from faircut.model.scorer import load_clip_scorer
 from faircut.pocket.edit_cases import edit_cases
@@ -199,7 +198,7 @@ def test_a_run_measures_keeps_and_goes_on(bench, tmp_path, monkeypatch):
     assert len(inverted) == 4
     for record in records:
         assert set(record.figures) >= {"edit_success", "reached", "kept", "tem_con", "background_psnr", "warp_ssim"}
-        assert set(record.figures) <= set(COLUMNS)
+        assert set(record.figures) <= set(metrics_of("bench"))
         assert len(record.curves["tem_con"]) == 1
         assert (out / "records" / f"{record.key}.webp").is_file()
     monkeypatch.setattr(VideoEditor, "edit", lambda *a, **k: pytest.fail("made again"))
@@ -290,9 +289,12 @@ def test_damaged_records_and_clips_are_set_aside_and_made_again(bench, tmp_path,
 
 
 def test_a_record_of_another_layout_or_edit_is_damaged(tmp_path):
-    record = EditRecord("a" * 24, "b", "c", "d", "e", {"clip_t": float("inf")}, {}, 1.0, 0.0)
-    store = Store(tmp_path, EditRecord)
-    store.keep(record.key, record, SQUARES, SQUARES)
+    record = BenchRecord(
+        key="a" * 24, instruments="b", method="e", figures={"clip_t": float("inf")}, seconds=1.0, item="c", kind="d",
+        curves={},
+    )  # fmt: skip
+    store = Store(tmp_path, BenchRecord)
+    store.keep(record, SQUARES, SQUARES)
     assert store.find(record.key) == record
     assert store.is_done(record, "b")
     path = tmp_path / "records" / f"{record.key}.json"
@@ -353,7 +355,10 @@ def test_an_atlas_needs_a_subject():
 
 
 def record(method, item, kind, **figures):
-    return EditRecord(f"{method}{item}", "", item, kind, method, figures, {"tem_con": (0.5, 0.7)}, 2.0, 1.0)
+    return BenchRecord(
+        key=f"{method}{item}", instruments="", method=method, figures=figures, seconds=2.0, preparing=1.0, item=item,
+        kind=kind, curves={"tem_con": (0.5, 0.7)},
+    )  # fmt: skip
 
 
 def test_time_is_told_as_a_multiple_of_fatezeros_on_the_same_clips():
@@ -452,13 +457,13 @@ def test_two_runs_are_apart_where_their_intervals_are(result):
 def test_the_page_holds_all_it_shows(result, tmp_path):
     found, rows = result
     items = {r.item: EditItem(r.item, r.kind, "a <b> car", "a car", clip="x.mp4") for r in rows}
-    page = write_bench_html(replace(found, failed=("x, y: z",)), rows, items, tmp_path).read_text()
+    page = write_html(replace(found, failed=("x, y: z",)), rows, items, tmp_path).read_text()
     assert page.count("data:image/png;base64") == 2
     assert "could not be made" in page
     assert "<b> car" not in page
     assert len(plot_agreement(found).axes) == 3
     assert len(plot_frames(found).axes) == 1
-    assert set(KINDS) <= set(COLUMNS)
+    assert set(metrics_of("evaluate")) <= set(metrics_of("bench"))
 
 
 def test_settings_of_a_run():

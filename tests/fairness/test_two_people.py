@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from faircut.benchmark.cases import pocket_professions
+from faircut.benchmark.audit.cases import pocket_professions
 from faircut.fairness.perception import boxes_of
 from faircut.methods import Fame, Person
 from faircut.methods.fame import BASE

@@ -1,1 +1,1 @@
-"""Benchmarks: fixed cases, a runner that can be stopped and goes on, and typed results."""
+"""Benchmarks in two wings, ``audit`` and ``edits``, and sweeps: one store, one runner, one table of metrics."""

@@ -9,15 +9,23 @@ import typer
 
 from faircut.benchmark.settings import AuditRun
 from faircut.cli.console import Bars, quiet_libraries, say, show_table
-from faircut.cli.shared import Clip, Device, Dtype, Json, KeepClips, Model, Output, Shard, Steps, shard_text
+from faircut.cli.shared import (
+    Clip,
+    Device,
+    Dtype,
+    Json,
+    KeepClips,
+    Model,
+    Output,
+    Shard,
+    Steps,
+    shard_text,
+    show_failures,
+)
 from faircut.cli.typed import commas, shard_of
 
 __all__ = ["audit"]
 
-_SHOWN = (
-    "disparity", "hit_rate", "profession_success", "hit_and_profession", "flip_rate", "value_stability", "escapes",
-    "other_person_kept", "tem_con", "background_psnr", "abstentions",
-)  # fmt: skip
 # Defaults as they are typed.
 _METHODS, _POLICIES = ",".join(AuditRun.methods), ",".join(AuditRun.policies)
 _SHARD = shard_text(AuditRun.shard)
@@ -68,6 +76,7 @@ def audit(
 
     A stopped audit goes on where it was: the same command makes only what is missing in its folder.
     """
+    from faircut.benchmark.audit.run import AuditWing
     from faircut.benchmark.run import run
 
     settings = AuditRun(
@@ -93,23 +102,26 @@ def audit(
     )
     quiet_libraries()
     with Bars() as bars:
-        result = run(settings, bars.stage, json)
+        result = run(AuditWing(settings), bars.stage, json)
     if result is None:
         say(f"part {shard} is done; when all are, the same command without --shard reports", "bold green")
         return
     _show(result)
     say(str(Path(settings.output) / "report.html"), "bold green")
-    for line in result.failed:
-        say(f"  failed: {line}", "yellow")
 
 
 def _show(result: Any) -> None:
-    """Print every cell's measures with their intervals."""
+    """Print the main metrics of every method and policy with their intervals."""
+    from faircut.evaluate import metrics_of
+
+    metrics = [metric for metric in metrics_of("audit").values() if metric.headline]
     for method, policies in result.results.items():
-        for policy, measures in policies.items():
+        for policy, estimates in policies.items():
             rows = [
-                (name, f"{found.value:.3f}", f"{found.low:.3f} to {found.high:.3f}", str(found.n))
-                for name, found in ((name, measures[name]) for name in _SHOWN)
-                if found.n
+                (metric.label, f"{estimate.value:.3f}", f"{estimate.low:.3f} to {estimate.high:.3f}", str(estimate.n))
+                for metric in metrics
+                for estimate in [estimates[metric.name]]
+                if estimate.n
             ]
             show_table(("measure", "value", "95% interval", "n"), rows, "lrrr", title=f"{method}, {policy}")
+    show_failures(result.failed)

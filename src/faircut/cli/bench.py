@@ -10,7 +10,19 @@ import typer
 
 from faircut.benchmark.settings import BenchRun
 from faircut.cli.console import Bars, quiet_libraries, say, show_table, show_text
-from faircut.cli.shared import Clip, Device, Dtype, Json, KeepClips, Model, Output, Shard, Steps, shard_text
+from faircut.cli.shared import (
+    Clip,
+    Device,
+    Dtype,
+    Json,
+    KeepClips,
+    Model,
+    Output,
+    Shard,
+    Steps,
+    shard_text,
+    show_failures,
+)
 from faircut.cli.typed import commas, shard_of
 
 __all__ = ["bench"]
@@ -18,7 +30,6 @@ __all__ = ["bench"]
 bench = typer.Typer(help="Compare editing methods over a list of edits.", no_args_is_help=True)
 
 _SHARD = shard_text(BenchRun.shard)
-_SHOWN = ("edit_success", "clip_t", "frame_acc", "tem_con", "warp_error", "background_psnr", "seconds", "time_ratio")
 
 
 def _run(
@@ -48,7 +59,8 @@ def _run(
 
     A stopped run goes on where it was: the same command makes only what is missing in its folder.
     """
-    from faircut.benchmark.run_bench import run
+    from faircut.benchmark.edits.run import BenchWing
+    from faircut.benchmark.run import run
 
     settings = BenchRun(
         benchmark=benchmark,
@@ -67,7 +79,7 @@ def _run(
     )
     quiet_libraries()
     with Bars() as bars:
-        result = run(settings, bars.stage, json)
+        result = run(BenchWing(settings), bars.stage, json)
     if result is None:
         say(f"part {shard} is done; when all are, the same command without --shard reports", "bold green")
         return
@@ -83,18 +95,18 @@ def _show(
     ] = False,
 ) -> None:
     """Print the leaderboard of a run."""
-    from faircut.benchmark.leaderboard import load_leaderboard, markdown, markdown_pairs
+    from faircut.benchmark.edits.leaderboard import load_leaderboard, markdown, markdown_pairs
     from faircut.errors import ConfigError
 
-    found = load_leaderboard(_file(result))
-    if pairs and not found.pairs:
+    shown = load_leaderboard(_file(result))
+    if pairs and not shown.pairs:
         raise ConfigError(f"{result} has no pairs: FateZero or what to compare it with is missing; run it with both")
     if full:
-        show_text(markdown(found))
+        show_text(markdown(shown))
     if pairs:
-        show_text(markdown_pairs(found))
+        show_text(markdown_pairs(shown))
     if not full and not pairs:
-        _show_leaderboard(found)
+        _show_leaderboard(shown)
 
 
 def _compare(
@@ -102,16 +114,17 @@ def _compare(
     second: Annotated[Path, typer.Argument(help="Of another.")],
 ) -> None:
     """Print what two runs have in common side by side, and where their intervals are apart."""
-    from faircut.benchmark.leaderboard import COLUMNS, compare, load_leaderboard
+    from faircut.benchmark.edits.leaderboard import compare, load_leaderboard
     from faircut.errors import ConfigError
+    from faircut.evaluate import metrics_of
 
     rows = compare(load_leaderboard(_file(first)), load_leaderboard(_file(second)))
     if not rows:
         raise ConfigError(f"{first} and {second} have no method in common, so there is nothing to compare")
-    shown = []
-    for method, name, ours, theirs, apart in rows:
-        cells = (f"{e.value:.4g} ({e.low:.4g} to {e.high:.4g}) {e.n}" for e in (ours, theirs))
-        shown.append((method, COLUMNS[name][0], *cells, "yes" if apart else ""))
+    table, shown = metrics_of("bench"), []
+    for method, name, *estimates, apart in rows:
+        cells = (f"{e.value:.4g} ({e.low:.4g} to {e.high:.4g}) {e.n}" for e in estimates)
+        shown.append((method, table[name].label, *cells, "yes" if apart else ""))
     show_table(("method", "metric", str(first), str(second), "apart"), shown, "llrrr")
 
 
@@ -123,16 +136,18 @@ def _show_leaderboard(result: Any) -> None:
     """Print the main columns, the most successful method first."""
     import math
 
-    from faircut.benchmark.leaderboard import COLUMNS, ranked
+    from faircut.benchmark.edits.leaderboard import ranked
+    from faircut.evaluate import metrics_of
 
+    measured = {name for by in result.results.values() for name in by}
+    metrics = [metric for metric in metrics_of("bench").values() if metric.headline and metric.name in measured]
     rows = []
     for method in ranked(result):
         by = result.results[method]
-        cells = ("-" if math.isnan(by[name].value) else f"{by[name].value:.4g}" for name in _SHOWN)
+        cells = ("-" if math.isnan(by[m.name].value) else f"{by[m.name].value:.4g}" for m in metrics)
         rows.append((method, str(max(e.n for e in by.values())), *cells))
-    show_table(("method", "n", *(COLUMNS[name][0] for name in _SHOWN)), rows, "lr" + "r" * len(_SHOWN))
-    for line in result.failed:
-        say(f"  failed: {line}", "yellow")
+    show_table(("method", "n", *(metric.label for metric in metrics)), rows, "lr" + "r" * len(metrics))
+    show_failures(result.failed)
 
 
 for _name, _command in (("run", _run), ("show", _show), ("compare", _compare)):

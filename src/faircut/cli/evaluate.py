@@ -87,17 +87,18 @@ def evaluate(
             say(str(path), "bold green")
 
 
-def _show(found: Any) -> None:
+def _show(evaluation: Any) -> None:
     """Print every metric of the edit beside the source's own."""
-    from faircut.evaluate import KINDS
+    from faircut.evaluate import metrics_of
 
+    table = metrics_of("evaluate")
     rows = []
-    for name, measure in found.measures.items():
-        kind = KINDS[name]
-        better = {True: "higher", False: "lower", None: "\u2013"}[kind.higher_is_better]
+    for name, measure in evaluation.measures.items():
+        metric = table[name]
+        better = "\u2013" if metric.better == "none" else metric.better
         values = ("\u2013" if value is None else f"{value:.4g}" for value in (measure.value, measure.source))
-        rows.append((kind.label, *values, better, kind.meaning))
+        rows.append((metric.label, *values, better, metric.meaning))
     show_table(("metric", "edit", "source", "better", "what it says"), rows, "lrrll")
-    say(f"CLIP {found.clip['name']} ({found.clip['fingerprint'][:8]}), {found.edited['frames']} frames")
-    for note in found.notes:
+    say(f"CLIP {evaluation.clip['name']} ({evaluation.clip['fingerprint'][:8]}), {evaluation.edited['frames']} frames")
+    for note in evaluation.notes:
         say(f"note: {note}", "yellow")

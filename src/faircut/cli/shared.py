@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from faircut import files
+from faircut.cli.console import say
 
 __all__ = [
     "Clip",
@@ -23,6 +24,7 @@ __all__ = [
     "named",
     "result_folder",
     "shard_text",
+    "show_failures",
 ]
 
 
@@ -56,6 +58,12 @@ Dtype = Annotated[str, typer.Option("--dtype", help="auto, float32, float16, bfl
 def shard_text(shard: tuple[int, int]) -> str:
     """Write a shard as it is typed."""
     return f"{shard[0] + 1}/{shard[1]}"
+
+
+def show_failures(lines: Iterable[str]) -> None:
+    """Print which edits of a run could not be made."""
+    for line in lines:
+        say(f"  failed: {line}", "yellow")
 
 
 def result_folder(output: str | None, clip: str, kind: str, inputs: Iterable[str | None] = ()) -> Path:

@@ -11,7 +11,7 @@ import typer
 from faircut.cli.console import Bars, quiet_libraries, say, show_table
 from faircut.cli.edit import build_settings
 from faircut.cli.options import CLIP, METHOD, MODEL, PROMPTS, flags, to_settings
-from faircut.cli.shared import Json, Output
+from faircut.cli.shared import Json, Output, show_failures
 from faircut.cli.typed import value_of
 from faircut.errors import ConfigError
 
@@ -49,7 +49,7 @@ def sweep(
     settings = build_settings(to_settings(given, clip=clip))
     values = dict(_values(text) for text in over or ())
     from faircut import files
-    from faircut.benchmark.files import write_result
+    from faircut.benchmark.results import write_result
     from faircut.benchmark.sweep import combinations, run_sweep, with_options
     from faircut.edit.preflight import check_method, check_prompts, input_files
 
@@ -64,12 +64,12 @@ def sweep(
         check_prompts(changed, method)
     quiet_libraries()
     with Bars() as bars:
-        found = run_sweep(
+        result = run_sweep(
             settings, values, output, clip=judge, agreement=agreement, consistency=consistency, stage=bars.stage
         )
     if json is not None:
-        write_result(found, json)
-    _show(found)
+        write_result(result, json)
+    _show(result)
     say(str(output / "sweep.html"), "bold green")
 
 
@@ -83,15 +83,16 @@ def _values(text: str) -> tuple[str, list[Any]]:
     return name, values
 
 
-def _show(found: Any) -> None:
+def _show(sweep: Any) -> None:
     """Print the front."""
-    from faircut.evaluate import KINDS
+    from faircut.evaluate import metrics_of
 
-    names = list(found.points[0].options)
-    columns = (*names, KINDS[found.agreement].label, KINDS[found.consistency].label)
+    table, names = metrics_of("evaluate"), list(sweep.points[0].options)
+    columns = (*names, table[sweep.agreement].label, table[sweep.consistency].label)
     rows = []
-    for point in found.points:
+    for point in sweep.points:
         if point.front:
-            figures = (f"{point.figures[name]:.4f}" for name in (found.agreement, found.consistency))
+            figures = (f"{point.figures[name]:.4f}" for name in (sweep.agreement, sweep.consistency))
             rows.append((*(str(point.options[name]) for name in names), *figures))
     show_table(columns, rows, "r" * len(columns), title="Nothing beats these")
+    show_failures(sweep.failed)

@@ -1,15 +1,14 @@
 """Measuring any edit of any clip, whoever made it: a typed result with a figure and a curve per metric."""
 
-from faircut.evaluate.measure import KINDS, Kind, Measure, measure_edit
+from faircut.evaluate.measure import Measure, measure_edit, metrics_of
 from faircut.evaluate.run import Evaluation, EvaluationSettings, run_evaluation, save_evaluation
 
 __all__ = [
-    "KINDS",
     "Evaluation",
     "EvaluationSettings",
-    "Kind",
     "Measure",
     "measure_edit",
+    "metrics_of",
     "run_evaluation",
     "save_evaluation",
 ]

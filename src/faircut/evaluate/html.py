@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from faircut.evaluate.measure import KINDS, Measure
+from faircut.evaluate.measure import Measure, metrics_of
 from faircut.evaluate.run import Evaluation
+from faircut.metrics import Metric
 from faircut.report.page import figure, image, text, write_page
 
 __all__ = ["plot_curves", "write_html"]
@@ -23,7 +24,8 @@ def write_html(evaluation: Evaluation, path: str | Path) -> Path:
         The path.
     """
     settings = evaluation.settings
-    rows = [_row(name, measure) for name, measure in evaluation.measures.items()]
+    table = metrics_of("evaluate")
+    rows = [_row(table[name], measure) for name, measure in evaluation.measures.items()]
     clips = [("edit", evaluation.edited), ("source", evaluation.source), ("mask", evaluation.mask)]
     versions = ", ".join(f"{name} {value}" for name, value in evaluation.environment.versions.items())
     parts = [
@@ -50,6 +52,7 @@ def write_html(evaluation: Evaluation, path: str | Path) -> Path:
 
 def plot_curves(evaluation: Evaluation) -> Any:
     """Draw every metric that has a curve over the frames; returns a matplotlib Figure."""
+    table = metrics_of("evaluate")
     curves = {name: measure for name, measure in evaluation.measures.items() if measure.of != "clip"}
     rows = -(-len(curves) // 2)
     drawn = figure(11, 1.9 * rows)
@@ -63,7 +66,7 @@ def plot_curves(evaluation: Evaluation) -> Any:
             axes.axhline(measure.value, color="C0", lw=0.8, ls="--")
         if measure.source is not None:
             axes.axhline(measure.source, color="0.5", lw=0.8, ls=":")
-        axes.set_title(KINDS[name].label, fontsize=9)
+        axes.set_title(table[name].label, fontsize=9)
         axes.set_xlim(-0.5, evaluation.edited["frames"] - 0.5)
         axes.grid(alpha=0.3)
     for axes in drawn.axes[len(curves) :]:
@@ -72,11 +75,10 @@ def plot_curves(evaluation: Evaluation) -> Any:
     return drawn
 
 
-def _row(name: str, measure: Measure) -> str:
-    kind = KINDS[name]
-    better = {True: "higher", False: "lower", None: "\u2013"}[kind.higher_is_better]
+def _row(metric: Metric, measure: Measure) -> str:
+    better = "\u2013" if metric.better == "none" else metric.better
     cells = ("\u2013" if value is None else f"{value:.4g}" for value in (measure.value, measure.source))
     return (
-        f"<tr><td>{kind.label}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}<td>{better}</td>"
-        f"<td>{text(kind.meaning)}</td></tr>"
+        f"<tr><td>{text(metric.label)}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}<td>{better}</td>"
+        f"<td>{text(metric.meaning)}</td></tr>"
     )

@@ -3,51 +3,39 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-import torch
 from torch import Tensor
 
 from faircut import metrics
-from faircut.errors import VideoError
+from faircut.errors import ConfigError, VideoError
+from faircut.metrics import Metric, registry
 from faircut.metrics.clip import ClipScorer
 
-__all__ = ["KINDS", "LEAST_SIZE", "Kind", "Measure", "measure_edit"]
+__all__ = ["LEAST_SIZE", "Measure", "measure_edit", "metrics_of"]
 
 LEAST_SIZE = 12
 """Smallest height and width in pixels of which optical flow can be estimated."""
 
 
-@dataclass(frozen=True)
-class Kind:
-    """What a metric is.
+def metrics_of(table: str) -> dict[str, Metric]:
+    """Return the metrics of a table, in the order in which they are shown.
 
-    Attributes:
-        label: what the field calls it.
-        meaning: what a figure of it says, in a few words.
-        higher_is_better: None where neither is: an edit that changes nothing is nearest to its source.
-        of: what each value of its curve belongs to: ``"frame"``, ``"pair"`` of neighbours, or ``"clip"`` for no curve.
+    Args:
+        table: one of `faircut.metrics.registry.TABLES`.
+
+    Returns:
+        The metrics by name.
+
+    Raises:
+        ConfigError: a metric of another package cannot be used.
     """
-
-    label: str
-    meaning: str
-    higher_is_better: bool | None
-    of: str
-
-
-KINDS: dict[str, Kind] = {
-    "clip_t": Kind("CLIP-T", "agrees with the prompt", True, "frame"),
-    "frame_acc": Kind("Frame-Acc", "frames nearer to the prompt", True, "frame"),
-    "tem_con": Kind("Tem-Con", "neighbours are alike to CLIP", True, "pair"),
-    "warp_error": Kind("Warp-Err", "change along the source's motion", False, "pair"),
-    "warp_ssim": Kind("WarpSSIM", "likeness along the source's motion", True, "pair"),
-    "q_edit": Kind("Q-edit", "100 CLIP-T / 1000 Warp-Err", True, "clip"),
-    "background_psnr": Kind("Background PSNR", "dB, what stayed outside the mask", True, "frame"),
-    "psnr": Kind("PSNR", "dB, how little changed at all", None, "frame"),
-    "ssim": Kind("SSIM", "how little changed at all", None, "frame"),
-}
-"""The metrics in the order in which they are shown."""
+    try:
+        return registry.load(table)
+    except metrics.MetricError as error:
+        raise ConfigError(str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -57,8 +45,8 @@ class Measure:
     Attributes:
         value: of the clip; None where there is none, such as a quotient by zero.
         source: the same of the source itself, as if it were the edit; None for likeness to the source.
-        higher_is_better: see `Kind`.
-        of: what each value of `series` belongs to.
+        higher_is_better: None where neither is: an edit that changes nothing is nearest to its source.
+        of: what each value of `series` belongs to: ``"frame"``, ``"pair"`` of neighbours, or ``"clip"`` for no curve.
         series: by frame or pair of neighbours; None where there is no value.
     """
 
@@ -75,6 +63,8 @@ def measure_edit(
     prompts: tuple[str, str],
     clip: ClipScorer,
     region: Tensor | None = None,
+    table: str = "evaluate",
+    **more: Callable[[], Any],
 ) -> Mapping[str, Measure]:
     """Measure an edit with every metric that applies.
 
@@ -85,29 +75,46 @@ def measure_edit(
         source: the same shape.
         prompts: the source prompt and the target prompt.
         clip: embeds frames and prompts.
-        region: (frame, height, width) bool, what was to be edited; None where nobody knows.
+        region: (frame, height, width) bool, what was to be edited; None where it is not known.
+        table: whose metrics, one of `faircut.metrics.registry.TABLES`.
+        more: makers of further inputs, by name, of `faircut.metrics.registry.INPUTS`.
 
     Returns:
-        By name, of `KINDS`; ``background_psnr`` only with a region.
+        By the metrics' names; ``background_psnr`` only with a region.
 
     Raises:
         VideoError: the shapes differ, or the frames are too small.
+        ConfigError: a metric of another package cannot be used.
     """
     _check(edited, source)
-    texts = clip.texts(prompts)
-    flow, visible = metrics.motion(source)
-    own, its = (_of_one_clip(frames, clip.images(frames), texts, flow, visible) for frames in (edited, source))
-    found = own | _beside_the_source(edited, source, region)
+    table_of = metrics_of(table)
+    texts, (flow, visible) = clip.texts(prompts), metrics.motion(source)
+    shared = {
+        "clip": lambda: clip,
+        "source_prompt": lambda: prompts[0],
+        "prompt": lambda: prompts[1],
+        "source_prompt_embedding": lambda: texts[0],
+        "prompt_embedding": lambda: texts[1],
+        "flow": lambda: flow,
+        "visible": lambda: visible,
+    }
+    # As if the source were its own edit: without `source_frames`, so that likeness to the source is left out.
+    alone = metrics.Inputs(**shared, frames=lambda: source, embeddings=lambda: clip.images(source))
+    beside = {"source_frames": lambda: source, "source_embeddings": lambda: alone["embeddings"], **more}
+    if region is not None:
+        beside["region"] = lambda: region
+    inputs = metrics.Inputs(**shared, **beside, frames=lambda: edited, embeddings=lambda: clip.images(edited))
+    figures = registry.measure(table_of.values(), inputs)
+    sources = registry.measure(table_of.values(), alone, curves=False)
     return {
         name: Measure(
-            value=_finite(found[name][0]),
-            source=_finite(its[name][0]) if name in its else None,
-            higher_is_better=kind.higher_is_better,
-            of=kind.of,
-            series=tuple(_finite(value) for value in found[name][1].tolist()),
+            value=_finite(figure.value),
+            source=_finite(sources[name].value) if name in sources else None,
+            higher_is_better=table_of[name].higher_is_better,
+            of=table_of[name].per,
+            series=tuple(_finite(value) for value in figure.curve),
         )
-        for name, kind in KINDS.items()
-        if name in found
+        for name, figure in figures.items()
     }
 
 
@@ -127,40 +134,6 @@ def _check(edited: Tensor, source: Tensor) -> None:
         raise VideoError(
             f"clips of {width}x{height} are too small to see their motion: at least {LEAST_SIZE}x{LEAST_SIZE} are needed"
         )
-
-
-def _of_one_clip(
-    frames: Tensor, embeddings: Tensor, texts: Tensor, flow: Tensor, visible: Tensor
-) -> dict[str, tuple[float, Tensor]]:
-    """Measure what needs no comparison with the source's pixels: the figure and its curve."""
-    before, target = texts
-    agreement, error = metrics.clip_t(embeddings, target), metrics.warp_error(frames, flow, visible)
-    return {
-        "clip_t": (agreement, metrics.clip_t_series(embeddings, target)),
-        "frame_acc": (
-            metrics.frame_acc(embeddings, target, before),
-            metrics.frame_acc_series(embeddings, target, before).float(),
-        ),
-        "tem_con": (metrics.tem_con(embeddings), metrics.tem_con_series(embeddings)),
-        "warp_error": (error, metrics.warp_error_series(frames, flow, visible)),
-        "warp_ssim": (metrics.warp_ssim(frames, flow, visible), metrics.warp_ssim_series(frames, flow, visible)),
-        "q_edit": (metrics.q_edit(agreement, error), torch.zeros(0)),
-    }
-
-
-def _beside_the_source(edited: Tensor, source: Tensor, region: Tensor | None) -> dict[str, tuple[float, Tensor]]:
-    """Measure how near the edit stayed to its source: the figure and its curve."""
-    found = {
-        "psnr": (metrics.psnr(edited, source), metrics.psnr_series(edited, source)),
-        "ssim": (metrics.ssim(edited, source), metrics.ssim_series(edited, source)),
-    }
-    if region is not None:
-        frames = [
-            metrics.region_psnr(a, b, ~r)
-            for a, b, r in zip(*(x.split(1) for x in (edited, source, region)), strict=True)
-        ]
-        found["background_psnr"] = (metrics.region_psnr(edited, source, ~region), torch.tensor(frames))
-    return found
 
 
 def _finite(value: float) -> float | None:

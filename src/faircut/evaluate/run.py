@@ -78,7 +78,7 @@ class Evaluation:
     """What an evaluation found, and where the figures come from.
 
     Attributes:
-        measures: by name, of `faircut.evaluate.KINDS`.
+        measures: by the metrics' names.
         settings: of the evaluation.
         edited: the edited clip: its hash, frames, size, rate, and what reading it did.
         source: the same of the source.

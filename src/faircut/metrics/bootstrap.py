@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-__all__ = ["Estimate", "estimate"]
+__all__ = ["Estimate", "estimate", "macro_average"]
 
 
 @dataclass(frozen=True)
@@ -76,3 +76,15 @@ def estimate(
     tail = 50 * (1 - level)
     low, high = np.percentile(again, [tail, 100 - tail])
     return Estimate(float(statistic([np.concatenate(group) for group in groups])), n, float(low), float(high))
+
+
+def macro_average(groups: Sequence[np.ndarray]) -> np.ndarray:
+    """Average each group, then the groups, so that no group counts more for being larger.
+
+    Args:
+        groups: per group (..., clip); leading axes, such as resamplings, stay.
+
+    Returns:
+        (...,), the mean of the groups' means.
+    """
+    return np.mean([group.mean(-1) for group in groups], axis=0)

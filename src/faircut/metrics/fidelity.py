@@ -5,7 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["psnr", "psnr_series", "region_psnr", "ssim", "ssim_map", "ssim_series"]
+from faircut.metrics.registry import Metric, register
+
+__all__ = [
+    "background_psnr",
+    "background_psnr_series",
+    "psnr",
+    "psnr_series",
+    "region_psnr",
+    "ssim",
+    "ssim_map",
+    "ssim_series",
+]
 
 _MOST = 100.0  # dB: what stands for "equal", so that means stay finite
 
@@ -57,6 +68,35 @@ def region_psnr(edited: Tensor, source: Tensor, region: Tensor) -> float:
     return float(_decibels((edited - source).square().mean(1)[region].mean()))
 
 
+def background_psnr(edited: Tensor, source: Tensor, region: Tensor) -> float:
+    """Peak signal-to-noise ratio outside the region that was to be edited.
+
+    Args:
+        edited: (frame, 3, height, width), RGB in [0, 1].
+        source: the same shape.
+        region: (frame, height, width), bool: what was to be edited.
+
+    Returns:
+        dB over all pixels outside of it, at most 100; NaN where it is the whole clip. Higher is better.
+    """
+    return region_psnr(edited, source, ~region)
+
+
+def background_psnr_series(edited: Tensor, source: Tensor, region: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio outside the region that was to be edited, frame by frame.
+
+    Args:
+        edited: (frame, 3, height, width), RGB in [0, 1].
+        source: the same shape.
+        region: (frame, height, width), bool: what was to be edited.
+
+    Returns:
+        (frame,), dB, at most 100; NaN where the region is the whole frame.
+    """
+    frames = zip(*(x.split(1) for x in (edited, source, region)), strict=True)
+    return torch.tensor([background_psnr(*frame) for frame in frames])
+
+
 def ssim_map(a: Tensor, b: Tensor) -> Tensor:
     """Structural similarity around every pixel: Gaussian windows of 11 x 11, sigma 1.5 (Wang et al., 2004).
 
@@ -102,3 +142,26 @@ def ssim(a: Tensor, b: Tensor) -> float:
         Mean over frames, -1 to 1. Higher is better.
     """
     return float(ssim_series(a, b).mean())
+
+
+register(
+    Metric(
+        "background_psnr", "Background PSNR", "dB, what stayed outside the mask", better="higher", aspect="preservation",
+        needs=("frames", "source_frames", "region"), function=background_psnr, curve=background_psnr_series, per="frame",
+    )
+)  # fmt: skip
+# No better side: an edit that changes nothing is nearest to its source.
+register(
+    Metric(
+        "psnr", "PSNR", "dB, how little changed at all", better="none", aspect="preservation",
+        needs=("frames", "source_frames"), function=psnr, curve=psnr_series, per="frame", tables=("evaluate", "bench"),
+        headline=False,
+    )
+)  # fmt: skip
+register(
+    Metric(
+        "ssim", "SSIM", "how little changed at all", better="none", aspect="preservation",
+        needs=("frames", "source_frames"), function=ssim, curve=ssim_series, per="frame", tables=("evaluate", "bench"),
+        headline=False,
+    )
+)  # fmt: skip

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from faircut.metrics.fidelity import ssim_map
+from faircut.metrics.registry import Metric, register
 
 __all__ = [
     "motion",
@@ -172,3 +173,18 @@ def _counted(frames: Tensor, flow: Tensor, visible: Tensor | None) -> tuple[Tens
 def _means(values: Tensor, counted: Tensor) -> Tensor:
     """Average (pair, height, width) over what counts in each pair; NaN where nothing does."""
     return torch.where(counted, values, 0.0).sum((1, 2)) / counted.sum((1, 2))
+
+
+register(
+    Metric(
+        "warp_error", "Warp-Err", "change along the source's motion", better="lower", aspect="consistency",
+        needs=("frames", "flow", "visible"), function=warp_error, curve=warp_error_series, per="pair",
+    )
+)  # fmt: skip
+register(
+    Metric(
+        "warp_ssim", "WarpSSIM", "likeness along the source's motion", better="higher", aspect="consistency",
+        needs=("frames", "flow", "visible"), function=warp_ssim, curve=warp_ssim_series, per="pair",
+        tables=("evaluate", "bench"), headline=False,
+    )
+)  # fmt: skip

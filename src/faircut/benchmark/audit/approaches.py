@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from faircut.benchmark.cases import Case
+from faircut.benchmark.audit.cases import Case
 from faircut.benchmark.names import pick
 from faircut.fairness.attributes import Attribute
 from faircut.fairness.calibration import Calibration

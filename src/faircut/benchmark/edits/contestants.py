@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from faircut.benchmark.edits import EditItem
+from faircut.benchmark.edits.items import EditItem
 from faircut.benchmark.names import pick
 from faircut.methods import (
     BlendedLatent,

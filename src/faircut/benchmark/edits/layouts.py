@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from faircut.benchmark.edits import EditBenchmark, EditItem
+from faircut.benchmark.edits.items import EditBenchmark, EditItem
 from faircut.config.reading import read_table, read_text, read_yaml, shown
 from faircut.config.values import convert
 from faircut.errors import ConfigError

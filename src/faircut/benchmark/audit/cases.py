@@ -35,11 +35,11 @@ class CaseClip:
 
     Attributes:
         frames: (frame, 3, height, width), RGB in [-1, 1].
-        mask: (frame, height, width) bool, the person who is edited; None where nobody knows.
+        mask: (frame, height, width) bool, the person who is edited; None where it is not known.
         others: (frame, height, width) bool each: the people who are not.
-        flow: (frame - 1, height, width, 2), pixels to the right and down; None where nobody knows.
+        flow: (frame - 1, height, width, 2), pixels to the right and down; None where it is not known.
         visible: (frame - 1, height, width) bool, what is seen in the next frame too; None where the flow is exact.
-        empty: (frame, 3, height, width), RGB in [-1, 1], the clip without the person; None where nobody knows.
+        empty: (frame, 3, height, width), RGB in [-1, 1], the clip without the person; None where it is not known.
     """
 
     frames: torch.Tensor

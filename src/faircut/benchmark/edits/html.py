@@ -7,21 +7,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from faircut.benchmark.bench import EditRecord
-from faircut.benchmark.edits import EditItem
-from faircut.benchmark.leaderboard import COLUMNS, BenchResult, ranked
-from faircut.evaluate import KINDS
-from faircut.metrics import Estimate
+from faircut.benchmark.edits.items import EditItem
+from faircut.benchmark.edits.jobs import BenchRecord
+from faircut.benchmark.edits.leaderboard import BenchResult, ranked
+from faircut.benchmark.page import MARKERS, error_bars, estimate_cell, failures, show_legend
+from faircut.evaluate import metrics_of
 from faircut.report.page import figure, image, picture, text, write_page
 
-__all__ = ["plot_agreement", "plot_frames", "write_bench_html"]
+__all__ = ["plot_agreement", "plot_frames", "write_html"]
 
 _SHOWN_PICTURES = 3
 _CURVES = ("tem_con", "clip_t", "warp_error", "background_psnr")
 
 
-def write_bench_html(
-    result: BenchResult, records: Sequence[EditRecord], items: Mapping[str, EditItem], folder: Path
+def write_html(
+    result: BenchResult, records: Sequence[BenchRecord], items: Mapping[str, EditItem], folder: Path
 ) -> Path:
     """Write ``report.html``.
 
@@ -49,28 +49,22 @@ def write_bench_html(
         image(plot_frames(result), "Frame by frame, the mean over clips."),
         "<h2>Best and worst</h2><p>Above the source, below its edit: first, middle and last frame.</p>",
         *_pictures(result, records, items, folder),
+        *failures(result.failed),
     ]
-    if result.failed:
-        parts += ["<h2>Edits that could not be made</h2><ul>", *(f"<li>{text(x)}</li>" for x in result.failed), "</ul>"]
     return write_page("Benchmark", parts, folder / "report.html")
 
 
-def _number(estimate: Estimate) -> str:
-    if not estimate.n or math.isnan(estimate.value):
-        return "-"
-    return f"{estimate.value:.3g}<br><small>{estimate.low:.3g} to {estimate.high:.3g}</small>"
-
-
 def _table(result: BenchResult) -> str:
-    arrows = {True: "↑", False: "↓", None: ""}
-    head = "".join(f"<th>{text(label)} {arrows[higher]}</th>" for label, higher in COLUMNS.values())
+    table = {name: m for name, m in metrics_of("bench").items() if any(name in by for by in result.results.values())}
+    head = "".join(f"<th>{text(metric.heading)}</th>" for metric in table.values())
     rows = "".join(
-        f"<tr><td>{text(method)}</td><td>{max(e.n for e in result.results[method].values())}</td>"
-        + "".join(f"<td>{_number(result.results[method][name])}</td>" for name in COLUMNS)
+        f"<tr><td>{text(method)}</td>"
+        + "".join(f"<td>{estimate_cell(by[name]) if name in by else '-'}</td>" for name in table)
         + "</tr>"
         for method in ranked(result)
+        for by in [result.results[method]]
     )
-    return f"<table><tr><th>method</th><th>n</th>{head}</tr>{rows}</table>"
+    return f"<table><tr><th>method</th>{head}</tr>{rows}</table>"
 
 
 def _kinds(result: BenchResult) -> str:
@@ -95,36 +89,37 @@ def _kinds(result: BenchResult) -> str:
 
 
 def _pictures(
-    result: BenchResult, records: Sequence[EditRecord], items: Mapping[str, EditItem], folder: Path
+    result: BenchResult, records: Sequence[BenchRecord], items: Mapping[str, EditItem], folder: Path
 ) -> list[str]:
     parts = []
     for method in ranked(result):
-        own = sorted((r for r in records if r.method == method), key=_worth, reverse=True)
-        ends = (("best", own[:_SHOWN_PICTURES]), ("worst", own[_SHOWN_PICTURES:][-_SHOWN_PICTURES:]))
-        for title, chosen in ends:
-            if chosen:
+        ordered = sorted((r for r in records if r.method == method), key=_worth, reverse=True)
+        ends = (("best", ordered[:_SHOWN_PICTURES]), ("worst", ordered[_SHOWN_PICTURES:][-_SHOWN_PICTURES:]))
+        for title, end in ends:
+            if end:
                 parts.append(f"<h3>{text(method)}: {title}</h3>")
-            for record in chosen:
+            for record in end:
                 item = items[record.item]
                 parts.append(
                     picture(
                         folder / "records" / f"{record.key}.webp",
-                        f"{item.source_prompt} → {item.prompt} ({_said(record)})",
+                        f"{item.source_prompt} → {item.prompt} ({_caption(record)})",
                     )
                 )
     return parts
 
 
-def _worth(record: EditRecord) -> tuple[float, float, float]:
+def _worth(record: BenchRecord) -> tuple[float, float, float]:
     """Order edits: those that did what was asked, then those that agree with the prompt, then what stayed."""
-    found = (record.figures.get(name, math.nan) for name in ("edit_success", "frame_acc", "background_psnr"))
-    first, second, third = (-math.inf if math.isnan(value) else value for value in found)
+    figures = (record.figures.get(name, math.nan) for name in ("edit_success", "frame_acc", "background_psnr"))
+    first, second, third = (-math.inf if math.isnan(value) else value for value in figures)
     return first, second, third
 
 
-def _said(record: EditRecord) -> str:
+def _caption(record: BenchRecord) -> str:
+    table = metrics_of("bench")
     return ", ".join(
-        f"{COLUMNS[name][0]} {record.figures[name]:.3g}"
+        f"{table[name].label} {record.figures[name]:.3g}"
         for name in ("reached", "kept", "clip_t", "tem_con", "background_psnr")
         if name in record.figures
     )
@@ -132,7 +127,7 @@ def _said(record: EditRecord) -> str:
 
 def plot_agreement(result: BenchResult) -> Any:
     """Draw consistency and what stayed against agreement, a point a method; returns a matplotlib Figure."""
-    drawn = figure(13, 4.5)
+    table, drawn = metrics_of("bench"), figure(13, 4.5)
     judged = any(by["edit_success"].n for by in result.results.values())
     across = "edit_success" if judged else "clip_t"
     for axes, name in zip(drawn.subplots(1, 3), ("tem_con", "background_psnr", "warp_ssim"), strict=True):
@@ -140,31 +135,28 @@ def plot_agreement(result: BenchResult) -> Any:
             x, y = (result.results[method][key] for key in (across, name))
             if x.n and y.n:
                 axes.errorbar(
-                    x.value, y.value, [[max(0.0, y.value - y.low)], [max(0.0, y.high - y.value)]],
-                    [[max(0.0, x.value - x.low)], [max(0.0, x.high - x.value)]], fmt="osD^vPX*"[number % 8],
+                    x.value, y.value, error_bars([y]), error_bars([x]), fmt=MARKERS[number % len(MARKERS)],
                     color=f"C{number % 10}", capsize=2, lw=0.8, label=method,
                 )  # fmt: skip
-        axes.set_xlabel(COLUMNS[across][0])
-        axes.set_title(COLUMNS[name][0])
+        axes.set_xlabel(table[across].label)
+        axes.set_title(table[name].label)
         axes.grid(alpha=0.3)
-    handles, labels = drawn.axes[0].get_legend_handles_labels()
-    drawn.legend(handles, labels, loc="outside right upper", fontsize=8)
+    show_legend(drawn, 0, "outside right upper", fontsize=8)
     return drawn
 
 
 def plot_frames(result: BenchResult) -> Any:
     """Draw metrics over the frames, a line a method; returns a matplotlib Figure."""
     names = [name for name in _CURVES if any(name in by for by in result.curves.values())]
-    drawn = figure(13, 3.6)
+    table, drawn = metrics_of("bench"), figure(13, 3.6)
     for axes, name in zip(drawn.subplots(1, max(1, len(names)), squeeze=False).flat, names, strict=False):
         for number, (method, by) in enumerate(result.curves.items()):
             if name in by:
                 # A pair's value stands between its two frames.
-                places = [i + 0.5 * (KINDS[name].of == "pair") for i in range(len(by[name]))]
+                places = [i + 0.5 * (table[name].per == "pair") for i in range(len(by[name]))]
                 style = "-" if number < 10 else "--"
                 axes.plot(places, by[name], style, color=f"C{number % 10}", lw=1.2, label=method)
-        axes.set_title(COLUMNS[name][0], fontsize=10)
+        axes.set_title(table[name].label, fontsize=10)
         axes.grid(alpha=0.3)
-    handles, labels = drawn.axes[0].get_legend_handles_labels()
-    drawn.legend(handles, labels, loc="outside right upper", fontsize=8)
+    show_legend(drawn, 0, "outside right upper", fontsize=8)
     return drawn

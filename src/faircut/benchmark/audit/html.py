@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from faircut.benchmark.results import HIGHER_IS_BETTER, AuditResult, Rows
+from faircut.benchmark.audit.jobs import Rows
+from faircut.benchmark.audit.results import AuditResult
+from faircut.benchmark.page import MARKERS, error_bars, estimate_cell, failures, show_legend
+from faircut.evaluate import metrics_of
 from faircut.fairness.calibration import Calibration
 from faircut.metrics import Estimate
 from faircut.report.page import figure, image, picture, text, write_page
@@ -27,12 +29,12 @@ _PLOTTED = (
 _SHOWN_PICTURES = 6
 
 
-def write_html(result: AuditResult, found: Mapping[tuple[str, str], Rows], folder: Path, *, seed: int = 0) -> Path:
+def write_html(result: AuditResult, edits: Mapping[tuple[str, str], Rows], folder: Path, *, seed: int = 0) -> Path:
     """Write ``report.html``, with everything in it that it shows.
 
     Args:
         result: what the audit found.
-        found: its edits, whose pictures are in ``folder/records``.
+        edits: requests with their records, by method and policy; their pictures are in ``folder/records``.
         folder: of the audit.
         seed: which pictures are drawn.
 
@@ -59,52 +61,41 @@ def write_html(result: AuditResult, found: Mapping[tuple[str, str], Rows], folde
         ),
         image(plot_professions(result), "Who is seen, profession by profession."),
         "<h2>Pictures</h2><p>Drawn by the seed. Above the source, below its edit: first, middle and last frame.</p>",
-        *_pictures(found, folder, seed),
+        *_pictures(edits, folder, seed),
+        *failures(result.failed),
     ]
-    if result.failed:
-        parts += [
-            "<h2>Edits that could not be made</h2><ul>",
-            *(f"<li>{text(x)}</li>" for x in result.failed),
-            "</ul>",
-        ]
     return write_page("Fairness audit", parts, folder / "report.html")
 
 
-def _number(estimate: Estimate) -> str:
-    if not estimate.n or math.isnan(estimate.value):
-        return "-"
-    return f"{estimate.value:.3f} <small>[{estimate.low:.3f}, {estimate.high:.3f}] {estimate.n}</small>"
-
-
 def _tables(result: AuditResult) -> list[str]:
-    """One table for each policy: a row a measure, a column a method."""
+    """Return one table for each policy, with a row for each metric and a column for each method."""
     policies = dict.fromkeys(policy for by in result.results.values() for policy in by)
     parts = []
     for policy in policies:
         methods = [method for method, by in result.results.items() if policy in by]
         head = "".join(f"<th>{text(m)}</th>" for m in methods)
         rows = []
-        for measure, higher in HIGHER_IS_BETTER.items():
-            cells = "".join(f"<td>{_number(result.results[m][policy][measure])}</td>" for m in methods)
-            rows.append(f"<tr><td>{measure.replace('_', ' ')} {'↑' if higher else '↓'}</td>{cells}</tr>")
+        for name, metric in metrics_of("audit").items():
+            cells = "".join(f"<td>{estimate_cell(result.results[m][policy][name])}</td>" for m in methods)
+            rows.append(f"<tr><td>{text(metric.heading)}</td>{cells}</tr>")
         title = policy.replace("_", ": ").replace("counter", "against the stereotype")
         parts.append(f"<h3>{text(title)}</h3><table><tr><th></th>{head}</tr>{''.join(rows)}</table>")
     return parts
 
 
-def _pictures(found: Mapping[tuple[str, str], Rows], folder: Path, seed: int) -> list[str]:
-    """Some successes and some failures of every cell."""
+def _pictures(edits: Mapping[tuple[str, str], Rows], folder: Path, seed: int) -> list[str]:
+    """Return pictures of some successes and some failures of every method and policy."""
     rng = np.random.default_rng(seed)
     parts = []
-    for (method, policy), rows in found.items():
+    for (method, policy), rows in edits.items():
         good = [row for row in rows if row[1].profession_success and row[0].value in (None, row[1].perceived)]
         bad = [row for row in rows if row not in good]
         for title, part in (("as asked", good), ("not as asked", bad)):
-            chosen = [part[i] for i in sorted(rng.permutation(len(part))[:_SHOWN_PICTURES])]
-            if not chosen:
+            drawn = [part[i] for i in sorted(rng.permutation(len(part))[:_SHOWN_PICTURES])]
+            if not drawn:
                 continue
             parts.append(f"<h3>{text(method)}, {text(policy)}: {title} ({len(part)} of {len(rows)})</h3>")
-            for cell, record in chosen:
+            for cell, record in drawn:
                 seen = record.perceived or "unclear"
                 work = "" if record.profession_success else ", profession not seen"
                 asked = cell.value or "nothing"
@@ -120,41 +111,34 @@ def _cells(result: AuditResult) -> list[tuple[str, str, Mapping[str, Estimate]]]
     return [(method, policy, cell) for method, by in result.results.items() for policy, cell in by.items()]
 
 
-def _spans(estimates: Sequence[Estimate]) -> list[list[float]]:
-    """Error bars: how far the interval reaches below and above."""
-    return [[max(0.0, e.value - e.low) for e in estimates], [max(0.0, e.high - e.value) for e in estimates]]
-
-
 def plot_measures(result: AuditResult) -> Any:
     """Draw the main measures of every method and policy with their intervals; returns a matplotlib Figure."""
     cells = _cells(result)
     methods = list(result.results)
     policies = list(dict.fromkeys(policy for _, policy, _ in cells))
-    drawn = figure(13, 7)
+    table, drawn = metrics_of("audit"), figure(13, 7)
     for axes, measure in zip(drawn.subplots(2, 3).flat, _PLOTTED, strict=True):
         for k, method in enumerate(methods):
-            own = [(policies.index(p), c[measure]) for m, p, c in cells if m == method and c[measure].n]
-            if own:
-                places, estimates = zip(*own, strict=True)
+            points = [(policies.index(p), c[measure]) for m, p, c in cells if m == method and c[measure].n]
+            if points:
+                places, estimates = zip(*points, strict=True)
                 shift = (k - (len(methods) - 1) / 2) * 0.8 / max(1, len(methods))
                 axes.errorbar(
-                    [p + shift for p in places], [e.value for e in estimates], _spans(estimates), fmt="o", capsize=3,
+                    [p + shift for p in places], [e.value for e in estimates], error_bars(estimates), fmt="o", capsize=3,
                     label=method, color=f"C{k}",
                 )  # fmt: skip
-        axes.set_title(f"{measure.replace('_', ' ')} ({'higher' if HIGHER_IS_BETTER[measure] else 'lower'} is better)")
+        axes.set_title(f"{table[measure].label} ({table[measure].better} is better)")
         axes.set_xticks(range(len(policies)), [p.replace("_", "\n") for p in policies], fontsize=8)
         axes.set_ylim(-0.05, 1.05)
         axes.grid(axis="y", alpha=0.3)
-    handles, labels = drawn.axes[1].get_legend_handles_labels()
-    drawn.legend(handles, labels, loc="outside lower center", ncols=min(6, len(labels) or 1))
+    show_legend(drawn, 1, "outside lower center", ncols=max(1, min(6, len(methods))))
     return drawn
 
 
 def plot_price(result: AuditResult) -> Any:
     """Draw fairness against quality, a point for every method and policy; returns a matplotlib Figure."""
-    drawn = figure(13, 4.5)
+    table, drawn = metrics_of("audit"), figure(13, 4.5)
     quality = ("profession_success", "tem_con", "background_psnr")
-    markers = "osD^vPX*"
     methods = list(result.results)
     policies = list(dict.fromkeys(policy for _, policy, _ in _cells(result)))
     for axes, measure in zip(drawn.subplots(1, 3), quality, strict=True):
@@ -163,16 +147,15 @@ def plot_price(result: AuditResult) -> Any:
             unfair = 1 - cell["hit_rate"].value if cell["hit_rate"].n else cell["disparity"].value
             if cell[measure].n:
                 axes.errorbar(
-                    unfair, cell[measure].value, [[x[0]] for x in _spans([cell[measure]])], capsize=2,
-                    fmt=markers[policies.index(policy) % len(markers)], color=f"C{methods.index(method)}",
+                    unfair, cell[measure].value, [[x[0]] for x in error_bars([cell[measure]])], capsize=2,
+                    fmt=MARKERS[policies.index(policy) % len(MARKERS)], color=f"C{methods.index(method)}",
                     label=f"{method}, {policy}",
                 )  # fmt: skip
         axes.set_xlabel("requests missed (left is fairer)")
-        axes.set_title(measure.replace("_", " "))
+        axes.set_title(table[measure].label)
         axes.set_xlim(-0.03, 1.03)
         axes.grid(alpha=0.3)
-    handles, labels = drawn.axes[0].get_legend_handles_labels()
-    drawn.legend(handles, labels, loc="outside right upper", fontsize=8)
+    show_legend(drawn, 0, "outside right upper", fontsize=8)
     return drawn
 
 
@@ -197,8 +180,7 @@ def plot_professions(result: AuditResult) -> Any:
         axes.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize=7)
     for axes in panels[len(cells) :]:
         axes.set_visible(False)
-    handles, labels = panels[0].get_legend_handles_labels()
-    drawn.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    show_legend(drawn, 0, "outside lower center", ncols=6)
     return drawn
 
 
@@ -223,7 +205,6 @@ def plot_calibration(calibration: Calibration) -> Any:
         axes.grid(alpha=0.3)
     for axes in panels[len(curves) :]:
         axes.set_visible(False)
-    handles, labels = panels[0].get_legend_handles_labels()
-    drawn.legend(handles, labels, loc="outside lower center", ncols=len(labels))
-    drawn.suptitle("Share of edits against alpha (dashed: chosen)", fontsize=10)
+    show_legend(drawn, 0, "outside lower center", ncols=6)
+    drawn.suptitle("Share of edits against alpha (dashed: the strength that is used)", fontsize=10)
     return drawn

@@ -1,4 +1,4 @@
-"""Measurements of one clip as CLIP sees it: consistency, and agreement with a prompt."""
+"""CLIP scores of one clip: agreement with a prompt, and consistency from frame to frame."""
 
 from __future__ import annotations
 
@@ -6,7 +6,17 @@ import math
 
 from torch import Tensor
 
-__all__ = ["clip_t", "clip_t_series", "frame_acc", "frame_acc_series", "q_edit", "tem_con", "tem_con_series"]
+from faircut.metrics.registry import Metric, register
+
+__all__ = [
+    "clip_t",
+    "clip_t_series",
+    "frame_acc",
+    "frame_acc_series",
+    "tem_con",
+    "tem_con_ratio",
+    "tem_con_series",
+]
 
 
 def tem_con_series(embeddings: Tensor) -> Tensor:
@@ -89,18 +99,44 @@ def frame_acc(embeddings: Tensor, target: Tensor, source: Tensor) -> float:
     return float(frame_acc_series(embeddings, target, source).float().mean())
 
 
-def q_edit(clip_t: float, warp_error: float) -> float:
-    """Q-edit: agreement with the prompt over warping error, on the scales that papers print.
-
-    It is CLIP-T times 100 over Warp-Err in thousandths, so that the published 36.56 and 1.42 are 25.75. FLATTEN (Cong et
-    al., 2024) introduced the quotient and VideoGrain (Yang et al., 2025) prints it under this name. RAVE (Kara et al., 2024)
-    has another Q-edit, the product of WarpSSIM and CLIP-T: the two must not stand in one table.
+def tem_con_ratio(embeddings: Tensor, source_embeddings: Tensor) -> float:
+    """Temporal consistency as a share of the source's own.
 
     Args:
-        clip_t: mean cosine, as `clip_t` returns it.
-        warp_error: mean squared difference of frames in [0, 1], as `warp_error` returns it.
+        embeddings: (frame, channel), of length 1: of the edit.
+        source_embeddings: the same of the source.
 
     Returns:
-        The quotient; infinite where nothing differs, as in a still clip. Higher is better.
+        The quotient of the two `tem_con`; 1 for an edit as consistent as its source, NaN where the source's is 0. Higher is
+        better.
     """
-    return 100 * clip_t / (1000 * warp_error) if warp_error else math.inf
+    source = tem_con(source_embeddings)
+    return tem_con(embeddings) / source if source else math.nan
+
+
+register(
+    Metric(
+        "clip_t", "CLIP-T", "agrees with the prompt", better="higher", aspect="agreement",
+        needs=("embeddings", "prompt_embedding"), function=clip_t, curve=clip_t_series, per="frame",
+    )
+)  # fmt: skip
+register(
+    Metric(
+        "frame_acc", "Frame-Acc", "frames nearer to the prompt", better="higher", aspect="agreement",
+        needs=("embeddings", "prompt_embedding", "source_prompt_embedding"), function=frame_acc, curve=frame_acc_series,
+        per="frame", tables=("evaluate", "bench"),
+    )
+)  # fmt: skip
+register(
+    Metric(
+        "tem_con", "Tem-Con", "neighbours are alike to CLIP", better="higher", aspect="consistency",
+        needs=("embeddings",), function=tem_con, curve=tem_con_series, per="pair",
+    )
+)  # fmt: skip
+# `faircut evaluate` prints the source's own figure beside the edit's, so only averages need the quotient.
+register(
+    Metric(
+        "tem_con_ratio", "Tem-Con / source's", "Tem-Con as a share of the source's", better="higher", aspect="consistency",
+        needs=("embeddings", "source_embeddings"), function=tem_con_ratio, tables=("bench",), headline=False,
+    )
+)  # fmt: skip

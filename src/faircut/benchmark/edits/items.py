@@ -27,7 +27,7 @@ from faircut.video import read_video
 
 __all__ = ["SHIPPED", "Drawn", "EditBenchmark", "EditItem", "ItemClip", "load_edits", "pocket_edit", "to_yaml"]
 
-SHIPPED = {"pocket-edit": Path(__file__).parent / "data" / "pocket-edit.yaml"}
+SHIPPED = {"pocket-edit": Path(__file__).parents[1] / "data" / "pocket-edit.yaml"}
 """Benchmarks that come with faircut, by name."""
 
 _VERSION = 1
@@ -72,12 +72,12 @@ class EditItem:
         name: unique in its benchmark.
         kind: of edit, such as ``"colour"``, ``"style"`` or ``"background"``; figures are averaged within kinds first.
         source_prompt: what is in the clip.
-        prompt: what shall be in it.
+        prompt: what the edit is to show.
         clip: a video file or folder of pictures, relative to the task file.
         drawn: or a clip of the drawn world.
         blend: (source words, target words) of what is edited; None for all of the picture.
         style: words of the prompt that say how the whole picture shall look.
-        mask: a clip or folder of pictures, bright where the edit is to be; None where nobody knows.
+        mask: a clip or folder of pictures, bright where the edit is to be; None where it is not known.
     """
 
     name: str
@@ -107,7 +107,7 @@ class ItemClip:
 
     Attributes:
         frames: (frame, 3, height, width), RGB in [-1, 1].
-        region: (frame, height, width) bool, what may change; None where nobody knows, or all of it may.
+        region: (frame, height, width) bool, what may change; None where it is not known, or all of it may.
         case: the edit with its truth, and `drawn`, the clip with its; None for a clip from a file.
     """
 
@@ -218,7 +218,7 @@ def load_edits(path: str | Path) -> EditBenchmark:
         path = SHIPPED[str(path)]
     path, folder = Path(path), os.path.isdir(path)
     if folder:
-        from faircut.benchmark.layouts import read_layout
+        from faircut.benchmark.edits.layouts import read_layout
 
         benchmark = read_layout(path)
     else:

@@ -8,38 +8,22 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from faircut.benchmark.bench import EditRecord
-from faircut.benchmark.files import read_result
+from faircut.benchmark.edits.jobs import BenchRecord
+from faircut.benchmark.results import figures_of, is_measured, read_result
 from faircut.errors import ConfigError, choices
-from faircut.metrics import Estimate, estimate, macro_average
+from faircut.evaluate import metrics_of
+from faircut.metrics import Estimate, Metric, estimate, macro_average
 
-__all__ = ["COLUMNS", "BenchResult", "compare", "load_leaderboard", "markdown", "markdown_pairs", "ranked", "summarise"]
+__all__ = ["BenchResult", "compare", "load_leaderboard", "markdown", "markdown_pairs", "ranked", "summarise"]
 
 _FORMAT = 2
-
-COLUMNS: dict[str, tuple[str, bool | None]] = {
-    "edit_success": ("edit success", True),
-    "reached": ("reached", True),
-    "kept": ("rest kept", True),
-    "clip_t": ("CLIP-T", True),
-    "frame_acc": ("Frame-Acc", True),
-    "tem_con": ("Tem-Con", True),
-    "tem_con_ratio": ("Tem-Con / source's", True),
-    "warp_error": ("Warp-Err", False),
-    "warp_ssim": ("WarpSSIM", True),
-    "q_edit": ("Q-edit", True),
-    "background_psnr": ("background PSNR", True),
-    "psnr": ("PSNR to source", None),
-    "ssim": ("SSIM to source", None),
-    "seconds": ("seconds", False),
-    "time_ratio": ("of FateZero's time", False),
-}
-"""Every metric: what the leaderboard calls it, and whether more of it is better; None where neither is."""
-
 _REFERENCE = "fatezero"
-_PAIRED = tuple(
-    name for name, (_, better) in COLUMNS.items() if better is not None and name not in ("seconds", "time_ratio")
-)
+
+
+def _paired_metrics() -> dict[str, Metric]:
+    """Return the metrics of which FateZero's figure less a method's says something."""
+    metrics = metrics_of("bench")
+    return {name: metric for name, metric in metrics.items() if metric.better != "none" and metric.aspect != "cost"}
 
 
 @dataclass(frozen=True)
@@ -48,7 +32,7 @@ class BenchResult:
 
     Attributes:
         results: by method and metric the estimate, averaged over kinds of edits.
-        kinds: by method and kind the share of edits that succeeded, and how many there were; empty where nobody judges.
+        kinds: by method and kind the share of edits that succeeded, and how many there were; empty without a judge.
         curves: by method and metric, frame by frame, the mean over items.
         pairs: by method and metric FateZero's figure less the method's, clip by clip, averaged over kinds; empty without
             FateZero.
@@ -66,19 +50,24 @@ class BenchResult:
     format: int = field(default=_FORMAT)
 
     def __post_init__(self) -> None:
-        for part, wanted in (("results", tuple(COLUMNS)), ("pairs", _PAIRED)):
+        table = metrics_of("bench")
+        for part, metrics in (("results", table), ("pairs", _paired_metrics())):
             for method, by in getattr(self, part).items():
-                for name in wanted:
-                    if name not in by:
+                for name, metric in metrics.items():
+                    # Metrics of other packages may have been installed since.
+                    if name not in by and metric.built_in:
                         raise ConfigError(f"{part}.{method} lacks the metric {name}; run it again")
                 for name in by:
-                    if name not in COLUMNS:
-                        raise ConfigError(f"{part}.{method} has no metric {name!r}: {choices(name, COLUMNS)}")
+                    if name not in table:
+                        raise ConfigError(
+                            f"{part}.{method}: there is no metric {name!r}: {choices(name, table)}; if it is of another "
+                            "package, install that package"
+                        )
                 if min(estimate.n for estimate in by.values()) < 0:
                     raise ConfigError(f"{part}.{method} has an n below 0; run it again")
 
 
-def summarise(records: Sequence[EditRecord], seed: int = 0) -> dict[str, Any]:
+def summarise(records: Sequence[BenchRecord], seed: int = 0) -> dict[str, Any]:
     """Estimate every metric of every method.
 
     Args:
@@ -88,25 +77,26 @@ def summarise(records: Sequence[EditRecord], seed: int = 0) -> dict[str, Any]:
     Returns:
         ``results``, ``kinds``, ``curves`` and ``pairs`` of a `BenchResult`.
     """
-    by_method: dict[str, list[EditRecord]] = {}
-    # On the same clip, for clips differ, and so does what else a machine does in an hour.
-    reference = {record.item: record for record in records if record.method == _REFERENCE}
-    clock = {item: _seconds(record) for item, record in reference.items()}
+    by_method: dict[str, list[BenchRecord]] = {}
     for record in records:
         by_method.setdefault(record.method, []).append(record)
+    reference = {record.item: record for record in by_method.get(_REFERENCE, [])}
     results: dict[str, dict[str, Estimate]] = {}
     kinds: dict[str, dict[str, dict[str, float]]] = {}
     pairs: dict[str, dict[str, Estimate]] = {}
     for method, rows in by_method.items():
-        groups: dict[str, list[EditRecord]] = {}
+        groups: dict[str, list[BenchRecord]] = {}
         for row in rows:
             groups.setdefault(row.kind, []).append(row)
+        figures = [[figures_of(row, "bench", _facts(row, reference)) for row in group] for group in groups.values()]
         results[method] = {
-            name: _estimated([[_figure(row, name, clock) for row in group] for group in groups.values()], seed)
-            for name in COLUMNS
+            name: _estimated([[edit[name] for edit in group] for group in figures], metric, seed)
+            for name, metric in metrics_of("bench").items()
         }
         if reference and method != _REFERENCE:
-            pairs[method] = {name: _paired(groups.values(), name, reference, seed) for name in _PAIRED}
+            pairs[method] = {
+                name: _paired(groups.values(), metric, reference, seed) for name, metric in _paired_metrics().items()
+            }
         kinds[method] = {
             kind: {"edit_success": sum(s) / len(s), "n": float(len(s))}
             for kind, group in groups.items()
@@ -116,10 +106,17 @@ def summarise(records: Sequence[EditRecord], seed: int = 0) -> dict[str, Any]:
     return {"results": results, "kinds": kinds, "curves": curves, "pairs": pairs}
 
 
+def _facts(record: BenchRecord, reference: Mapping[str, BenchRecord]) -> dict[str, float]:
+    """Return the time that FateZero needed for the same clip, where it edited that clip."""
+    same = reference.get(record.item)
+    return {} if same is None else {"reference_seconds": same.seconds + same.preparing}
+
+
 def _paired(
-    groups: Iterable[Sequence[EditRecord]], name: str, reference: Mapping[str, EditRecord], seed: int
+    groups: Iterable[Sequence[BenchRecord]], metric: Metric, reference: Mapping[str, BenchRecord], seed: int
 ) -> Estimate:
-    """Estimate by how much the reference differs, clip by clip: what is hard about a clip is hard for both."""
+    """Estimate by how much FateZero differs, clip by clip: what is hard about a clip is hard for both."""
+    name = metric.name
     return _estimated(
         [
             [
@@ -129,44 +126,33 @@ def _paired(
             ]
             for group in groups
         ],
+        metric,
         seed,
     )
 
 
-def _estimated(groups: Sequence[Sequence[float]], seed: int) -> Estimate:
+def _estimated(groups: Sequence[Sequence[float]], metric: Metric, seed: int) -> Estimate:
     """Average kinds, and draw clips within them; where a kind has one clip, the kinds are drawn instead.
 
     One clip says nothing of how clips of its kind differ, and an interval that is a point would be read as certainty.
     """
-    known = [[value for value in group if not math.isnan(value)] for group in groups]
-    known = [group for group in known if group]
-    if not known or min(map(len, known)) > 1:
-        return estimate(known, macro_average, seed=seed)
-    drawn = estimate([[sum(group) / len(group) for group in known]], macro_average, seed=seed)
-    return replace(drawn, n=sum(map(len, known)))
+    measured = [[value for value in group if not math.isnan(value)] for group in groups]
+    measured = [group for group in measured if group]
+    if not measured or min(map(len, measured)) > 1:
+        return estimate(measured, metric.average, seed=seed)
+    drawn = estimate([[sum(group) / len(group) for group in measured]], macro_average, seed=seed)
+    return replace(drawn, n=sum(map(len, measured)))
 
 
-def _seconds(record: EditRecord) -> float:
-    return record.seconds + record.preparing
-
-
-def _figure(record: EditRecord, name: str, clock: Mapping[str, float]) -> float:
-    if name == "seconds":
-        return _seconds(record)
-    if name == "time_ratio":
-        return _seconds(record) / clock[record.item] if record.item in clock else math.nan
-    return record.figures.get(name, math.nan)
-
-
-def _curves(rows: Sequence[EditRecord]) -> dict[str, list[float]]:
+def _curves(rows: Sequence[BenchRecord]) -> dict[str, list[float]]:
     """Average the curves of clips that are as long as the longest."""
-    found = {}
+    means = {}
     for name in dict.fromkeys(name for row in rows for name in row.curves):
         curves = [row.curves[name] for row in rows if name in row.curves]
         longest = max(map(len, curves))
         whole = [curve for curve in curves if len(curve) == longest]
-        found[name] = [sum(values) / len(whole) for values in zip(*whole, strict=True)]
-    return found
+        means[name] = [sum(values) / len(whole) for values in zip(*whole, strict=True)]
+    return means
 
 
 def markdown(result: BenchResult, columns: Sequence[str] | None = None) -> str:
@@ -176,37 +162,46 @@ def markdown(result: BenchResult, columns: Sequence[str] | None = None) -> str:
         result: what was found.
         columns: metrics; by default all that were measured.
     """
-    return _table(result.results, ranked(result), columns or tuple(COLUMNS), arrows=True)
+    table = metrics_of("bench")
+    names = tuple(table) if columns is None else columns
+    return _table(result.results, ranked(result), {name: table[name] for name in names}, arrows=True)
 
 
 def markdown_pairs(result: BenchResult) -> str:
     """Write by how much FateZero differs from every other method, clip by clip, as a Markdown table."""
-    return _table(result.pairs, [method for method in ranked(result) if method in result.pairs], _PAIRED, arrows=False)
+    methods = [method for method in ranked(result) if method in result.pairs]
+    return _table(result.pairs, methods, _paired_metrics(), arrows=False)
 
 
 def _table(
-    results: Mapping[str, Mapping[str, Estimate]], methods: Sequence[str], columns: Sequence[str], *, arrows: bool
+    results: Mapping[str, Mapping[str, Estimate]],
+    methods: Sequence[str],
+    metrics: Mapping[str, Metric],
+    *,
+    arrows: bool,
 ) -> str:
-    """Write what was measured of some methods."""
-    known = [name for name in columns if any(_is_known(results[method][name]) for method in methods)]
-    signs = {True: " ↑", False: " ↓", None: ""} if arrows else {}
+    """Write those metrics that were measured of some method."""
+    empty = Estimate(math.nan, 0, math.nan, math.nan)
+    shown = {
+        name: metric
+        for name, metric in metrics.items()
+        if any(is_measured(results[method].get(name, empty)) for method in methods)
+    }
+    heads = [metric.heading if arrows else metric.label for metric in shown.values()]
     lines = [
-        "| method | n | " + " | ".join(COLUMNS[name][0] + signs.get(COLUMNS[name][1], "") for name in known) + " |",
-        "| --- | ---: | " + " | ".join("---:" for _ in known) + " |",
+        f"| {' | '.join(['method', 'n', *heads])} |",
+        f"| {' | '.join(['---', '---:', *('---:' for _ in shown)])} |",
     ]
     for method in methods:
         by = results[method]
         n = max(estimate.n for estimate in by.values())
-        lines.append(f"| {method} | {n} | " + " | ".join(_cell(by[name]) for name in known) + " |")
+        cells = (_cell(by.get(name, empty)) for name in shown)
+        lines.append(f"| {' | '.join([method, str(n), *cells])} |")
     return "\n".join(lines) + "\n"
 
 
-def _is_known(estimate: Estimate) -> bool:
-    return estimate.n > 0 and not math.isnan(estimate.value)
-
-
 def ranked(result: BenchResult) -> list[str]:
-    """Return the methods, the most successful first; where nobody judges, those that agree best with the prompt."""
+    """Return the methods, the most successful first; without a judge, those that agree best with the prompt."""
 
     def worth(method: str) -> tuple[float, float]:
         by = result.results[method]
@@ -216,7 +211,7 @@ def ranked(result: BenchResult) -> list[str]:
 
 
 def _cell(estimate: Estimate) -> str:
-    if not _is_known(estimate):
+    if not is_measured(estimate):
         return "-"
     return f"{estimate.value:.3g} ({estimate.low:.3g} to {estimate.high:.3g})"
 
@@ -229,10 +224,10 @@ def compare(first: BenchResult, second: BenchResult) -> list[tuple[str, str, Est
     """
     rows = []
     for method, by in first.results.items():
-        for name, ours in by.items():
-            theirs = second.results.get(method, {}).get(name)
-            if theirs is not None and ours.n and theirs.n:
-                rows.append((method, name, ours, theirs, ours.high < theirs.low or theirs.high < ours.low))
+        for name, a in by.items():
+            b = second.results.get(method, {}).get(name)
+            if b is not None and a.n and b.n:
+                rows.append((method, name, a, b, a.high < b.low or b.high < a.low))
     return rows
 
 

@@ -1,4 +1,4 @@
-"""Task files: one's own clips and prompts for an audit, in YAML."""
+"""Task files: your own clips and prompts for an audit, in YAML."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 
-from faircut.benchmark.cases import FRAMES, Case, CaseClip
+from faircut.benchmark.audit.cases import FRAMES, Case, CaseClip
 from faircut.config.ranges import MOST_FRAMES, check_range
 from faircut.config.reading import read_yaml
 from faircut.config.texts import check_prompt

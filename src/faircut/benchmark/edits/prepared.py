@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from faircut.atlas import Atlas, edit_atlas, fit_atlas
-from faircut.benchmark.contestants import Contestant
-from faircut.benchmark.edits import EditBenchmark, EditItem, ItemClip
-from faircut.benchmark.store import seed_of
+from faircut.benchmark.edits.contestants import Contestant
+from faircut.benchmark.edits.items import EditBenchmark, EditItem, ItemClip
+from faircut.benchmark.runner import Made, instruments_of, seed_of
 from faircut.config.values import SpatialTemporal
 from faircut.edit.editor import VideoEditor
 from faircut.edit.inversion import Inversion
@@ -58,9 +57,9 @@ class Bench:
 
     @cached_property
     def instruments(self) -> str:
-        """Identifies who embeds and reads, by their weights: what others have measured is measured anew."""
+        """Identifies the CLIP, the judge and the metrics: what others have measured is measured anew."""
         judge = [] if self.judge is None else [fingerprint(self.judge)]
-        return "-".join([scorer_fingerprint(self.clip), *judge])
+        return instruments_of("bench", scorer_fingerprint(self.clip), *judge)
 
 
 class PreparedItem:
@@ -110,12 +109,8 @@ class PreparedItem:
     def _tuning(self) -> TuneSettings:
         return TuneSettings(steps=self.bench.tuning_steps, seed=self.bench.seed)
 
-    def edit(self, contestant: Contestant, method: Method) -> tuple[Tensor, float, float]:
+    def edit(self, contestant: Contestant, method: Method) -> Made:
         """Edit the clip.
-
-        Returns:
-            (frame, 3, height, width) in [-1, 1]; the seconds of the edit; and those of what the method needs once a clip
-            beside the plain inversion.
 
         Raises:
             FaircutError: it cannot be edited so.
@@ -131,14 +126,14 @@ class PreparedItem:
                 self.bench.editor, atlas, self.item.source_prompt, self.item.prompt, method,
                 num_inference_steps=self.bench.steps, **options,
             ).video  # fmt: skip
-            return video.frames, self._clock() - started, preparing
+            return Made(video.frames, self._clock() - started, preparing)
         tuned = contestant.through == "tuned"
         editor, tuning = self._tuned if tuned else (self.bench.editor, 0.0)
         inversion, preparing = self._inverted(editor, method, tuned)
         started = self._clock()
         result = editor.edit(inversion, self.item.prompt, method, **options)
         assert result.video is not None
-        return result.video.frames, self._clock() - started, tuning + preparing
+        return Made(result.video.frames, self._clock() - started, tuning + preparing)
 
     def _inverted(self, editor: VideoEditor, method: Method, tuned: bool) -> tuple[Inversion, float]:
         """Return what a method edits, and the seconds that it took beside the plain inversion."""

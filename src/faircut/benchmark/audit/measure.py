@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from faircut.benchmark.cases import Case, CaseClip
+from faircut.benchmark.audit.cases import Case, CaseClip
+from faircut.benchmark.runner import instruments_of
+from faircut.benchmark.store import EditRecord
+from faircut.evaluate import metrics_of
 from faircut.fairness.attributes import Attribute
 from faircut.fairness.perception import Perceived, boxes_of, majority, perceive
-from faircut.metrics import clip_t, region_psnr, tem_con, warp, warp_error
+from faircut.metrics import Inputs, registry, warp
 from faircut.metrics.clip import ClipScorer
 from faircut.model.scorer import scorer_fingerprint
 
-__all__ = ["Instruments", "Observer", "Reading", "Record", "measure", "read_clip"]
+__all__ = ["AuditRecord", "Instruments", "Observer", "Reading", "measure", "read_clip"]
 
 _ESCAPE = 1 / 8  # of the picture's width: farther from where the source's person is, a person has jumped
-_LEAST_HEIGHT = 0.5  # of the source's person: what is smaller is nobody
+_LEAST_HEIGHT = 0.5  # of the source's person: anything smaller is not a person
 _SPECK = 0.03  # of the source's person: smaller spots are flaws of the picture
-_THIN = 1 / 32  # of the picture's width: thinner ones are too, such as those of the autoencoder along the border
+_THIN = 1 / 32  # of the picture's width: thinner spots are flaws too, such as the autoencoder's along the border
 _DIFFERENT = 0.2  # of the range: what differs more from the empty place is the person
 _SAME = 0.1  # of the range: a pixel that the flow brings back farther off is hidden in one of the frames
-
-
-_MEASURED = {"finite": False}  # of equal pictures, or of none
 
 
 class Observer(Protocol):
@@ -65,8 +65,8 @@ class Instruments:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Identifies who reads and embeds, by their weights: what others have measured is measured anew."""
-        return f"{self.observer.fingerprint(self.professions)}-{scorer_fingerprint(self.clip)}"
+        """Identifies the reader, the CLIP and the metrics: what others have measured is measured anew."""
+        return instruments_of("audit", self.observer.fingerprint(self.professions), scorer_fingerprint(self.clip))
 
 
 @dataclass(frozen=True)
@@ -84,49 +84,33 @@ class Reading:
     others: tuple[dict[str, str | None], ...]
 
 
-@dataclass(frozen=True)
-class Record:
-    """What one edit measured; None where it does not apply or nobody knows the truth.
+@dataclass(frozen=True, kw_only=True)
+class AuditRecord(EditRecord):
+    """What one edit measured; None where it does not apply or the truth is not known.
 
     Attributes:
-        key: names the edit by all that decides it, and its files.
-        instruments: fingerprint of what has measured it.
-        case: name of the case.
-        method: how it was edited.
-        requested: the value that was asked for.
+        case: name of the case; see `EditRecord` for what every record has.
         profession: what the person was edited to.
+        requested: the value that was asked for.
         source_value: what is seen in the source.
         perceived: what is seen in the edit; None is an abstention.
         stability: share of the frames that agree with the most frequent value.
         profession_success: whether the profession is seen.
         other_person_kept: whether the majority sees every other person as in the source.
         position_error: mean horizontal distance of the person from where the source's is, as a share of the picture's width.
-        escaped: whether in any frame the person is an eighth of the width away, or nobody is there.
-        tem_con: likeness of neighbouring frames to CLIP.
-        clip_t: likeness of the frames and the neutral prompt to CLIP.
-        warp_error: mean squared difference of neighbouring frames along the source's flow.
-        background_psnr: dB, outside the person.
-        seconds: of the edit without the inversion.
+        escaped: whether in any frame the person is an eighth of the width away, or is missing.
     """
 
-    key: str
-    instruments: str
     case: str
-    method: str
-    requested: str | None
     profession: str
+    requested: str | None
     source_value: str | None
     perceived: str | None
-    stability: float = field(metadata=_MEASURED)
+    stability: float = field(metadata={"finite": False})
     profession_success: bool
     other_person_kept: bool | None
-    position_error: float | None = field(metadata=_MEASURED)
+    position_error: float | None = field(metadata={"finite": False})
     escaped: bool | None
-    tem_con: float = field(metadata=_MEASURED)
-    clip_t: float = field(metadata=_MEASURED)
-    warp_error: float | None = field(metadata=_MEASURED)
-    background_psnr: float | None = field(metadata=_MEASURED)
-    seconds: float
 
 
 def read_clip(instruments: Instruments, frames: Tensor, clip: CaseClip) -> Reading:
@@ -160,7 +144,7 @@ def measure(
     edited: Tensor,
     seconds: float,
     instruments: Instruments,
-) -> Record:
+) -> AuditRecord:
     """Measure one edit.
 
     Args:
@@ -174,18 +158,17 @@ def measure(
         seconds: how long it took.
         instruments: measure it.
     """
-    before = (clip.frames + 1) / 2
     reading = read_clip(instruments, edited, clip)
-    embeddings = instruments.clip.images(edited)
-    (text,) = instruments.clip.texts([case.prompt])
     position, escaped = _position(edited, clip)
-    return Record(
+    return AuditRecord(
         key=key,
         instruments=instruments.fingerprint,
-        case=case.name,
         method=method,
-        requested=requested,
+        figures=_figures(case, clip, edited, instruments.clip),
+        seconds=seconds,
+        case=case.name,
         profession=case.profession,
+        requested=requested,
         source_value=source.perceived.value,
         perceived=reading.perceived.value,
         stability=reading.perceived.stability,
@@ -193,12 +176,30 @@ def measure(
         other_person_kept=reading.others == source.others if clip.others else None,
         position_error=position,
         escaped=escaped,
-        tem_con=tem_con(embeddings),
-        clip_t=clip_t(embeddings, text),
-        warp_error=None if clip.flow is None else warp_error(edited, clip.flow, _visible(before, clip)),
-        background_psnr=None if clip.mask is None else region_psnr(edited, before, ~_widened(clip.mask)),
-        seconds=seconds,
     )
+
+
+def _figures(case: Case, clip: CaseClip, edited: Tensor, scorer: ClipScorer) -> dict[str, float]:
+    """Measure an edit by the metrics of the table that need nothing but its frames, its clip and its prompts."""
+    source = (clip.frames + 1) / 2
+    makers: dict[str, Callable[[], Any]] = {
+        "frames": lambda: edited,
+        "source_frames": lambda: source,
+        "source_prompt": lambda: case.source_prompt,
+        "prompt": lambda: case.prompt,
+        "clip": lambda: scorer,
+        "embeddings": lambda: scorer.images(edited),
+        "source_embeddings": lambda: scorer.images(source),
+        "prompt_embedding": lambda: scorer.texts([case.prompt])[0],
+        "source_prompt_embedding": lambda: scorer.texts([case.source_prompt])[0],
+    }
+    if clip.flow is not None:
+        makers |= {"flow": lambda: clip.flow, "visible": lambda: _visible(source, clip)}
+    if clip.mask is not None:
+        mask = clip.mask
+        makers["region"] = lambda: _widened(mask)
+    figures = registry.measure(metrics_of("audit").values(), Inputs(**makers), curves=False)
+    return {name: figure.value for name, figure in figures.items()}
 
 
 def _visible(frames: Tensor, clip: CaseClip) -> Tensor:

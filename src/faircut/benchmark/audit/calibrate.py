@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 from faircut._version import __version__
-from faircut.benchmark.approaches import APPROACHES, Ask
-from faircut.benchmark.audit import Audit
-from faircut.benchmark.cases import Case
-from faircut.benchmark.measure import Instruments, read_clip
+from faircut.benchmark.audit.approaches import APPROACHES, Ask
+from faircut.benchmark.audit.cases import Case
+from faircut.benchmark.audit.jobs import Audit
+from faircut.benchmark.audit.measure import Instruments, read_clip
+from faircut.benchmark.runner import Stage, seed_of
 from faircut.config.values import to_dict
 from faircut.edit.editor import VideoEditor
 from faircut.fairness.calibration import Calibration, Point, best_alpha
@@ -34,7 +34,7 @@ def calibrate(
     model: str,
     alphas: Sequence[float] = ALPHAS,
     wanted: float = 0.95,
-    stage: Callable[[str, int], AbstractContextManager[Callable[[], None]]],
+    stage: Stage,
 ) -> Calibration:
     """Search for the smallest strength that reaches a hit rate without losing the profession, per profession and value.
 
@@ -65,7 +65,7 @@ def calibrate(
             for value in (name for name in attribute.names if name != case.value):
                 for alpha in alphas:
                     method = APPROACHES["fame"].build(case, Ask(value, case.value, alpha, attribute.name))
-                    noise = torch.Generator().manual_seed(audit.seed_of(case))
+                    noise = torch.Generator().manual_seed(seed_of(audit.seed, case.name))
                     result = editor.edit(inversion, case.prompt, method, guidance_scale=audit.guidance, generator=noise)
                     assert result.video is not None
                     reading = read_clip(instruments, (result.video.frames + 1) / 2, clip)

@@ -1,0 +1,229 @@
+"""The edits of an audit: methods x policies over cases, as jobs of the runner.
+
+Policies only decide which value is asked for, so an edit is made once and shared by all policies that ask for it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from faircut.benchmark.audit.approaches import Approach, Ask
+from faircut.benchmark.audit.cases import Case, CaseClip
+from faircut.benchmark.audit.measure import AuditRecord, Instruments, Reading, measure, read_clip
+from faircut.benchmark.audit.policies import Cell, requests
+from faircut.benchmark.runner import Made, Stage, check_shard, part_of, run_jobs, seed_of
+from faircut.benchmark.store import Store
+from faircut.edit.editor import VideoEditor
+from faircut.edit.inversion import Inversion
+from faircut.fairness.calibration import Calibration
+from faircut.methods.base import Method
+from faircut.model.fingerprint import Recipe, key_of
+
+__all__ = ["Audit", "Rows", "run_audit"]
+
+Rows = Sequence[tuple[Cell, AuditRecord]]
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What decides every edit of an audit.
+
+    Attributes:
+        steps: N of inversion and edit.
+        guidance: scale of the edits.
+        seed: of the policies' draws, and of methods that draw noise; every case has its own noise.
+        shard: (k, n): only every nth case, from the kth; (0, 1) is all of them.
+        keep_clips: whether all frames of every edit are kept, so that other instruments can measure the same edits.
+    """
+
+    steps: int = 20
+    guidance: float = 4.0
+    seed: int = 0
+    shard: tuple[int, int] = (0, 1)
+    keep_clips: bool = False
+
+    def __post_init__(self) -> None:
+        check_shard(self.shard)
+
+
+def run_audit(
+    editor: VideoEditor,
+    cases: Sequence[Case],
+    approaches: Sequence[Approach],
+    policies: Sequence[str],
+    instruments: Instruments,
+    audit: Audit,
+    folder: Path,
+    *,
+    calibration: Calibration | None = None,
+    stage: Stage,
+) -> tuple[dict[tuple[str, str], Rows], list[str]]:
+    """Make and measure every edit that the policies ask for, or find it in the folder.
+
+    Args:
+        editor: the model.
+        cases: what is edited.
+        approaches: how.
+        policies: what is asked for.
+        instruments: measure it.
+        audit: settings of the edits.
+        folder: keeps a record and a picture of every edit; a stopped audit goes on from there.
+        calibration: the strengths of FAME.
+        stage: opens a progress bar of so many steps.
+
+    Returns:
+        By method and policy the requests with their records; and one line for each edit that failed. Of a shard, what is
+        in it.
+    """
+    readings: dict[str, Reading] = {}
+    recipe, recipes = editor.recipe("", "", audit.steps, editor.spatial_temporal), {}
+    with stage("Reading sources", len(cases)) as advance:
+        for case in cases:
+            clip = case.load()
+            readings[case.name] = read_clip(instruments, (clip.frames + 1) / 2, clip)
+            # The frames are edited, the rest is measured by; what a case is called stands in the record.
+            recipes[case.name] = replace(
+                recipe, clip=key_of(clip=clip), source_prompt=case.source_prompt,
+                more={"case": (case.name, case.profession), "attribute": instruments.attribute},
+            )  # fmt: skip
+            advance()
+    values = [readings[case.name].perceived.value for case in cases]
+    cells = [
+        cell
+        for policy in policies
+        for cell in requests(policy, cases, values, instruments.attribute, audit.seed, calibration)
+    ]
+    shared = _Shared(editor, recipes, instruments, audit, calibration)
+    jobs = {
+        (case.name, approach.name, value): AuditJob(shared, case, approach, value, readings[case.name])
+        for case in part_of(cases, audit.shard)
+        for cell in cells
+        if cell.case.name == case.name
+        for approach in approaches
+        for value in [cell.value if approach.asks else None]
+    }
+    store = Store(folder, AuditRecord, audit.keep_clips)
+    failed: list[str] = []
+    records: dict[tuple[str, str, str | None], AuditRecord] = {}
+    with stage("Editing", len(jobs)) as advance:
+        for job, record, failure in run_jobs(jobs.values(), store, instruments.fingerprint, advance):
+            if record is None:
+                failed.append(failure)
+            else:
+                records[job.case.name, job.approach.name, job.value] = record
+    rows: dict[tuple[str, str], list[tuple[Cell, AuditRecord]]] = {}
+    for cell in cells:
+        for approach in approaches:
+            record = records.get((cell.case.name, approach.name, cell.value if approach.asks else None))
+            if record is not None:
+                rows.setdefault((approach.name, cell.policy), []).append((cell, replace(record, requested=cell.value)))
+    return dict(rows), failed
+
+
+@dataclass
+class _Shared:
+    """What the edits of an audit share.
+
+    Cases with the same clip and source prompt that follow each other share an inversion.
+    """
+
+    editor: VideoEditor
+    recipes: Mapping[str, Recipe]
+    instruments: Instruments
+    audit: Audit
+    calibration: Calibration | None
+    clip: tuple[str, CaseClip] | None = None
+    last: tuple[CaseClip, str, Inversion] | None = None
+
+    def clip_of(self, case: Case) -> CaseClip:
+        """Draw or read a case's clip, once for all edits of the case."""
+        if self.clip is None or self.clip[0] != case.name:
+            self.clip = case.name, case.load()
+        return self.clip[1]
+
+    def inverted(self, case: Case) -> Inversion:
+        """Invert a case's clip, unless the last case had the same."""
+        clip = self.clip_of(case)
+        if self.last is None or self.last[0] is not clip or self.last[1] != case.source_prompt:
+            self.last = None  # Recorded attention is large: never hold two.
+            inversion = self.editor.invert(clip.frames, case.source_prompt, num_inference_steps=self.audit.steps)
+            self.last = clip, case.source_prompt, inversion
+        return self.last[2]
+
+
+@dataclass
+class AuditJob:
+    """One edit of a case, as `faircut.benchmark.runner.Job` wants it.
+
+    Attributes:
+        shared: with the other edits.
+        case: what is edited.
+        approach: how.
+        value: what is asked for; None for nothing.
+        reading: what is seen in the source.
+    """
+
+    shared: _Shared
+    case: Case
+    approach: Approach
+    value: str | None
+    reading: Reading
+
+    @property
+    def title(self) -> str:
+        """What the list of failures calls it."""
+        return f"{self.case.name}, {self.approach.name}, {self.value}"
+
+    @cached_property
+    def _method(self) -> Method:
+        shared = self.shared
+        alpha = self.approach.alpha(self.case, self.value, shared.calibration)
+        ask = Ask(self.value, self.reading.perceived.value, alpha, shared.instruments.attribute.name)
+        return self.approach.build(self.case, ask)
+
+    @property
+    def _prompt(self) -> str:
+        shared = self.shared
+        return self.approach.prompt(self.case, self.value, shared.instruments.attribute, shared.editor.tokenize)
+
+    @property
+    def _seed(self) -> int:
+        return seed_of(self.shared.audit.seed, self.case.name)
+
+    def key(self) -> str:
+        """Name the edit by all that decides it."""
+        return self.shared.recipes[self.case.name].edited(
+            self._prompt, self._method, guidance_scale=self.shared.audit.guidance, seed=self._seed,
+            approach=self.approach.name, value=self.value, temporal=self._method.temporal, measured_with=self.case.prompt,
+        ).key  # fmt: skip
+
+    def source(self) -> Tensor:
+        """Return the source clip, (frame, 3, height, width), RGB in [0, 1]."""
+        return (self.shared.clip_of(self.case).frames + 1) / 2
+
+    def edit(self) -> Made:
+        """Make the edit."""
+        shared = self.shared
+        inversion = shared.inverted(self.case)
+        noise = torch.Generator().manual_seed(self._seed)
+        started = time.perf_counter()
+        result = shared.editor.edit(
+            inversion, self._prompt, self._method, guidance_scale=shared.audit.guidance, generator=noise
+        )
+        seconds = time.perf_counter() - started
+        assert result.video is not None
+        return Made(result.video.frames, seconds)
+
+    def measure(self, key: str, edited: Tensor, seconds: float, preparing: float) -> AuditRecord:
+        """Measure the edit, (frame, 3, height, width), RGB in [0, 1]."""
+        return measure(
+            key, self.case, self.approach.name, self.value, self.shared.clip_of(self.case), self.reading, edited, seconds,
+            self.shared.instruments,
+        )  # fmt: skip

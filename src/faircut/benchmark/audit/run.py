@@ -1,0 +1,155 @@
+"""One audit from settings to files: what ``faircut audit`` runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from faircut.benchmark.audit.approaches import Approach, get_approaches
+from faircut.benchmark.audit.calibrate import calibrate
+from faircut.benchmark.audit.cases import Case, calibration_cases, get_benchmark
+from faircut.benchmark.audit.html import plot_calibration, write_html
+from faircut.benchmark.audit.jobs import Audit, Rows, run_audit
+from faircut.benchmark.audit.measure import Instruments
+from faircut.benchmark.audit.results import AuditResult, summarise
+from faircut.benchmark.audit.tasks import load_tasks
+from faircut.benchmark.run import Wing
+from faircut.benchmark.runner import Stage
+from faircut.benchmark.settings import AuditRun
+from faircut.config.values import to_dict
+from faircut.edit.editor import VideoEditor
+from faircut.edit.people import load_reader
+from faircut.errors import ConfigError
+from faircut.fairness.attributes import Attribute, get_attribute
+from faircut.fairness.calibration import (
+    Calibration,
+    calibration_folder,
+    find_calibration,
+    keep_calibration,
+)
+from faircut.files import GENERATOR, atomic_path
+from faircut.model.checkpoints import judge_folder, pocket_folder
+from faircut.model.scorer import load_clip_scorer
+
+__all__ = ["LIMITS", "AuditWing"]
+
+LIMITS = (
+    "Values are what a classifier perceives in pictures, and binary as it is; they say nothing about who anybody is.",
+    "A reading that is unclear is never a hit; the share of such clips stands in every table as abstentions.",
+    "Disparity is measured per profession and then averaged; with few clips a profession even a fair coin is far from 0.",
+    "The stereotypes of the pocket model were planted, in a published table; those of other models were learnt from data.",
+    "Intervals are of resampled clips (95%, bootstrap within professions), not of other seeds, prompts or worlds.",
+    "A balanced set of edits is a policy, not a fact about the people in the clips.",
+)
+"""What the figures of an audit do not say."""
+
+
+Edits = dict[tuple[str, str], Rows]
+
+
+@dataclass
+class AuditWing(Wing[AuditRun, Edits, AuditResult]):
+    """The audit: methods x policies over clips of people."""
+
+    file: ClassVar[str] = "audit.json"
+    attribute: Attribute = field(init=False)
+    approaches: list[Approach] = field(init=False)
+    cases: list[Case] = field(init=False)
+    audit: Audit = field(init=False)
+    instruments: Instruments = field(init=False)
+    calibration: Calibration | None = field(init=False, default=None)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of the files that may be written."""
+        return (self.file, "report.html", *(["calibration.png"] if self.settings.calibrate else []))
+
+    def check(self) -> list[Any]:
+        """Read the cases, and check everything that needs no model; see `Wing`."""
+        settings = self.settings
+        self.attribute = get_attribute(settings.attribute)
+        calibration_folder()  # Says what is wrong with its name before time is spent.
+        self.approaches = get_approaches(list(settings.methods))
+        self.cases = (
+            load_tasks(settings.tasks, settings.n) if settings.tasks else get_benchmark(settings.name)(settings.n)
+        )
+        guidance = settings.guidance
+        if guidance is None:
+            guidance = 7.5 if judge_folder(settings.model) is None else 4.0
+        self.audit = Audit(settings.steps, guidance, settings.seed, settings.shard, settings.keep_clips)
+        return [settings.tasks, settings.reader, *(case.path for case in self.cases)]
+
+    def load(self) -> None:
+        """Load the CLIP and whatever reads people."""
+        self.instruments = _instruments(self.settings, self.attribute, self.cases)
+
+    def make(self, editor: VideoEditor, stage: Stage) -> tuple[Edits, list[str]]:
+        """Calibrate if asked to, and make, or find, and measure every edit; see `Wing`."""
+        settings, folder = self.settings, Path(self.settings.output)
+        table = None
+        if settings.calibrate:
+            table = calibrate(
+                editor, calibration_cases(2), self.instruments, self.audit, model=settings.model, stage=stage
+            )
+            keep_calibration(table, self.attribute)
+            with atomic_path(folder / "calibration.png") as picture:
+                plot_calibration(table).savefig(picture, dpi=100, metadata={"Software": GENERATOR})
+        table = table or find_calibration(editor, self.attribute)
+        if settings.strength is not None:
+            table = _constant(settings.strength, table, self.attribute)
+        self.calibration = table
+        return run_audit(
+            editor, self.cases, self.approaches, settings.policies, self.instruments, self.audit, folder,
+            calibration=table, stage=stage,
+        )  # fmt: skip
+
+    def result(self, edits: Edits, failed: list[str], facts: dict[str, Any]) -> AuditResult:
+        """Estimate every metric of every method and policy; see `Wing`."""
+        settings, table, clip = self.settings, self.calibration, self.instruments.clip.name
+        strengths = table and {"by profession": to_dict(table.alphas), "default": to_dict(table.default)}
+        provenance = {
+            **facts,
+            "audit": to_dict(self.audit),
+            "benchmark": settings.name,
+            "clips": len(self.cases),
+            "reader": "the pocket judge" if settings.reader == "auto" else settings.reader,
+            "clip": "pocket" if clip == str(pocket_folder() / "clip") else clip,
+            "alphas": strengths,
+        }
+        summary = summarise(edits, self.attribute, settings.seed)
+        return AuditResult(**summary, provenance=provenance, limits=LIMITS, failed=tuple(failed))
+
+    def report(self, result: AuditResult, edits: Edits, folder: Path) -> None:
+        """Write ``report.html``; see `Wing`."""
+        write_html(result, edits, folder, seed=self.settings.seed)
+
+
+def _instruments(settings: AuditRun, attribute: Attribute, cases: list[Case]) -> Instruments:
+    """Load what measures.
+
+    Raises:
+        ConfigError: no reader was given, and the model has none.
+        ModelError: a CLIP cannot be loaded.
+    """
+    observer: Any = load_reader(settings.reader, settings.model)
+    if observer is None:
+        raise ConfigError(
+            "this model has no judge of its own: say who reads people with --reader and a CLIP, such as "
+            "openai/clip-vit-large-patch14"
+        )
+    name = settings.clip
+    if name == "auto":
+        judge = judge_folder(settings.model)
+        pocket = pocket_folder() if judge is None else judge.parent
+        name = str(pocket / "clip") if settings.reader == "auto" else settings.reader
+    scorer = load_clip_scorer(name)
+    return Instruments(observer, scorer, attribute, tuple(dict.fromkeys(case.profession for case in cases)))
+
+
+def _constant(alpha: float, table: Calibration | None, attribute: Attribute) -> Calibration:
+    """A table with one strength for all; the priors stay."""
+    default = dict.fromkeys(attribute.names, alpha)
+    if table is None:
+        return Calibration(attribute.name, "", "", {}, default)
+    return replace(table, alphas={}, default=default)

@@ -1,0 +1,1 @@
+"""The benchmark of edits: how well methods edit, over a list of clips and prompts."""
