@@ -35,7 +35,7 @@ from faircut.config.values import SpatialTemporal
 from faircut.controllers.spatial_temporal import frame_indices
 from faircut.edit.memory import map_bytes
 from faircut.methods import FateZero
-from faircut.model.noise_path import Schedule, classifier_free_guidance, ddim_denoise, ddim_invert
+from faircut.model.noise_path import DDIMPath, classifier_free_guidance, denoise_latents, invert_latents
 
 PAPER = SpatialTemporal(frames=(0, "middle"))
 MIDDLE = SpatialTemporal(frames=("middle",))
@@ -203,7 +203,7 @@ def explicit(run: Run) -> dict[str, Any]:
     free = psutil.virtual_memory().available
     steps = max(1, min(run.steps, int(free * run.ram_share // a_step)))
     run.say(f"  maps take {a_step / 1e9:.2f} GB a step, {free / 1e9:.0f} GB are free: {steps} of {run.steps} steps")
-    schedule, maps = Schedule.of(editor.scheduler.config, steps), ExplicitMaps(layers, frames)
+    schedule, maps = DDIMPath.of(editor.scheduler.config, steps), ExplicitMaps(layers, frames)
     source, target, empty = (editor._embed(text) for text in (SOURCE, TARGET, ""))
     before = dict(editor.unet.attn_processors)
     editor.unet.set_attn_processor(maps.processors(layers))
@@ -226,9 +226,9 @@ def explicit(run: Run) -> dict[str, Any]:
             with peak_memory() as peak:
                 start = now()
                 if maps.recording:
-                    trajectory = ddim_invert(lambda x, k, bar=bar: (bar(), evaluate(x, k, source))[1], z, schedule)
+                    trajectory = invert_latents(lambda x, k, bar=bar: (bar(), evaluate(x, k, source))[1], z, schedule)
                 else:
-                    ddim_denoise(guided, trajectory[-1], schedule, lambda k, x, bar=bar: (bar(), x)[1])
+                    denoise_latents(guided, trajectory[-1], schedule, lambda k, x, bar=bar: (bar(), x)[1])
                 seconds = (now() - start).wall
             result[name] = _facts(seconds, peak)
     finally:

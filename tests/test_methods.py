@@ -173,9 +173,9 @@ def test_sdedit_begins_with_the_noised_clip(editor, inversion):
 
 
 def editor_timesteps(editor):
-    from faircut.model.noise_path import Schedule
+    from faircut.model.noise_path import DDIMPath
 
-    return Schedule.of(editor.scheduler.config, STEPS).timesteps
+    return DDIMPath.of(editor.scheduler.config, STEPS).timesteps
 
 
 # Prompt-to-Prompt -----------------------------------------------------------------------------------------------------

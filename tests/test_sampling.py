@@ -5,7 +5,7 @@ import torch
 from diffusers import DDIMScheduler, EulerDiscreteScheduler
 
 from faircut.errors import ConfigError, ModelError, NumericalError
-from faircut.model.noise_path import Schedule, classifier_free_guidance, ddim_denoise, ddim_invert, to_eps
+from faircut.model.noise_path import DDIMPath, classifier_free_guidance, denoise_latents, invert_latents, to_eps
 from tests.conftest import SCHEDULER
 
 
@@ -14,29 +14,29 @@ from tests.conftest import SCHEDULER
 def test_denoising_is_diffusers_ddim(steps, prediction_type):
     scheduler = DDIMScheduler(**SCHEDULER, prediction_type=prediction_type)
     scheduler.set_timesteps(steps)
-    schedule = Schedule.of(scheduler.config, steps)
+    schedule = DDIMPath.of(scheduler.config, steps)
     assert list(schedule.timesteps) == scheduler.timesteps.tolist()
     torch.manual_seed(0)
     outputs = torch.randn(steps, 2, 4, 3, 3)
     z = expected = torch.randn(2, 4, 3, 3)
     for output, t in zip(outputs, scheduler.timesteps, strict=True):
         expected = scheduler.step(output, t, expected).prev_sample
-    ours = ddim_denoise(lambda z, k: to_eps(outputs[k], z, schedule.a_t[k], prediction_type), z, schedule)
+    ours = denoise_latents(lambda z, k: to_eps(outputs[k], z, schedule.a_t[k], prediction_type), z, schedule)
     torch.testing.assert_close(ours, expected, rtol=2e-5, atol=2e-5)
 
 
 def test_a_fixed_noise_prediction_is_undone_exactly():
-    schedule = Schedule.of(DDIMScheduler(**SCHEDULER).config, 20)
+    schedule = DDIMPath.of(DDIMScheduler(**SCHEDULER).config, 20)
     torch.manual_seed(0)
     noise, z_0 = torch.randn(20, 1, 4, 3, 3, dtype=torch.float64), torch.randn(1, 4, 3, 3, dtype=torch.float64)
-    trajectory = ddim_invert(lambda z, k: noise[k], z_0, schedule)
+    trajectory = invert_latents(lambda z, k: noise[k], z_0, schedule)
     assert len(trajectory) == 21
-    back = ddim_denoise(lambda z, k: noise[k], trajectory[-1], schedule)
+    back = denoise_latents(lambda z, k: noise[k], trajectory[-1], schedule)
     torch.testing.assert_close(back, z_0, rtol=1e-5, atol=1e-5)
 
 
 def test_fixed_points_near_the_clip_bring_the_way_back_nearer():
-    schedule = Schedule.of(DDIMScheduler(**SCHEDULER).config, 20)
+    schedule = DDIMPath.of(DDIMScheduler(**SCHEDULER).config, 20)
     torch.manual_seed(0)
     z_0 = 0.2 * torch.randn(1, 4, 3, 3, dtype=torch.float64)
 
@@ -52,8 +52,8 @@ def test_fixed_points_near_the_clip_bring_the_way_back_nearer():
             again.append(k)
             return eps(z, k)
 
-        trajectory = ddim_invert(eps, z_0, schedule, corrected=corrected, eps_again=eps_again)
-        return float((ddim_denoise(eps, trajectory[-1], schedule) - z_0).norm()), again
+        trajectory = invert_latents(eps, z_0, schedule, corrected=corrected, eps_again=eps_again)
+        return float((denoise_latents(eps, trajectory[-1], schedule) - z_0).norm()), again
 
     assert lost(0)[1] == []
     assert lost(3)[1] == [19, 18, 17]
@@ -63,15 +63,15 @@ def test_fixed_points_near_the_clip_bring_the_way_back_nearer():
 
 def test_inversion_goes_from_the_cleanest_step_to_the_noisiest():
     seen = []
-    schedule = Schedule.of(DDIMScheduler(**SCHEDULER).config, 4)
-    ddim_invert(lambda z, k: seen.append(k) or z, torch.ones(1, 1, 1, 1), schedule)
+    schedule = DDIMPath.of(DDIMScheduler(**SCHEDULER).config, 4)
+    invert_latents(lambda z, k: seen.append(k) or z, torch.ones(1, 1, 1, 1), schedule)
     assert seen == [3, 2, 1, 0]
     assert schedule.timesteps == (751, 501, 251, 1)
 
 
 def test_any_scheduler_of_a_checkpoint_gives_the_schedule():
     euler = EulerDiscreteScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1)
-    assert Schedule.of(euler.config, 10).timesteps == Schedule.of(DDIMScheduler(**SCHEDULER).config, 10).timesteps
+    assert DDIMPath.of(euler.config, 10).timesteps == DDIMPath.of(DDIMScheduler(**SCHEDULER).config, 10).timesteps
 
 
 def test_guidance():
@@ -81,21 +81,21 @@ def test_guidance():
 
 
 def test_bad_numbers_are_named_with_their_step():
-    schedule = Schedule.of(DDIMScheduler(**SCHEDULER).config, 5)
+    schedule = DDIMPath.of(DDIMScheduler(**SCHEDULER).config, 5)
 
     def eps(z, k):
         return z * float("nan") if k == 2 else z
 
     with pytest.raises(NumericalError, match="after inversion step 2"):
-        ddim_invert(eps, torch.ones(1, 1, 1, 1), schedule)
+        invert_latents(eps, torch.ones(1, 1, 1, 1), schedule)
     with pytest.raises(NumericalError, match="after denoising step 2"):
-        ddim_denoise(eps, torch.ones(1, 1, 1, 1), schedule)
+        denoise_latents(eps, torch.ones(1, 1, 1, 1), schedule)
 
 
 def test_impossible_schedules_are_refused():
     config = DDIMScheduler(**SCHEDULER).config
     for steps in (0, -1, 1000):
         with pytest.raises(ConfigError, match="give between 1 and 999"):
-            Schedule.of(config, steps)
+            DDIMPath.of(config, steps)
     with pytest.raises(ModelError, match="predicts 'sample'"):
-        Schedule.of(DDIMScheduler(**SCHEDULER, prediction_type="sample").config, 10)
+        DDIMPath.of(DDIMScheduler(**SCHEDULER, prediction_type="sample").config, 10)

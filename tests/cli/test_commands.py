@@ -222,9 +222,9 @@ def test_an_interrupt_leaves_nothing(edit, tmp_path, monkeypatch, stage):
     def interrupt(*arguments, **more):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(session, "ddim_invert" if stage == "inverting" else "save_report", interrupt, raising=False)
+    monkeypatch.setattr(session, "invert_latents" if stage == "inverting" else "save_report", interrupt, raising=False)
     if stage == "inverting":
-        monkeypatch.setattr("faircut.edit.editor.ddim_invert", interrupt)
+        monkeypatch.setattr("faircut.edit.editor.invert_latents", interrupt)
     result = edit("-o", "new/out.mp4", "--supplier", "disk", "--no-cache")
     assert result.code == 130
     assert result.err.splitlines()[-1].startswith("faircut: interrupted")

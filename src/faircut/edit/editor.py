@@ -21,7 +21,12 @@ from faircut.errors import ConfigError, ReconstructionWarning, VideoError
 from faircut.files.cache import Cache
 from faircut.methods.base import EditTask, Method, Watcher, describe
 from faircut.model import latents as vae_io
-from faircut.model.noise_path import Schedule, classifier_free_guidance, ddim_denoise, ddim_invert, null_text_inversion
+from faircut.model.noise_path import (
+    classifier_free_guidance,
+    denoise_latents,
+    invert_latents,
+    null_text_inversion,
+)
 from faircut.model.predictor import NoisePredictor, frozen
 from faircut.video import Video
 
@@ -111,7 +116,7 @@ class VideoEditor(EditorPipeline):
             NumericalError: latents are no longer finite.
             OutOfMemoryError: memory ran out; says what would fit.
         """
-        schedule = Schedule.of(self.scheduler.config, num_inference_steps)
+        noise_path = self.noise_path(num_inference_steps)
         temporal = temporal or self.spatial_temporal
         if not 0.0 <= fixed_point_steps <= 1.0:
             raise ConfigError(
@@ -148,23 +153,23 @@ class VideoEditor(EditorPipeline):
             recorder = [Recorder(store)] if store is not None else []
             with (
                 self._controlled([*recorder], temporal, len(z_0)) as control,
-                self.progress_bar(total=len(schedule)) as bar,
+                self.progress_bar(total=len(noise_path)) as bar,
             ):
-                predict = NoisePredictor(self.unet, control, schedule, len(z_0))
+                predict = NoisePredictor(self.unet, control, noise_path, len(z_0))
                 embedding = self._embed(source_prompt)
 
                 def eps(z: torch.Tensor, k: int) -> torch.Tensor:
                     noise = predict("invert", k, {"source": (z, embedding)})["source"]
                     control.end(z)
-                    self._after_step(callback_on_step_end, len(schedule) - 1 - k, schedule.timesteps[k], z)
+                    self._after_step(callback_on_step_end, len(noise_path) - 1 - k, noise_path.timesteps[k], z)
                     bar.update()
                     return noise
 
                 def eps_again(z: torch.Tensor, k: int) -> torch.Tensor:
                     return predict("correct", k, {"source": (z, embedding)})["source"]
 
-                corrected = round(fixed_point_steps * len(schedule))
-                trajectory = ddim_invert(eps, z_0, schedule, corrected=corrected, eps_again=eps_again)
+                corrected = round(fixed_point_steps * len(noise_path))
+                trajectory = invert_latents(eps, z_0, noise_path, corrected=corrected, eps_again=eps_again)
         self.maybe_free_model_hooks()
         inversion = Inversion(
             latents=torch.stack(trajectory).to(storage_dtype(self.unet.dtype)),
@@ -223,25 +228,25 @@ class VideoEditor(EditorPipeline):
             ReconstructionWarning: the quality is under 25 dB.
         """
         self.check_model(inversion)
-        schedule = Schedule.of(self.scheduler.config, inversion.num_inference_steps)
+        noise_path = self.noise_path(inversion.num_inference_steps)
         latents = inversion.latents.to(self._execution_device, torch.float32)
         with (
             self._guarded(inversion.num_frames, inversion.size),
             self._controlled([], inversion.temporal, inversion.num_frames) as control,
-            self.progress_bar(total=len(schedule)) as bar,
+            self.progress_bar(total=len(noise_path)) as bar,
         ):
-            predict = NoisePredictor(self.unet, control, schedule, inversion.num_frames)
+            predict = NoisePredictor(self.unet, control, noise_path, inversion.num_frames)
             embedding = self._embed(inversion.source_prompt)
 
             def step_end(k: int, z: torch.Tensor) -> torch.Tensor:
-                z = self._after_step(callback_on_step_end, k, schedule.timesteps[k], z)
+                z = self._after_step(callback_on_step_end, k, noise_path.timesteps[k], z)
                 bar.update()
                 return z
 
             def eps(z: torch.Tensor, k: int) -> torch.Tensor:
                 return predict("denoise", k, {"source": (z, embedding)})["source"]
 
-            back = ddim_denoise(eps, latents[-1], schedule, step_end)
+            back = denoise_latents(eps, latents[-1], noise_path, step_end)
             pictures = [self._decode(z, inversion.size) for z in (latents[0], back)]
         self.maybe_free_model_hooks()
         error = float(((pictures[0] - pictures[1]) / 2).square().mean())
@@ -269,7 +274,7 @@ class VideoEditor(EditorPipeline):
             PromptError: a word is not in the source prompt.
         """
         self.check_model(inversion)
-        schedule = Schedule.of(self.scheduler.config, inversion.num_inference_steps)
+        noise_path = self.noise_path(inversion.num_inference_steps)
         latents = inversion.latents.to(self._execution_device, torch.float32)
         source = self.tokenize(inversion.source_prompt)
         tokens = source.tokens_of(words)
@@ -278,8 +283,8 @@ class VideoEditor(EditorPipeline):
         grid = layers[0].grid((height, width))
         total = torch.zeros(inversion.num_frames, *grid, device=latents.device)
         with self._guarded(inversion.num_frames, inversion.size):
-            attention = self._source_attention(inversion, schedule, latents)
-            for k in sorted({round(x) for x in torch.linspace(0, len(schedule) - 1, steps).tolist()}):
+            attention = self._source_attention(inversion, noise_path, latents)
+            for k in sorted({round(x) for x in torch.linspace(0, len(noise_path) - 1, steps).tolist()}):
                 attention.advance(k)
                 total += token_map((attention.probs(layer) for layer in layers), tokens, grid)
         self.maybe_free_model_hooks()
@@ -317,25 +322,25 @@ class VideoEditor(EditorPipeline):
                 "without guidance (guidance_scale 1) there is nothing to optimise; give more, such as 7.5"
             )
         self.check_model(inversion)
-        schedule = Schedule.of(self.scheduler.config, inversion.num_inference_steps)
+        noise_path = self.noise_path(inversion.num_inference_steps)
         latents = inversion.latents.to(self._execution_device, torch.float32)
         cond, empty = self._embed(inversion.source_prompt), self._embed("")
-        predict = self._beside(inversion, schedule, "source")
+        predict = self._beside(inversion, noise_path, "source")
         with (
             self._guarded(inversion.num_frames, inversion.size),
             frozen(self.unet),
-            self.progress_bar(total=len(schedule)) as bar,
+            self.progress_bar(total=len(noise_path)) as bar,
         ):
 
             def step_end(k: int, z: torch.Tensor) -> None:
-                self._after_step(callback_on_step_end, k, schedule.timesteps[k], z)
+                self._after_step(callback_on_step_end, k, noise_path.timesteps[k], z)
                 bar.update()
 
             null = null_text_inversion(
                 lambda z, k, embedding: predict(z, k, embedding.to(cond.dtype)),
                 lambda z, k: predict(z, k, cond),
                 latents,
-                schedule,
+                noise_path,
                 empty if shared else empty.expand(inversion.num_frames, -1, -1),
                 guidance_scale,
                 inner_steps=inner_steps,
@@ -384,7 +389,7 @@ class VideoEditor(EditorPipeline):
         started = time.perf_counter()
         method = method or Method()
         self.check_model(inversion)
-        schedule = Schedule.of(self.scheduler.config, inversion.num_inference_steps)
+        noise_path = self.noise_path(inversion.num_inference_steps)
         source, target = self.tokenize(inversion.source_prompt), self.tokenize(prompt)
         method.check(source, target)
         _check_inversion(inversion, method, negative_prompt)
@@ -392,16 +397,16 @@ class VideoEditor(EditorPipeline):
         guided = guidance_scale != 1.0
 
         with self._guarded(inversion.num_frames, inversion.size), frozen(self.unet):
-            attention = self._source_attention(inversion, schedule, latents, method.source_level)
+            attention = self._source_attention(inversion, noise_path, latents, method.source_level)
             task = EditTask(
                 source=source,
                 target=target,
-                schedule=schedule,
+                noise_path=noise_path,
                 trajectory=latents,
                 layers=tuple(self.layers.values()),
                 source_attention=attention,
                 text=self._text,
-                predict=self._beside(inversion, schedule, "cond"),
+                predict=self._beside(inversion, noise_path, "cond"),
                 temporal=inversion.temporal,
                 generator=generator,
             )
@@ -410,12 +415,14 @@ class VideoEditor(EditorPipeline):
             for watcher in watch:
                 watcher.attach(task, method, controllers, begin.index)
             # Regions stay as they were in the last step whose source was asked for, so watchers do not move it on.
-            watched = self._source_attention(inversion, schedule, latents, method.source_level) if watch else attention
+            watched = (
+                self._source_attention(inversion, noise_path, latents, method.source_level) if watch else attention
+            )
             with (
                 self._controlled([*controllers, *watch], inversion.temporal, inversion.num_frames) as control,
-                self.progress_bar(total=len(schedule) - begin.index) as bar,
+                self.progress_bar(total=len(noise_path) - begin.index) as bar,
             ):
-                predict = NoisePredictor(self.unet, control, schedule, inversion.num_frames)
+                predict = NoisePredictor(self.unet, control, noise_path, inversion.num_frames)
 
                 def step_begin(k: int, z: torch.Tensor) -> torch.Tensor:
                     if any(controller.uses_source(k) for controller in controllers):
@@ -435,12 +442,12 @@ class VideoEditor(EditorPipeline):
                     for watcher in watch:
                         if watcher.uses_source(k):
                             watcher.on_source(k, self._at_step(k, attention, watched))
-                    z = self._after_step(callback_on_step_end, k, schedule.timesteps[k], z)
+                    z = self._after_step(callback_on_step_end, k, noise_path.timesteps[k], z)
                     bar.update()
                     return z
 
-                edited = ddim_denoise(
-                    eps, begin.latents, schedule, step_end, on_step_begin=step_begin, first=begin.index
+                edited = denoise_latents(
+                    eps, begin.latents, noise_path, step_end, on_step_begin=step_begin, first=begin.index
                 )
             denoised = time.perf_counter()
             result = None
@@ -453,7 +460,7 @@ class VideoEditor(EditorPipeline):
             "negative_prompt": negative_prompt,
             "method": describe(method),
             "guidance_scale": guidance_scale,
-            "num_inference_steps": len(schedule),
+            "num_inference_steps": len(noise_path),
             "temporal": to_dict(inversion.temporal),
             "supplier": "live" if inversion.attention is None else "recorded",
             "stored_bytes": inversion.stored_bytes,

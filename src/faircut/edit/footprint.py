@@ -28,7 +28,7 @@ from faircut.controllers.spatial_temporal import SpatialTemporalAttention
 from faircut.edit.memory import recorded_bytes
 from faircut.methods.base import EditTask, Method
 from faircut.model.latents import vae_factor
-from faircut.model.noise_path import Schedule
+from faircut.model.noise_path import DDIMPath
 from faircut.model.temporal import attach_temporal, has_temporal
 from faircut.model.unet import install, layers_of, project_text
 from faircut.prompts import Prompt
@@ -254,7 +254,7 @@ def footprint(
             layers = tuple(layers_of(unet).values())
             text = ShadowText(unet, tokenize)
             # Levels matter to nobody where there are shapes and no numbers.
-            levels = Schedule(tuple(reversed(range(steps))), torch.ones(steps), torch.ones(steps), "epsilon")
+            levels = DDIMPath(tuple(reversed(range(steps))), torch.ones(steps), torch.ones(steps), "epsilon")
             task = EditTask(prompts[0], prompts[1], levels, trajectory, layers, source, text, _same, temporal)
             controllers = list(method.controllers(task))
             counter.now -= trajectory.nbytes  # It is counted among the latents.

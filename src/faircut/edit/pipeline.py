@@ -26,7 +26,7 @@ from faircut.model import latents as vae_io
 from faircut.model.checkpoints import PARTS, POCKET, check_folder, first_line, locate, pocket_folder
 from faircut.model.fingerprint import Recipe, fingerprint
 from faircut.model.loading import load_parts
-from faircut.model.noise_path import Schedule
+from faircut.model.noise_path import DDIMPath, NoisePath
 from faircut.model.predictor import ModelText, NoisePredictor
 from faircut.model.temporal import has_temporal, load_temporal, save_temporal, temporal_apart
 from faircut.model.unet import install, layers_of
@@ -213,6 +213,17 @@ class EditorPipeline(
         """Encode a text, (1, token, channel), in the UNet's dtype."""
         return self._text.embed(self.tokenize(text))
 
+    def noise_path(self, num_inference_steps: int) -> NoisePath:
+        """Return the noise levels of a run, from the checkpoint's scheduler.
+
+        Args:
+            num_inference_steps: N.
+
+        Raises:
+            ConfigError: the number of steps is out of range.
+        """
+        return DDIMPath.of(self.scheduler.config, num_inference_steps)
+
     # Parts --------------------------------------------------------------------------------------------------------
 
     def choose_supplier(
@@ -254,14 +265,14 @@ class EditorPipeline(
         """Return the frames of latents, (frame, 3, height, width), RGB in [-1, 1]."""
         return vae_io.decode(z, self.vae, self._execution_device, size)
 
-    def _beside(self, inversion: Inversion, schedule: Schedule, branch: str) -> Predict:
+    def _beside(self, inversion: Inversion, noise_path: NoisePath, branch: str) -> Predict:
         """Return what evaluates the UNet for one branch, with controllers of its own, beside the run of the sampler."""
 
         def predict(
             z: torch.Tensor, index: int, embedding: torch.Tensor, controllers: Sequence[Controller] = ()
         ) -> torch.Tensor:
             with self._controlled(controllers, inversion.temporal, inversion.num_frames) as control:
-                noise = NoisePredictor(self.unet, control, schedule, inversion.num_frames)
+                noise = NoisePredictor(self.unet, control, noise_path, inversion.num_frames)
                 return noise("denoise", index, {branch: (z, embedding)})[branch]
 
         return predict
@@ -269,7 +280,7 @@ class EditorPipeline(
     def _source_attention(
         self,
         inversion: Inversion,
-        schedule: Schedule,
+        noise_path: NoisePath,
         latents: torch.Tensor,
         level: Literal["inversion", "denoising"] = "inversion",
     ) -> RecordedSource:
@@ -277,9 +288,9 @@ class EditorPipeline(
         if inversion.attention is not None and level == "inversion":
             return RecordedSource(inversion.attention, self._execution_device)
         embedding = self._embed(inversion.source_prompt)
-        predict = self._beside(inversion, schedule, "source")
+        predict = self._beside(inversion, noise_path, "source")
         # In an inversion the attention that belongs to t_k was computed from the latent one level cleaner.
-        offset = len(schedule) - (1 if level == "inversion" else 0)
+        offset = len(noise_path) - (1 if level == "inversion" else 0)
 
         def run_source(k: int, recorder: Recorder) -> None:
             predict(latents[offset - k], k, embedding, [recorder])

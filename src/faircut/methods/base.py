@@ -15,7 +15,7 @@ from faircut.attention.source import RecordedSource
 from faircut.config.texts import shorten
 from faircut.config.values import SpatialTemporal, to_dict
 from faircut.errors import ConfigError, choices
-from faircut.model.noise_path import Schedule
+from faircut.model.noise_path import NoisePath
 from faircut.prompts import Alignment, Prompt, phrases
 
 __all__ = [
@@ -72,7 +72,7 @@ class EditTask:
     Attributes:
         source: the source prompt.
         target: the target prompt.
-        schedule: the timesteps and noise levels.
+        noise_path: the timesteps and noise levels.
         trajectory: (step + 1, frame, channel, height, width), the latents of the inversion, the clip first.
         layers: the UNet's attention layers.
         source_attention: supplies the source's attention at every step.
@@ -84,7 +84,7 @@ class EditTask:
 
     source: Prompt
     target: Prompt
-    schedule: Schedule
+    noise_path: NoisePath
     trajectory: torch.Tensor
     layers: Sequence[Layer]
     source_attention: RecordedSource
@@ -96,7 +96,7 @@ class EditTask:
     @property
     def steps(self) -> int:
         """N, the number of denoising steps."""
-        return len(self.schedule)
+        return len(self.noise_path)
 
     @property
     def frames(self) -> int:

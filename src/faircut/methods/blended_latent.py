@@ -14,7 +14,6 @@ from faircut.errors import ConfigError
 from faircut.methods.base import EditRegion, EditTask, Method, RegionUse, Start, register
 from faircut.methods.regions import check_threshold, region_of
 from faircut.methods.sdedit import first_step
-from faircut.model.noise_path import add_noise
 from faircut.prompts import Prompt
 
 __all__ = ["BlendedLatent"]
@@ -62,7 +61,7 @@ class BlendedLatent(Method):
     def start(self, task: EditTask) -> Start:
         """Noise the clip."""
         k = first_step(self.strength, task.steps)
-        return Start(add_noise(task.trajectory[0], task.noise, task.schedule.a_t[k]), k)
+        return Start(task.noise_path.noised(task.trajectory[0], task.noise, k), k)
 
     def controllers(self, task: EditTask) -> Sequence[Controller]:
         """Build the blend."""
@@ -71,7 +70,7 @@ class BlendedLatent(Method):
         clip, last = task.trajectory[0], task.steps - 1
 
         def background(index: int) -> torch.Tensor:
-            # Schedules may end a little short of no noise at all.
-            return clip if index == last else add_noise(clip, task.noise, task.schedule.a_s[index])
+            # The last level may still hold a little noise, which must not reach the result.
+            return clip if index == last else task.noise_path.noised(clip, task.noise, index, after=True)
 
         return [MaskBlend(region, background, range(task.steps))]

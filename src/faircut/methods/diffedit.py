@@ -17,7 +17,6 @@ from faircut.errors import ConfigError
 from faircut.methods.base import EditRegion, EditTask, Method, RegionUse, Start, register
 from faircut.methods.regions import check_threshold
 from faircut.methods.sdedit import first_step
-from faircut.model.noise_path import add_noise
 from faircut.prompts import Prompt
 
 __all__ = ["DiffEdit", "difference_map"]
@@ -84,7 +83,7 @@ def difference_map(task: EditTask, index: int, draws: int) -> torch.Tensor:
     source, target = (task.text.embed(prompt) for prompt in (task.source, task.target))
     total = torch.zeros(task.trajectory.shape[1:], device=task.trajectory.device)
     for _ in range(draws):
-        z = add_noise(task.trajectory[0], task.draw_noise(), task.schedule.a_t[index])
+        z = task.noise_path.noised(task.trajectory[0], task.draw_noise(), index)
         total += (task.predict(z, index, target) - task.predict(z, index, source)).abs()
     # Three cells wide, as single cells are noise.
     difference = F.avg_pool2d(total.mean(1, keepdim=True), 3, 1, 1, count_include_pad=False)[:, 0].flatten(1)

@@ -7,7 +7,6 @@ from typing import ClassVar
 
 from faircut.errors import ConfigError
 from faircut.methods.base import EditTask, Method, Start, register
-from faircut.model.noise_path import add_noise
 
 __all__ = ["SDEdit", "first_step"]
 
@@ -46,4 +45,4 @@ class SDEdit(Method):
         """Noise the clip."""
         k = first_step(self.strength, task.steps)
         noise = task.draw_noise(shared=self.shared_noise)
-        return Start(add_noise(task.trajectory[0], noise, task.schedule.a_t[k]), k)
+        return Start(task.noise_path.noised(task.trajectory[0], noise, k), k)

@@ -16,7 +16,7 @@ import torch
 from faircut.errors import FaircutError, ModelError
 from faircut.model.checkpoints import PICKLES, check_hub_name, check_tokenizer, check_weights, first_line, read_json
 from faircut.model.fingerprint import read_from
-from faircut.model.noise_path import Schedule
+from faircut.model.noise_path import DDIMPath
 
 __all__ = ["check_complete", "check_lora", "load_lora", "load_parts", "load_whole"]
 
@@ -224,7 +224,7 @@ def check_schedule(config: Any, where: str) -> None:
     from diffusers import DDIMScheduler
 
     try:
-        Schedule.of(config, 1)
+        DDIMPath.of(config, 1)
         ddim = DDIMScheduler.from_config(config, clip_sample=False, thresholding=False)
         betas, levels = ddim.betas, ddim.alphas_cumprod
         train = config["num_train_timesteps"]

@@ -1,26 +1,32 @@
-"""DDIM forwards and backwards, as pure functions in the paper's symbols (Song et al., arXiv 2010.02502, equation 12).
+"""The path between a clip and noise, and the algorithms that follow it.
 
-``z`` is a latent, ``eps`` a noise prediction, ``a`` the cumulative product of the alphas; t is the noisier timestep of
-a step and s the cleaner one. Step k = 0 is the noisiest in both directions, so that k names the same timestep in both.
+`NoisePath` is all that the rest of faircut may know of a sampler's noise levels. `DDIMPath` is the one path there is today
+(Song et al., arXiv 2010.02502, equation 12); its formulas are pure functions in the paper's symbols: ``z`` is a latent,
+``eps`` a noise prediction, ``a`` a cumulative product of alphas. Inversion, denoising and null-text inversion follow any
+path.
+
+Step k = 0 is the noisiest in both directions, so that k names the same timestep in both. Step k leads from level k, which
+belongs to timestep t_k, to the next cleaner level.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from faircut.errors import ConfigError, ModelError, NumericalError
 
 __all__ = [
-    "Schedule",
+    "DDIMPath",
+    "NoisePath",
     "add_noise",
     "classifier_free_guidance",
-    "ddim_denoise",
-    "ddim_invert",
     "ddim_step",
+    "denoise_latents",
+    "invert_latents",
     "null_text_inversion",
     "to_eps",
 ]
@@ -29,15 +35,55 @@ Eps = Callable[[torch.Tensor, int], torch.Tensor]
 OnLatents = Callable[[int, torch.Tensor], torch.Tensor]
 
 
+class NoisePath(Protocol):
+    """The noise levels of a sampler, and how to move between them.
+
+    Methods and the editor ask this and know nothing of alphas or sigmas. Latents may have any shape; k counts steps from the
+    noisiest, 0 to N - 1.
+    """
+
+    @property
+    def timesteps(self) -> tuple[int, ...]:
+        """What the network is told at each step, noisiest first."""
+
+    def __len__(self) -> int:
+        """N, the number of steps."""
+
+    def step(self, z: torch.Tensor, eps: torch.Tensor, k: int) -> torch.Tensor:
+        """Move latents towards the clip, from the level where step k begins to the level where it ends."""
+
+    def step_back(self, z: torch.Tensor, eps: torch.Tensor, k: int) -> torch.Tensor:
+        """Move latents towards noise, from the level where step k ends to the level where it begins."""
+
+    def noised(self, z_0: torch.Tensor, noise: torch.Tensor, k: int, *, after: bool = False) -> torch.Tensor:
+        """Bring clean latents at once to the level where step k begins, or ends if ``after``.
+
+        Args:
+            z_0: the clip's latents.
+            noise: standard normal, same shape.
+            k: the step.
+            after: take the level where the step ends.
+        """
+
+    def eps(self, output: torch.Tensor, z: torch.Tensor, k: int) -> torch.Tensor:
+        """Read the network's output for latents ``z`` at step k as noise."""
+
+    def clean(self, output: torch.Tensor, z: torch.Tensor, k: int) -> torch.Tensor:
+        """Read the network's output for latents ``z`` at step k as the clean latents that it predicts."""
+
+    def target(self, z_0: torch.Tensor, noise: torch.Tensor, k: int) -> torch.Tensor:
+        """Return what the network is trained to predict for `noised` latents at step k."""
+
+
 @dataclass(frozen=True)
-class Schedule:
-    """The timesteps of a DDIM run, noisiest first.
+class DDIMPath:
+    """The timesteps and noise levels of a DDIM run, noisiest first; a `NoisePath`.
 
     Attributes:
         timesteps: (step,), t_0 > t_1 > ... > t_{N-1}.
         a_t: (step,), cumulative alpha at t_k, float32.
         a_s: (step,), cumulative alpha at the next cleaner level, float32.
-        prediction_type: what the model predicts, ``"epsilon"`` or ``"v_prediction"``.
+        prediction_type: what the network predicts, ``"epsilon"`` or ``"v_prediction"``.
     """
 
     timesteps: tuple[int, ...]
@@ -49,8 +95,8 @@ class Schedule:
         return len(self.timesteps)
 
     @classmethod
-    def of(cls, scheduler_config: Any, num_inference_steps: int) -> Schedule:
-        """Build the schedule from a checkpoint's scheduler, whatever kind of sampler it names.
+    def of(cls, scheduler_config: Any, num_inference_steps: int) -> DDIMPath:
+        """Build the path from a checkpoint's scheduler, whatever kind of sampler it names.
 
         Args:
             scheduler_config: the ``config`` of a diffusers scheduler.
@@ -60,17 +106,10 @@ class Schedule:
             ConfigError: the number of steps is out of range.
             ModelError: the model predicts something else than noise or velocity.
         """
-        from diffusers import DDIMScheduler
-
-        scheduler = DDIMScheduler.from_config(scheduler_config, clip_sample=False, thresholding=False)
+        scheduler = _ddim(scheduler_config)
         train = scheduler.config.num_train_timesteps
         if not 1 <= num_inference_steps < train:
             raise ConfigError(f"{num_inference_steps} steps were asked for; give between 1 and {train - 1}, such as 50")
-        if scheduler.config.prediction_type not in ("epsilon", "v_prediction"):
-            raise ModelError(
-                f"this model predicts {scheduler.config.prediction_type!r}; faircut edits with models that predict "
-                "'epsilon' (Stable Diffusion 1.x) or 'v_prediction' (2.x)"
-            )
         scheduler.set_timesteps(num_inference_steps)
         t = scheduler.timesteps
         if not 0 <= int(t.min()) <= int(t.max()) < train:
@@ -78,10 +117,73 @@ class Schedule:
                 f"{num_inference_steps} steps with the scheduler's steps_offset of {scheduler.config.steps_offset} leave "
                 f"the {train} timesteps of the model; give fewer steps, or a steps_offset of 1"
             )
-        s = t - train // num_inference_steps
+        return cls._at(scheduler, t, train // num_inference_steps)
+
+    @classmethod
+    def training(cls, scheduler_config: Any) -> DDIMPath:
+        """Build the path that has every timestep the model was trained on; step k is timestep ``len(path) - 1 - k``.
+
+        Args:
+            scheduler_config: the ``config`` of a diffusers scheduler.
+
+        Raises:
+            ModelError: the model predicts something else than noise or velocity.
+        """
+        scheduler = _ddim(scheduler_config)
+        return cls._at(scheduler, torch.arange(scheduler.config.num_train_timesteps - 1, -1, -1), 1)
+
+    @classmethod
+    def _at(cls, scheduler: Any, t: torch.Tensor, spacing: int) -> DDIMPath:
+        """Look up the levels of timesteps t, (step,), which lie ``spacing`` apart."""
+        s = t - spacing
         a = scheduler.alphas_cumprod.float()
         a_s = torch.where(s >= 0, a[s.clamp(min=0)], scheduler.final_alpha_cumprod.float())
         return cls(tuple(int(x) for x in t), a[t], a_s, scheduler.config.prediction_type)
+
+    def step(self, z: torch.Tensor, eps: torch.Tensor, k: int) -> torch.Tensor:
+        """Move latents towards the clip: DDIM with eta 0."""
+        return ddim_step(z, eps, self.a_t[k], self.a_s[k])
+
+    def step_back(self, z: torch.Tensor, eps: torch.Tensor, k: int) -> torch.Tensor:
+        """Move latents towards noise: the same formula, the other way."""
+        return ddim_step(z, eps, self.a_s[k], self.a_t[k])
+
+    def noised(self, z_0: torch.Tensor, noise: torch.Tensor, k: int, *, after: bool = False) -> torch.Tensor:
+        """Return ``sqrt(a) z_0 + sqrt(1 - a) noise`` at the level where step k begins, or ends if ``after``."""
+        return add_noise(z_0, noise, (self.a_s if after else self.a_t)[k])
+
+    def eps(self, output: torch.Tensor, z: torch.Tensor, k: int) -> torch.Tensor:
+        """Read the network's output for latents ``z`` at step k as noise."""
+        return to_eps(output, z, self.a_t[k].to(z.device), self.prediction_type)
+
+    def clean(self, output: torch.Tensor, z: torch.Tensor, k: int) -> torch.Tensor:
+        """Return ``(z - sqrt(1 - a) eps) / sqrt(a)``."""
+        a = self.a_t[k].to(z.device)
+        return (z - (1 - a).sqrt() * self.eps(output, z, k)) / a.sqrt()
+
+    def target(self, z_0: torch.Tensor, noise: torch.Tensor, k: int) -> torch.Tensor:
+        """Return the noise, or the velocity ``sqrt(a) noise - sqrt(1 - a) z_0``."""
+        if self.prediction_type == "epsilon":
+            return noise
+        a = self.a_t[k].to(z_0.device)
+        return a.sqrt() * noise - (1 - a).sqrt() * z_0
+
+
+def _ddim(scheduler_config: Any) -> Any:
+    """Return the DDIM scheduler with the noise schedule of another one.
+
+    Raises:
+        ModelError: the model predicts something else than noise or velocity.
+    """
+    from diffusers import DDIMScheduler
+
+    scheduler = DDIMScheduler.from_config(scheduler_config, clip_sample=False, thresholding=False)
+    if scheduler.config.prediction_type not in ("epsilon", "v_prediction"):
+        raise ModelError(
+            f"this model predicts {scheduler.config.prediction_type!r}; faircut edits with models that predict "
+            "'epsilon' (Stable Diffusion 1.x) or 'v_prediction' (2.x)"
+        )
+    return scheduler
 
 
 def to_eps(output: torch.Tensor, z: torch.Tensor, a: torch.Tensor, prediction_type: str) -> torch.Tensor:
@@ -123,10 +225,10 @@ def classifier_free_guidance(
     return eps_uncond + guidance_scale * (eps_cond - eps_uncond)
 
 
-def ddim_invert(
-    eps: Eps, z_0: torch.Tensor, schedule: Schedule, *, corrected: int = 0, eps_again: Eps | None = None
+def invert_latents(
+    eps: Eps, z_0: torch.Tensor, path: NoisePath, *, corrected: int = 0, eps_again: Eps | None = None
 ) -> list[torch.Tensor]:
-    """Follow DDIM from a clean latent to noise (FateZero, section 3.1).
+    """Follow a path from a clean latent to noise: DDIM inversion (FateZero, section 3.1).
 
     The noise at level s is taken as the model's prediction for the *noisier* timestep t: the attention that belongs to t
     is computed from the latent one level cleaner. Denoising asks for the prediction at the noisier latent itself, which a
@@ -136,7 +238,7 @@ def ddim_invert(
     Args:
         eps: ``(z, k) -> noise`` at timestep t_k, same shape as z.
         z_0: the clip's latents, (frame, channel, height, width).
-        schedule: the timesteps.
+        path: the noise levels.
         corrected: how many steps, from the clip on, make one fixed-point iteration; FateZero makes none.
         eps_again: the prediction for those; by default `eps`.
 
@@ -147,30 +249,30 @@ def ddim_invert(
         NumericalError: a latent is no longer finite.
     """
     trajectory = [z_0]
-    for k in reversed(range(len(schedule))):
+    for k in reversed(range(len(path))):
         z = trajectory[-1]
-        noisier = ddim_step(z, eps(z, k), schedule.a_s[k], schedule.a_t[k])
+        noisier = path.step_back(z, eps(z, k), k)
         if len(trajectory) <= corrected:
-            noisier = ddim_step(z, (eps_again or eps)(noisier, k), schedule.a_s[k], schedule.a_t[k])
+            noisier = path.step_back(z, (eps_again or eps)(noisier, k), k)
         trajectory.append(_finite(noisier, "inversion", k))
     return trajectory
 
 
-def ddim_denoise(
+def denoise_latents(
     eps: Eps,
     z_t: torch.Tensor,
-    schedule: Schedule,
+    path: NoisePath,
     on_step_end: OnLatents | None = None,
     *,
     on_step_begin: OnLatents | None = None,
     first: int = 0,
 ) -> torch.Tensor:
-    """Follow DDIM from noise to a clean latent.
+    """Follow a path from noise to a clean latent.
 
     Args:
         eps: ``(z, k) -> noise`` at timestep t_k, guidance already applied.
         z_t: the latents to begin with, at timestep ``t_first``, (frame, channel, height, width).
-        schedule: the timesteps.
+        path: the noise levels.
         on_step_end: ``(k, latents) -> latents`` after each step.
         on_step_begin: the same before each step.
         first: the step to begin with; 0 is the noisiest.
@@ -182,10 +284,10 @@ def ddim_denoise(
         NumericalError: a latent is no longer finite.
     """
     z = z_t
-    for k in range(first, len(schedule)):
+    for k in range(first, len(path)):
         if on_step_begin is not None:
             z = on_step_begin(k, z)
-        z = ddim_step(z, eps(z, k), schedule.a_t[k], schedule.a_s[k])
+        z = path.step(z, eps(z, k), k)
         if on_step_end is not None:
             z = on_step_end(k, z)
         _finite(z, "denoising", k)
@@ -196,7 +298,7 @@ def null_text_inversion(
     eps_uncond: Callable[[torch.Tensor, int, torch.Tensor], torch.Tensor],
     eps_cond: Eps,
     trajectory: torch.Tensor,
-    schedule: Schedule,
+    path: NoisePath,
     embedding: torch.Tensor,
     guidance_scale: float,
     *,
@@ -215,7 +317,7 @@ def null_text_inversion(
         eps_uncond: ``(z, k, embedding) -> noise``; carries a gradient to the embedding.
         eps_cond: ``(z, k) -> noise`` under the source prompt.
         trajectory: (step + 1, frame, channel, height, width), the clip first.
-        schedule: the timesteps.
+        path: the noise levels.
         embedding: (1 or frame, token, channel), the unconditional text's, to begin with.
         guidance_scale: g.
         inner_steps: at most so many steps of Adam for each step of the sampler.
@@ -227,7 +329,7 @@ def null_text_inversion(
         (step, 1 or frame, token, channel), float32.
     """
     z, found, null = trajectory[-1], [], embedding.detach().float()
-    count = len(schedule)
+    count = len(path)
     for k in range(count):
         wanted = trajectory[count - 1 - k]
         with torch.no_grad():
@@ -237,7 +339,7 @@ def null_text_inversion(
         for _ in range(inner_steps):
             with torch.enable_grad():
                 eps = classifier_free_guidance(eps_uncond(z, k, null), cond, guidance_scale)
-                error = (ddim_step(z, eps, schedule.a_t[k], schedule.a_s[k]) - wanted).square().mean()
+                error = (path.step(z, eps, k) - wanted).square().mean()
             if float(error) < tolerance * (1 + 2 * k):
                 break
             (null.grad,) = torch.autograd.grad(error, null)
@@ -246,7 +348,7 @@ def null_text_inversion(
         found.append(null)
         with torch.no_grad():
             eps = classifier_free_guidance(eps_uncond(z, k, null), cond, guidance_scale)
-            z = _finite(ddim_step(z, eps, schedule.a_t[k], schedule.a_s[k]), "null-text", k)
+            z = _finite(path.step(z, eps, k), "null-text", k)
         if on_step_end is not None:
             on_step_end(k, z)
     return torch.stack(found)

@@ -11,7 +11,7 @@ import torch
 
 from faircut.attention.context import BatchLayout, Layer, Phase, Step
 from faircut.attention.stages import AttentionControl
-from faircut.model.noise_path import Schedule, to_eps
+from faircut.model.noise_path import NoisePath
 from faircut.model.unet import project_text
 from faircut.prompts import Prompt, encode
 
@@ -49,13 +49,13 @@ class NoisePredictor:
     Attributes:
         unet: a ``UNet2DConditionModel``.
         control: what `faircut.model.unet.install` gave.
-        schedule: the timesteps.
+        noise_path: the timesteps and noise levels.
         frames: of the clip.
     """
 
     unet: Any
     control: AttentionControl
-    schedule: Schedule
+    noise_path: NoisePath
     frames: int
 
     def __call__(
@@ -75,14 +75,14 @@ class NoisePredictor:
         z = torch.cat([latents for latents, _ in branches.values()])
         layout = BatchLayout(tuple(branches), self.frames)
         height, width = z.shape[-2:]
-        step = Step(phase, k, len(self.schedule), self.schedule.timesteps[k], layout, (height, width))
+        step = Step(phase, k, len(self.noise_path), self.noise_path.timesteps[k], layout, (height, width))
         self.control.begin(step)
         # The sampler works in float32 whatever the model's precision: rounding would add up over its steps.
         text = torch.cat([embedding.expand(self.frames, -1, -1) for _, embedding in branches.values()])
         timestep = torch.tensor(step.timestep, device=z.device)
         output = self.unet(z.to(text.dtype), timestep, encoder_hidden_states=text, return_dict=False)[0].float()
         self.control.check_fired()
-        eps = to_eps(output, z, self.schedule.a_t[k].to(z.device), self.schedule.prediction_type)
+        eps = self.noise_path.eps(output, z, k)
         return dict(zip(branches, eps.split(self.frames), strict=True))
 
 

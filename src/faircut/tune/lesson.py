@@ -17,7 +17,7 @@ from faircut.attention.stages import AttentionControl
 from faircut.edit.editor import VideoEditor
 from faircut.errors import ConfigError, choices
 from faircut.model import latents as vae_io
-from faircut.model.noise_path import Schedule, add_noise
+from faircut.model.noise_path import DDIMPath, NoisePath
 from faircut.model.temporal import has_temporal
 
 __all__ = ["Lesson", "learning_parameters", "learns"]
@@ -30,37 +30,31 @@ class Lesson:
     Attributes:
         z_0: (frame, channel, height, width), float32.
         text: (frame, token, channel), its prompt.
-        levels: (timestep,), cumulative alphas.
-        velocity: whether the model predicts velocities.
+        noise_path: every noise level that the model was trained on.
         seed: of the noise.
     """
 
     z_0: torch.Tensor
     text: torch.Tensor
-    levels: torch.Tensor
-    velocity: bool
+    noise_path: NoisePath
     seed: int
 
     @classmethod
     def of(cls, editor: VideoEditor, frames: torch.Tensor, prompt: str, seed: int) -> Lesson:
         """Encode a clip, (frame, 3, height, width) in [-1, 1], and its prompt, once for all steps."""
-        from diffusers import DDIMScheduler
-
-        config, device = editor.scheduler.config, editor._execution_device
+        device = editor._execution_device
         with torch.no_grad():
             z_0 = vae_io.encode(frames, editor.vae, device).float()
             text = editor._embed(prompt).expand(len(z_0), -1, -1)
-        levels = DDIMScheduler.from_config(config).alphas_cumprod.float().to(device)
-        return cls(z_0, text, levels, Schedule.of(config, 1).prediction_type == "v_prediction", seed)
+        return cls(z_0, text, DDIMPath.training(editor.scheduler.config), seed)
 
     def loss(self, unet: Any, control: AttentionControl, step: int) -> torch.Tensor:
         """Return the mean squared error at the noise and the noise level that belong to a step (section 4.3)."""
         rng = np.random.default_rng([self.seed, step])
-        t = int(rng.integers(len(self.levels)))
+        t = int(rng.integers(len(self.noise_path)))
         noise = torch.from_numpy(rng.standard_normal(self.z_0.shape, np.float32)).to(self.z_0)
-        a = self.levels[t]
-        z_t = add_noise(self.z_0, noise, a)
-        target = a.sqrt() * noise - (1 - a).sqrt() * self.z_0 if self.velocity else noise
+        k = len(self.noise_path) - 1 - t  # Step 0 is the noisiest.
+        z_t, target = self.noise_path.noised(self.z_0, noise, k), self.noise_path.target(self.z_0, noise, k)
         frames, grid = len(z_t), (z_t.shape[2], z_t.shape[3])
         control.begin(Step("denoise", 0, 1, t, BatchLayout(("cond",), frames), grid))
         timestep = torch.tensor(t, device=z_t.device)
