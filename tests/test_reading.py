@@ -22,7 +22,7 @@ from faircut.config.reading import (
     read_text,
     read_yaml,
     set_aside,
-    shown,
+    short_repr,
 )
 from faircut.errors import ConfigError, DamagedFileWarning
 
@@ -125,8 +125,8 @@ def test_words_and_numbers_are_what_they_look_like():
 
 
 def test_limits_count_what_aliases_stand_for(monkeypatch):
-    monkeypatch.setattr(reading, "MOST_NODES", {"yaml": 50, "json": 50})
-    monkeypatch.setattr(reading, "MOST_DEPTH", 5)
+    monkeypatch.setattr(reading, "MAX_NODES", {"yaml": 50, "json": 50})
+    monkeypatch.setattr(reading, "MAX_DEPTH", 5)
     assert parse_yaml("[&a [1, 2], *a, *a]") == [[1, 2]] * 3
     with pytest.raises(ConfigError, match=r"line 3, c\[1\]: it holds more than 50 values, its aliases written out"):
         parse_yaml("a: &a [1, 1, 1, 1]\nb: &b [*a, *a, *a, *a]\nc: [*b, *b, *b]")
@@ -139,7 +139,7 @@ def test_limits_count_what_aliases_stand_for(monkeypatch):
 
 
 def test_a_size_limit_is_seen_before_the_content(tmp_path, monkeypatch):
-    monkeypatch.setattr(reading, "MOST_BYTES", {"yaml": 2**20, "json": 2**20, "text": 2**20})
+    monkeypatch.setattr(reading, "MAX_BYTES", {"yaml": 2**20, "json": 2**20, "text": 2**20})
     (tmp_path / "x").write_bytes(b"[" * (2**20 + 1))
     for read in (read_yaml, read_json, read_table):
         with pytest.raises(ConfigError, match="larger than 1 MiB"):
@@ -201,5 +201,5 @@ def test_nothing_that_is_set_aside_is_lost(tmp_path):
     "value", [10**5000, "x" * 10**6, [[[[[[[[[1]]]]]]]]], {i: i for i in range(1000)}, b"\0" * 1000], ids=range(5)
 )
 def test_values_are_shown_in_one_line(value):
-    assert len(shown(value)) < 300
-    assert shown("a") == "'a'"
+    assert len(short_repr(value)) < 300
+    assert short_repr("a") == "'a'"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from faircut.cli import typed
 from faircut.config.ranges import check_range, check_seed, read_float, read_int
-from faircut.config.texts import check_prompt, check_text, visible
+from faircut.config.texts import check_prompt, check_text, escape_control
 from faircut.errors import ConfigError
 
 BAD = (
@@ -109,7 +109,7 @@ def test_what_is_no_seed(seed):
 
 @given(st.text(alphabet=st.characters(min_codepoint=0, max_codepoint=0x2100)))
 def test_what_is_shown_steers_no_terminal(text):
-    shown = visible(text)
+    shown = escape_control(text)
     assert all(
         character.isprintable() or character in "\u00a0\u00ad\u1680\u180e" or ord(character) > 0x9F
         for character in shown

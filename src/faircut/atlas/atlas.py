@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from faircut.atlas.layers import Canvas, look_up, splat, spread
 from faircut.atlas.settings import AtlasSettings
-from faircut.config.reading import read_json, shown
+from faircut.config.reading import read_json, short_repr
 from faircut.config.values import from_dict, to_dict
 from faircut.errors import ConfigError, VideoError, choices
 from faircut.files import atomic_path, list_files, write_json
@@ -202,7 +202,7 @@ class Atlas:
             data = read_json(folder / "atlas.json", "the atlas")
             found = data.get("format") if isinstance(data, dict) else None
             if found != _FORMAT:
-                raise ConfigError(f"it holds format {shown(found)}, this version reads {_FORMAT}: fit it again")
+                raise ConfigError(f"it holds format {short_repr(found)}, this version reads {_FORMAT}: fit it again")
             facts = from_dict(_Facts, data, "atlas.json")
             with safe_open(folder / "atlas.safetensors", framework="pt") as file:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from faircut.benchmark.store import EditRecord
-from faircut.config.reading import read_json, shown
+from faircut.config.reading import read_json, short_repr
 from faircut.config.values import from_dict, to_dict
 from faircut.errors import ConfigError
 from faircut.evaluate import metrics_of
@@ -64,7 +64,7 @@ def read_result(path: str | Path, what: str, version: int, kind: type[R]) -> R:
     if not isinstance(data, dict) or "format" not in data:
         raise ConfigError(f"cannot read {what} {path}: it has no format; give the file as a run wrote it")
     if data["format"] != version:
-        raise ConfigError(f"{path} has format {shown(data['format'])}; this version reads {version}; run it again")
+        raise ConfigError(f"{path} has format {short_repr(data['format'])}; this version reads {version}; run it again")
     return from_dict(kind, data, str(path))
 
 

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 import torch
 from PIL import Image
 
-from faircut.config.reading import read_json, set_aside, shown
+from faircut.config.reading import read_json, set_aside, short_repr
 from faircut.config.values import from_dict, to_dict
 from faircut.errors import ConfigError, FaircutError, VideoError
 from faircut.files import atomic_path
@@ -125,7 +125,7 @@ class Store(Generic[R]):
         try:
             record = from_dict(self.kind, read_json(path, "the record", finite=False), str(path))
             if record.key != key:
-                raise ConfigError(f"it is of {shown(record.key)}")
+                raise ConfigError(f"it is of {short_repr(record.key)}")
             return record
         except ConfigError as error:
             set_aside(path, error)

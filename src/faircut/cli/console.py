@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
-from faircut.config.texts import check_text, shorten, visible
+from faircut.config.texts import check_text, escape_control, shorten
 from faircut.errors import ConfigError, FaircutError, ReconstructionWarning, ran_out_of_memory
 from faircut.interrupts import received, stop_if_asked
 
@@ -166,7 +166,7 @@ def _show_traceback(error: BaseException) -> None:
 
     text = "".join(traceback.format_exception(error))
     with suppress(OSError, ValueError):
-        print(visible(text, keep="\n"), file=sys.stderr, end="", flush=True)
+        print(escape_control(text, keep="\n"), file=sys.stderr, end="", flush=True)
 
 
 def _fault(error: BaseException) -> NoReturn:
@@ -241,13 +241,13 @@ def _results() -> Iterator[None]:
 def say(text: str, style: str = "") -> None:
     """Print a line of results."""
     with _results():
-        _print(visible(text), sys.stdout, style)
+        _print(escape_control(text), sys.stdout, style)
 
 
 def show_text(text: str) -> None:
     """Print results of several lines."""
     with _results():
-        _print(visible(text.removesuffix("\n"), keep="\n"), sys.stdout)
+        _print(escape_control(text.removesuffix("\n"), keep="\n"), sys.stdout)
 
 
 def show_json(value: Any) -> None:
@@ -282,12 +282,12 @@ def show_table(
     from rich.console import Console
     from rich.table import Table
 
-    heading = None if title is None else visible(title)
+    heading = None if title is None else escape_control(title)
     table = Table(box=None, pad_edge=False, header_style="bold", title=heading, title_justify="left")
     for name, side in zip(columns, sides, strict=True):
-        table.add_column(visible(name), justify="right" if side == "r" else "left")
+        table.add_column(escape_control(name), justify="right" if side == "r" else "left")
     for number, row in enumerate(rows):
-        table.add_row(*map(visible, row), style=styles[number] if styles else "")
+        table.add_row(*map(escape_control, row), style=styles[number] if styles else "")
     # Neither brackets nor colons in a name are markup.
     with _results():
         Console(highlight=False, markup=False, emoji=False).print(table)
@@ -295,7 +295,7 @@ def show_table(
 
 def fail(message: str, code: int = 2) -> NoReturn:
     """Print one line to stderr and leave."""
-    _print_error(f"faircut: {visible(' '.join(message.split()))}", "red")
+    _print_error(f"faircut: {escape_control(' '.join(message.split()))}", "red")
     _finish(code)
 
 
@@ -311,7 +311,7 @@ def writing(path: str | Path) -> Iterator[None]:
 def _show_warning(message: Warning | str, category: type[Warning], filename: str, *rest: Any, **more: Any) -> None:
     """Show warnings of ours; those of libraries are for us, not for users."""
     if issubclass(category, ReconstructionWarning) or "faircut" in Path(filename).parts:
-        _print_error(f"warning: {visible(' '.join(str(message).split()))}", "yellow")
+        _print_error(f"warning: {escape_control(' '.join(str(message).split()))}", "yellow")
 
 
 def quiet_libraries() -> None:
@@ -374,7 +374,7 @@ class Bars:
     def stage(self, name: str, total: int | None = None) -> Iterator[Callable[[], None]]:
         """Open a bar of so many steps; None for one that only turns."""
         stop_if_asked()
-        task = self._progress.add_task(visible(name), total=total, figures="")
+        task = self._progress.add_task(escape_control(name), total=total, figures="")
 
         def advance() -> None:
             stop_if_asked()
@@ -393,10 +393,10 @@ class Bars:
             figures: what to show behind it; empty leaves what is there.
         """
         if name not in self._shares:
-            self._shares[name] = self._progress.add_task(visible(name), total=1.0, figures="")
+            self._shares[name] = self._progress.add_task(escape_control(name), total=1.0, figures="")
         update: dict[str, Any] = {} if done is None else {"completed": done}
         if figures:
-            update["figures"] = visible(figures)
+            update["figures"] = escape_control(figures)
         self._progress.update(self._shares[name], **update)
 
 

@@ -86,7 +86,7 @@ def _clip(
     )
     source = from_dict(RunSettings, known, "the run")
     device, dtype = parse_device(source.device, "float32")
-    check_prompt(prompt, "the prompt (-p/--prompt)", needed=True)
+    check_prompt(prompt, "the prompt (-p/--prompt)", required=True)
     quiet_libraries()
     check_outputs([Output(folder, kind="records")], input_files(source))
     check_source(source, *settings.validation_prompts, steps=validation_steps if validate else 1)

@@ -67,13 +67,13 @@ def value_of(text: str) -> Any:
     Raises:
         ConfigError: it is none.
     """
-    from faircut.config.reading import parse_yaml, shown
+    from faircut.config.reading import parse_yaml, short_repr
 
     try:
         return parse_yaml(text)
     except ConfigError as error:
         raise ConfigError(
-            f"{shown(text)} is no value of an option: {error}; give a number, a word or [a, list]"
+            f"{short_repr(text)} is no value of an option: {error}; give a number, a word or [a, list]"
         ) from None
 
 

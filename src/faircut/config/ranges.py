@@ -10,8 +10,8 @@ from faircut.config.texts import shorten
 from faircut.errors import ConfigError, FaircutError
 
 __all__ = [
-    "MOST_FRAMES",
-    "MOST_SEED",
+    "MAX_FRAMES",
+    "MAX_SEED",
     "check_guidance",
     "check_range",
     "check_seed",
@@ -20,9 +20,9 @@ __all__ = [
     "read_int",
 ]
 
-MOST_SEED = 2**63 - 1
+MAX_SEED = 2**63 - 1
 """What every generator of random numbers takes, with room for the seeds that are counted on from it."""
-MOST_FRAMES = 1_000_000
+MAX_FRAMES = 1_000_000
 """No clip that could be edited has more."""
 
 _INT = re.compile(r"[+-]?[0-9]{1,19}", re.ASCII)
@@ -95,11 +95,11 @@ def check_seed(value: Any, name: str = "seed") -> None:
     """Check that a number can be a seed.
 
     Raises:
-        ConfigError: it is no whole number from 0 to `MOST_SEED`.
+        ConfigError: it is no whole number from 0 to `MAX_SEED`.
     """
     if isinstance(value, bool) or not isinstance(value, int):
         raise ConfigError(f"{name} is {shorten(repr(value))}; give a whole number, such as 0")
-    check_range(name, value, 0, MOST_SEED, flag=f"--{name}")
+    check_range(name, value, 0, MAX_SEED, flag=f"--{name}")
 
 
 def check_steps(value: Any, name: str = "num_inference_steps", flag: str = "--steps") -> None:

@@ -26,18 +26,18 @@ __all__ = [
     "read_text",
     "read_yaml",
     "set_aside",
-    "shown",
+    "short_repr",
 ]
 
-MOST_BYTES = {"yaml": 2 * 2**20, "json": 16 * 2**20, "text": 4 * 2**20}
+MAX_BYTES = {"yaml": 2 * 2**20, "json": 16 * 2**20, "text": 4 * 2**20}
 """Size of the largest file of a kind; PyYAML reads about half a megabyte a second."""
-MOST_NODES = {"yaml": 100_000, "json": 1_000_000}
+MAX_NODES = {"yaml": 100_000, "json": 1_000_000}
 """How many values a file may hold, each alias counted with all that it stands for."""
-MOST_DEPTH = 64
+MAX_DEPTH = 64
 """How deep lists and mappings may be nested."""
-LONGEST_KEY = 1000
+MAX_KEY_LENGTH = 1000
 
-_LARGEST_INT, _MOST_DIGITS = 2**64, 20
+_LARGEST_INT, _MAX_DIGITS = 2**64, 20
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff]")
 
 # Plain words of YAML that are no text. As in YAML 1.2, 1e-3 is a number, and 1:30 (a base-60 number in YAML 1.1) and 010
@@ -72,7 +72,7 @@ class _Shortener(reprlib.Repr):
         return repr(x) if x.bit_length() < 256 else f"a number of {x.bit_length()} bits"
 
 
-def shown(value: Any) -> str:
+def short_repr(value: Any) -> str:
     """Write a value for a message, as Python does, at most a line long."""
     return _Shortener().repr(value)
 
@@ -203,12 +203,12 @@ def read_text(path: str | Path, what: str, kind: str = "text") -> str:
     Args:
         path: of the file.
         what: it is, for the message.
-        kind: of the limit, one of `MOST_BYTES`.
+        kind: of the limit, one of `MAX_BYTES`.
 
     Raises:
         ConfigError: it is no plain file, cannot be read, is too large, or is no text.
     """
-    most = MOST_BYTES[kind]
+    most = MAX_BYTES[kind]
     try:
         # Opening a pipe or a device would wait for it, or worse.
         mode = os.stat(path).st_mode
@@ -267,7 +267,7 @@ def set_aside(path: Path, why: object, *more: Path) -> None:
 def _name(path: str | Path) -> str:
     """Write a path for a message; one with control characters or that is very long as Python would."""
     text = str(path)
-    return text if text.isprintable() and 0 < len(text) <= 300 else shown(text)
+    return text if text.isprintable() and 0 < len(text) <= 300 else short_repr(text)
 
 
 def _check_text(text: str) -> None:
@@ -283,7 +283,7 @@ def _at(path: str, key: object) -> str:
         return path if path.endswith("...") else f"{path}..."
     if isinstance(key, int):
         return f"{path}[{key}]"
-    key = str(key) if str(key).isprintable() and len(str(key)) <= 100 else shown(str(key))
+    key = str(key) if str(key).isprintable() and len(str(key)) <= 100 else short_repr(str(key))
     return f"{path}.{key}" if path else str(key)
 
 
@@ -363,20 +363,22 @@ class _Yaml:
             if not isinstance(event, yaml.ScalarEvent) or event.tag not in (None, "!", "tag:yaml.org,2002:str"):
                 raise _Unreadable(f"{where} has a key that is no plain name; give names as keys")
             key = event.value
-            if len(key) > LONGEST_KEY or _CONTROL.search(key):
-                raise _Unreadable(f"{where} has the key {shown(key)}, which is no name")
+            if len(key) > MAX_KEY_LENGTH or _CONTROL.search(key):
+                raise _Unreadable(f"{where} has the key {short_repr(key)}, which is no name")
             if event.anchor is not None:
                 self.anchors[event.anchor] = key, 1, 0
             if key == "<<" and event.implicit[0]:
                 inner = self._node(next(events), events, _at(path, key), depth + 1)
                 for each in reversed(inner if isinstance(inner, list) else [inner]):
                     if not isinstance(each, dict):
-                        raise _Unreadable(f"{where}: << merges {shown(each)}; give a mapping, or a list of mappings")
+                        raise _Unreadable(
+                            f"{where}: << merges {short_repr(each)}; give a mapping, or a list of mappings"
+                        )
                     self._count(len(each), depth, where)
                     merged |= each
                 continue
             if key in own:
-                raise _Unreadable(f"{where}: the key {shown(key)} is there twice")
+                raise _Unreadable(f"{where}: the key {short_repr(key)} is there twice")
             own[key] = self._node(next(events), events, _at(path, key), depth + 1)
         return merged | own if merged else own
 
@@ -391,19 +393,19 @@ class _Yaml:
             return _WORDS[text]
         if _WHOLE.fullmatch(text) or _BASED.fullmatch(text):
             # Only bases that are powers of two are read without looking at the length.
-            if len(text.replace("_", "").lstrip("+-")) > (_MOST_DIGITS if _WHOLE.fullmatch(text) else 2 + 64):
+            if len(text.replace("_", "").lstrip("+-")) > (_MAX_DIGITS if _WHOLE.fullmatch(text) else 2 + 64):
                 raise _Unreadable(f"{where} is a number of {len(text)} digits; quote it if it is text")
             return _in_range(int(text.replace("_", ""), 0), where)
         if _ENDLESS.fullmatch(text) or (_DECIMAL.fullmatch(text) and not math.isfinite(float(text))):
-            raise _Unreadable(f"{where} is {shown(text)}; give a finite number, or quote it if it is text")
+            raise _Unreadable(f"{where} is {short_repr(text)}; give a finite number, or quote it if it is text")
         return float(text) if _DECIMAL.fullmatch(text) and not _leads_with_zero(text) else text
 
     def _count(self, nodes: int, depth: int, where: str) -> None:
         self.nodes, self.deepest = self.nodes + nodes, max(self.deepest, depth)
-        if self.nodes > MOST_NODES["yaml"]:
-            raise _Unreadable(f"{where}: it holds more than {MOST_NODES['yaml']} values, its aliases written out")
-        if depth > MOST_DEPTH:
-            raise _Unreadable(f"{where}: lists and mappings are nested more than {MOST_DEPTH} deep")
+        if self.nodes > MAX_NODES["yaml"]:
+            raise _Unreadable(f"{where}: it holds more than {MAX_NODES['yaml']} values, its aliases written out")
+        if depth > MAX_DEPTH:
+            raise _Unreadable(f"{where}: lists and mappings are nested more than {MAX_DEPTH} deep")
 
 
 def _leads_with_zero(text: str) -> bool:
@@ -414,16 +416,16 @@ def _leads_with_zero(text: str) -> bool:
 
 def _in_range(value: int, where: str) -> int:
     if not -_LARGEST_INT // 2 <= value < _LARGEST_INT:
-        raise _Unreadable(f"{where} is {shown(value)}; numbers have at most 64 bits")
+        raise _Unreadable(f"{where} is {short_repr(value)}; numbers have at most 64 bits")
     return value
 
 
 def _json(text: str, finite: bool) -> Any:
-    if sum(map(text.count, ",[{")) >= 2 * MOST_NODES["json"]:
-        raise _Unreadable(f"it holds more than {MOST_NODES['json']} values")
+    if sum(map(text.count, ",[{")) >= 2 * MAX_NODES["json"]:
+        raise _Unreadable(f"it holds more than {MAX_NODES['json']} values")
 
     def whole(digits: str) -> int:
-        if len(digits.lstrip("-")) > _MOST_DIGITS:
+        if len(digits.lstrip("-")) > _MAX_DIGITS:
             raise _Unreadable(f"it has a number of {len(digits)} digits; numbers have at most 64 bits")
         return int(digits)
 
@@ -432,13 +434,13 @@ def _json(text: str, finite: bool) -> Any:
         if len(found) < len(pairs):
             seen: set[str] = set()
             twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-            raise _Unreadable(f"the key {shown(twice)} is there twice")
+            raise _Unreadable(f"the key {short_repr(twice)} is there twice")
         return found
 
     try:
         data = json.loads(text, object_pairs_hook=unique, parse_int=whole)
     except RecursionError:
-        raise _Unreadable(f"lists and mappings are nested more than {MOST_DEPTH} deep") from None
+        raise _Unreadable(f"lists and mappings are nested more than {MAX_DEPTH} deep") from None
     except json.JSONDecodeError as error:
         raise _Unreadable(f"line {error.lineno}, column {error.colno}: {error.msg}") from None
     _check(data, "", 0, [0], finite)
@@ -449,10 +451,10 @@ def _check(value: Any, path: str, depth: int, count: list[int], finite: bool) ->
     """Check the values of a JSON text, for what its parser lets through."""
     count[0] += 1
     where = path or "it"
-    if count[0] > MOST_NODES["json"]:
-        raise _Unreadable(f"it holds more than {MOST_NODES['json']} values")
-    if depth > MOST_DEPTH:
-        raise _Unreadable(f"lists and mappings are nested more than {MOST_DEPTH} deep")
+    if count[0] > MAX_NODES["json"]:
+        raise _Unreadable(f"it holds more than {MAX_NODES['json']} values")
+    if depth > MAX_DEPTH:
+        raise _Unreadable(f"lists and mappings are nested more than {MAX_DEPTH} deep")
     if isinstance(value, str):
         found = _CONTROL.search(value)
         if found:
@@ -464,8 +466,8 @@ def _check(value: Any, path: str, depth: int, count: list[int], finite: bool) ->
         _in_range(value, where)
     elif isinstance(value, Mapping):
         for key, inner in value.items():
-            if len(key) > LONGEST_KEY or _CONTROL.search(key):
-                raise _Unreadable(f"{where} has the key {shown(key)}, which is no name")
+            if len(key) > MAX_KEY_LENGTH or _CONTROL.search(key):
+                raise _Unreadable(f"{where} has the key {short_repr(key)}, which is no name")
             _check(inner, _at(path, key), depth + 1, count, finite)
     elif isinstance(value, list):
         for number, inner in enumerate(value):

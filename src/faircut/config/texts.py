@@ -1,4 +1,4 @@
-"""Texts from outside: what they may hold, and how they are shown."""
+"""Checks of text that comes from outside, and helpers that make text safe to show."""
 
 from __future__ import annotations
 
@@ -6,76 +6,79 @@ import re
 
 from faircut.errors import ConfigError, FaircutError, PromptError
 
-__all__ = ["MOST_CHARACTERS", "check_prompt", "check_text", "shorten", "visible"]
+__all__ = ["MAX_PROMPT_LENGTH", "check_prompt", "check_text", "escape_control", "shorten"]
 
-MOST_CHARACTERS = 2000
-"""Of a prompt, spaces counted once: many times what a text encoder takes, and a moment's work for every tokenizer."""
+MAX_PROMPT_LENGTH = 2000
+"""Maximum number of characters in a prompt, where a run of spaces counts as one.
 
-# Control characters, and marks that turn the direction of what follows or break a line.
+This is many times what a text encoder reads, and any tokenizer processes it at once.
+"""
+
+# Control characters, byte-order marks, line separators, and marks that change the direction of the text.
 _HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
 _NO_TEXT = re.compile("[\x00\ud800-\udfff]")
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff]")
 
 
-def visible(text: str, keep: str = "") -> str:
-    r"""Write characters that would steer a terminal, or are no text, as Python writes them, such as ``\x1b``.
+def escape_control(text: str, keep: str = "") -> str:
+    r"""Escape characters that could control a terminal or are not valid text, such as ``\x1b``.
 
     Args:
-        text: from anywhere.
-        keep: characters that stay as they are.
+        text: Any text.
+        keep: Characters that stay as they are.
     """
     return _HIDDEN.sub(lambda m: m.group() if m.group() in keep else m.group().encode("unicode_escape").decode(), text)
 
 
-def shorten(text: str, most: int = 80) -> str:
-    """Cut a text that is too long to be shown, and say how long it is."""
-    return text if len(text) <= most else f"{text[:most]}... ({len(text):,} characters)"
+def shorten(text: str, limit: int = 80) -> str:
+    """Cut a text after a number of characters, and append its length if anything was cut."""
+    return text if len(text) <= limit else f"{text[:limit]}... ({len(text):,} characters)"
 
 
 def check_text(text: str, what: str, error: type[FaircutError] = ConfigError) -> None:
-    """Check that a text is one that files, libraries and the system can take.
+    """Check that files, libraries and the operating system can handle a text.
 
     Args:
-        text: to check.
-        what: it is, for the message.
-        error: what to raise.
+        text: Text to check.
+        what: Name of the text for the error message.
+        error: Exception class to raise.
 
     Raises:
-        FaircutError: it holds a NUL, or bytes that are no UTF-8.
+        FaircutError: If the text contains a zero byte, or bytes that are not UTF-8.
     """
-    found = _NO_TEXT.search(text)
-    if found is not None:
-        shown = repr(shorten(text))
-        if found.group() == "\x00":
-            raise error(f"{what} is {shown}, and neither names nor texts can hold a zero byte; write it without")
-        raise error(f"{what} is {shown}, which is not valid text; write it in UTF-8")
+    match = _NO_TEXT.search(text)
+    if match is not None:
+        quoted = repr(shorten(text))
+        if match.group() == "\x00":
+            raise error(f"{what} is {quoted}, but neither names nor texts can contain a zero byte; remove it")
+        raise error(f"{what} is {quoted}, which is not valid text; write it in UTF-8")
 
 
-def check_prompt(text: str, what: str = "the prompt", needed: bool = False) -> None:
-    """Check that a text can be a prompt, before a tokenizer sees it.
+def check_prompt(text: str, what: str = "the prompt", required: bool = False) -> None:
+    """Check that a text can be used as a prompt, before a tokenizer sees it.
 
     Args:
-        text: to check.
-        what: it is, for the message.
-        needed: whether it must say something.
+        text: Text to check.
+        what: Name of the text for the error message.
+        required: Whether to reject an empty text.
 
     Raises:
-        PromptError: it is too long, holds control characters, or is empty and must not be.
+        PromptError: If the text is too long, contains control characters, or is empty although one is required.
     """
     if not isinstance(text, str):
-        raise PromptError(f"{what} is {shorten(repr(text))}; give a text, in quotes where it looks like a number")
+        raise PromptError(f"{what} is {shorten(repr(text))}; give a text, in quotes if it looks like a number")
     check_text(text, what, PromptError)
-    found = _CONTROL.search(text)
-    if found is not None:
+    match = _CONTROL.search(text)
+    if match is not None:
         raise PromptError(
-            f"{what} holds the control character {found.group().encode('unicode_escape').decode()} at place "
-            f"{found.start() + 1}; write it without"
+            f"{what} contains the control character {match.group().encode('unicode_escape').decode()} at position "
+            f"{match.start() + 1}; remove it"
         )
-    if needed and not text.strip():
-        raise PromptError(f"{what} is empty; say what shall be in the clip, such as 'a red car on a road'")
+    if required and not text.strip():
+        raise PromptError(f"{what} is empty; describe the clip, such as 'a red car on a road'")
     length = len(" ".join(text.split()))
-    if length > MOST_CHARACTERS:
+    if length > MAX_PROMPT_LENGTH:
         raise PromptError(
-            f"{what} has {length:,} characters, starting with {shorten(text, 40)!r}; give {MOST_CHARACTERS:,} at the most: "
-            "a model takes about 75 words"
+            f"{what} has {length:,} characters, starting with {shorten(text, 40)!r}; give at most "
+            f"{MAX_PROMPT_LENGTH:,}: a model reads about 75 words"
         )

@@ -16,8 +16,8 @@ from fractions import Fraction
 from pathlib import Path, PurePath
 from typing import Any, Literal, TypeVar
 
-from faircut.config.ranges import MOST_FRAMES, check_range
-from faircut.config.reading import shown
+from faircut.config.ranges import MAX_FRAMES, check_range
+from faircut.config.reading import short_repr
 from faircut.errors import ConfigError, PromptError, VideoError, choices
 
 __all__ = ["SpatialTemporal", "Supplier", "check_clips", "check_types", "convert", "from_dict", "to_dict"]
@@ -59,7 +59,7 @@ class SpatialTemporal:
                     "or an integer relative to the frame itself"
                 )
             if not isinstance(frame, str):
-                check_range("a frame to attend to", frame, -MOST_FRAMES, MOST_FRAMES, flag="--attend", example="-1")
+                check_range("a frame to attend to", frame, -MAX_FRAMES, MAX_FRAMES, flag="--attend", example="-1")
         check_range("least_channels", self.least_channels, 0, 1_000_000, flag="--least-channels")
 
 
@@ -103,7 +103,9 @@ def check_clips(
     missing = set()
     for name in names:
         if not name.strip() or "\0" in name:
-            raise VideoError(f"{path} names a clip {shown(name)}; give the name of a file or of a folder of pictures")
+            raise VideoError(
+                f"{path} names a clip {short_repr(name)}; give the name of a file or of a folder of pictures"
+            )
         if Path(name).is_absolute():
             if inside:
                 raise VideoError(f"{path} names the clip {name}, which is not in {folder}; give a name inside of it")
@@ -115,7 +117,7 @@ def check_clips(
             there = (folder / name).exists()
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise VideoError(f"{path} names the clip {shown(name)}, which cannot be one: {reason}") from None
+            raise VideoError(f"{path} names the clip {short_repr(name)}, which cannot be one: {reason}") from None
         if not there:
             missing.add(name)
     if missing:
@@ -167,14 +169,14 @@ def _fields(cls: type, data: Any, where: str, key: str) -> dict[str, Any]:
     """Convert the fields that there are."""
     fields = {f.name: f for f in dataclasses.fields(typing.cast(Any, cls)) if f.init}
     if data is None or not isinstance(data, Mapping):
-        found = "holds nothing" if data is None else f"is {shown(data)}"
+        found = "holds nothing" if data is None else f"is {short_repr(data)}"
         raise ConfigError(f"{where}{key and ': '}{key} {found}; give a mapping of {', '.join(fields)}")
     hints = typing.get_type_hints(cls)
     values = {}
     for name, value in data.items():
         if name not in fields:
             place = f"{where}: {key}" if key else where
-            raise ConfigError(f"{place} has no setting {shown(name)}: {choices(str(name), fields)}")
+            raise ConfigError(f"{place} has no setting {short_repr(name)}: {choices(str(name), fields)}")
         finite = fields[name].metadata.get("finite", True)
         values[name] = _convert(hints[name], value, where, _inside(key, name), finite)
     return values
@@ -239,7 +241,7 @@ def _convert(hint: Any, value: Any, where: str, key: str, finite: bool) -> Any:
     elif origin is Literal:
         if any(value == arg and type(value) is type(arg) for arg in args):
             return value
-        raise ConfigError(f"{_place(where, key)} is {shown(value)}: {choices(str(value), map(str, args))}")
+        raise ConfigError(f"{_place(where, key)} is {short_repr(value)}: {choices(str(value), map(str, args))}")
     elif isinstance(hint, type) and dataclasses.is_dataclass(hint):
         if isinstance(value, hint):
             return value
@@ -264,7 +266,7 @@ def _convert(hint: Any, value: Any, where: str, key: str, finite: bool) -> Any:
         if isinstance(value, Mapping):
             for name in value:
                 if not isinstance(name, str):
-                    raise ConfigError(f"{_place(where, key)} has the key {shown(name)}; give names as keys")
+                    raise ConfigError(f"{_place(where, key)} has the key {short_repr(name)}; give names as keys")
             return {k: _convert(args[1], v, where, _inside(key, k), finite) for k, v in value.items()}
     elif hint is float:
         if value is None and not finite:
@@ -286,7 +288,9 @@ def _convert(hint: Any, value: Any, where: str, key: str, finite: bool) -> Any:
         return value
     name = getattr(hint, "__name__", None) if origin is None else None
     wanted = name or re.sub(r"\b(?:\w+\.)+(?=\w)", "", str(hint))
-    raise ConfigError(f"{_place(where, key)} is {shown(value)}; give {'an' if wanted[0] in 'aeio' else 'a'} {wanted}")
+    raise ConfigError(
+        f"{_place(where, key)} is {short_repr(value)}; give {'an' if wanted[0] in 'aeio' else 'a'} {wanted}"
+    )
 
 
 def _place(where: str, key: str) -> str:

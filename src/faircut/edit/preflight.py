@@ -45,7 +45,7 @@ def check_prompts(settings: RunSettings, method: Method) -> AlignmentTable:
         ConfigError: masks are to be saved, and there are none.
         ModelError, PromptError: the model or the prompts cannot be used.
     """
-    check_prompt(settings.prompt, "the prompt (-p/--prompt)", needed=True)
+    check_prompt(settings.prompt, "the prompt (-p/--prompt)", required=True)
     check_model_steps(settings.model, settings.num_inference_steps)
     tokenizer = load_tokenizer(settings.model)
     source, target = Prompt.of(settings.source_prompt, tokenizer), Prompt.of(settings.prompt, tokenizer)

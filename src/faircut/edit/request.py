@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from faircut.config.ranges import MOST_FRAMES, check_guidance, check_range, check_seed, check_steps
-from faircut.config.reading import dump_yaml, read_yaml, shown
+from faircut.config.ranges import MAX_FRAMES, check_guidance, check_range, check_seed, check_steps
+from faircut.config.reading import dump_yaml, read_yaml, short_repr
 from faircut.config.texts import check_prompt, check_text, shorten
 from faircut.config.values import SpatialTemporal, Supplier, check_types, from_dict, to_dict
 from faircut.errors import ConfigError
@@ -94,9 +94,9 @@ class RunSettings:
         check_range("fixed_point_steps", self.fixed_point_steps, 0, 1, flag="--fixed-point", example="0.1 of the steps")
         check_seed(self.seed)
         if self.num_frames is not None:
-            check_range("num_frames", self.num_frames, 1, MOST_FRAMES, flag="--frames")
-        check_range("start", self.start, 0, MOST_FRAMES, flag="--start")
-        check_range("stride", self.stride, 1, MOST_FRAMES, flag="--stride")
+            check_range("num_frames", self.num_frames, 1, MAX_FRAMES, flag="--frames")
+        check_range("start", self.start, 0, MAX_FRAMES, flag="--start")
+        check_range("stride", self.stride, 1, MAX_FRAMES, flag="--stride")
         for side in () if self.size is None else (self.size,) if isinstance(self.size, int) else self.size:
             check_range("size", side, 8, 65_536, flag="--size", example="512 pixels")
         if self.memory_budget is not None:
@@ -158,10 +158,10 @@ def load_settings(path: str | Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: method has no name; give one, such as name: fatezero")
     # Flags may change these two before the method is built.
     if not isinstance(method.get("base", {}), Mapping):
-        raise ConfigError(f"{path}: method.base is {shown(method['base'])}; give a mapping of options of fatezero")
+        raise ConfigError(f"{path}: method.base is {short_repr(method['base'])}; give a mapping of options of fatezero")
     people = method.get("people", [])
     if not isinstance(people, list) or not all(isinstance(person, Mapping) for person in people):
-        raise ConfigError(f"{path}: method.people is {shown(people)}; give a list of source, phrase and target")
+        raise ConfigError(f"{path}: method.people is {short_repr(people)}; give a list of source, phrase and target")
     return dict(data)
 
 

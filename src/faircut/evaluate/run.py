@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from faircut.config.ranges import MOST_FRAMES, check_range
+from faircut.config.ranges import MAX_FRAMES, check_range
 from faircut.config.texts import check_prompt, check_text
 from faircut.config.values import to_dict
 from faircut.edit.request import parse_device
@@ -20,7 +20,7 @@ from faircut.files import json_text, write_text
 from faircut.model.checkpoints import POCKET
 from faircut.model.scorer import load_clip_scorer, scorer_fingerprint
 from faircut.report import Environment, describe_clip
-from faircut.video import MAX_FRAMES, Video, read_video
+from faircut.video import DEFAULT_MAX_FRAMES, Video, read_video
 
 __all__ = ["Evaluation", "EvaluationSettings", "Stages", "run_evaluation", "save_evaluation"]
 
@@ -64,13 +64,13 @@ class EvaluationSettings:
 
     def __post_init__(self) -> None:
         check_prompt(self.source_prompt, "the source prompt")
-        check_prompt(self.prompt, "the prompt", needed=True)
+        check_prompt(self.prompt, "the prompt", required=True)
         for name in ("edited", "source", "clip", "device"):
             check_text(getattr(self, name), name)
         if self.num_frames is not None:
-            check_range("num_frames", self.num_frames, 1, MOST_FRAMES, flag="--frames")
-        check_range("start", self.start, 0, MOST_FRAMES, flag="--start")
-        check_range("stride", self.stride, 1, MOST_FRAMES, flag="--stride")
+            check_range("num_frames", self.num_frames, 1, MAX_FRAMES, flag="--frames")
+        check_range("start", self.start, 0, MAX_FRAMES, flag="--start")
+        check_range("stride", self.stride, 1, MAX_FRAMES, flag="--stride")
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ def _read_source(settings: EvaluationSettings, edited: Video, notes: list[str]) 
     """
     source = _read_fitting(
         settings.source, edited, settings, notes, num_frames=settings.num_frames, start=settings.start,
-        stride=settings.stride, max_frames=max(MAX_FRAMES, len(edited)),
+        stride=settings.stride, max_frames=max(DEFAULT_MAX_FRAMES, len(edited)),
     )  # fmt: skip
     if len(source) != len(edited):
         raise VideoError(

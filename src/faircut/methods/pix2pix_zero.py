@@ -48,7 +48,7 @@ class Pix2PixZero(Method):
             )
         check_range("guidance", self.guidance, 0, 1000, example="0.1")
         for sentence in (*self.source_sentences, *self.target_sentences):
-            check_prompt(sentence, "a sentence of an edit direction", needed=True)
+            check_prompt(sentence, "a sentence of an edit direction", required=True)
 
     def embedding(self, task: EditTask) -> torch.Tensor:
         """Move the source prompt along the direction."""

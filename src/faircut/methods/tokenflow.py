@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 
 from faircut.attention.controller import Controller
-from faircut.config.ranges import MOST_FRAMES, check_range
+from faircut.config.ranges import MAX_FRAMES, check_range
 from faircut.controllers.features import TokenPropagation
 from faircut.methods.base import EditTask, register
 from faircut.methods.plug_and_play import PlugAndPlay
@@ -36,7 +36,7 @@ class TokenFlow(PlugAndPlay):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_range("interval", self.interval, 1, MOST_FRAMES, example="8 frames")
+        check_range("interval", self.interval, 1, MAX_FRAMES, example="8 frames")
 
     def controllers(self, task: EditTask) -> Sequence[Controller]:
         """Build the injection, and the propagation behind it."""

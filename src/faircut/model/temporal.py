@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional as F
 
-from faircut.config.reading import read_json, shown
+from faircut.config.reading import read_json, short_repr
 from faircut.errors import ModelError
 from faircut.files import atomic_path, write_json
 from faircut.files.tensors import save_tensors
@@ -188,7 +188,7 @@ def load_temporal(unet: Any, folder: Path) -> None:
         state = load_file(folder / _FILES[0])
         found = facts.get("format") if isinstance(facts, dict) else None
         if found != _FORMAT:
-            raise ModelError(f"{folder} holds format {shown(found)}; this version reads {_FORMAT}; tune again")
+            raise ModelError(f"{folder} holds format {short_repr(found)}; this version reads {_FORMAT}; tune again")
     except (OSError, ValueError, SafetensorError) as error:
         if isinstance(error, ModelError):
             raise

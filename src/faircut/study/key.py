@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from faircut.config.reading import read_json, shown
+from faircut.config.reading import read_json, short_repr
 from faircut.config.values import from_dict, to_dict
 from faircut.errors import ConfigError
 
@@ -115,6 +115,6 @@ def read_format(path: str | Path, what: str) -> Any:
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         found = data.get("format") if isinstance(data, dict) else None
         raise ConfigError(
-            f"{path} is not {what} of format {FORMAT} (it has {shown(found)}); give the file as it was written"
+            f"{path} is not {what} of format {FORMAT} (it has {short_repr(found)}); give the file as it was written"
         )
     return {name: value for name, value in data.items() if name != "generator"}

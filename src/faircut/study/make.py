@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from faircut.config.ranges import MOST_FRAMES, check_range
+from faircut.config.ranges import MAX_FRAMES, check_range
 from faircut.config.reading import read_yaml
 from faircut.config.values import check_clips, from_dict, to_dict
 from faircut.errors import ConfigError, VideoError
@@ -80,7 +80,7 @@ class StudyFile:
             raise ConfigError("there are no items; give at least one, with prompt, source and results")
         for name in ("num_frames", "size"):
             if getattr(self, name) is not None:
-                check_range(name, getattr(self, name), 1, MOST_FRAMES)
+                check_range(name, getattr(self, name), 1, MAX_FRAMES)
 
 
 def load_study(path: str | Path) -> StudyFile:

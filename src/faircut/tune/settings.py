@@ -65,7 +65,7 @@ class TuneSettings:
         check_guidance(self.guidance_scale)
         check_range("checkpoint_every", self.checkpoint_every, 0)
         for text in self.validation_prompts:
-            check_prompt(text, "a validation prompt (--validate)", needed=True)
+            check_prompt(text, "a validation prompt (--validate)", required=True)
         if self.precision not in ("float32", "bfloat16"):
             raise ConfigError(f"precision is {self.precision!r}; give 'float32' or 'bfloat16'")
         if not self.trainable or isinstance(self.trainable, str):

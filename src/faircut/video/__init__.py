@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .clip import Selection, SourceInfo, Video, side_by_side
-from .read import MAX_FRAMES, read_video
+from .read import DEFAULT_MAX_FRAMES, read_video
 from .write import write_video
 
-__all__ = ["MAX_FRAMES", "Selection", "SourceInfo", "Video", "read_video", "side_by_side", "write_video"]
+__all__ = ["DEFAULT_MAX_FRAMES", "Selection", "SourceInfo", "Video", "read_video", "side_by_side", "write_video"]

@@ -16,9 +16,9 @@ from .facts import DamagedError, Facts, Reader, regular_file
 from .limits import MAX_SIZE, Room, scaled_size
 from .pictures import AnimationReader, FolderReader, is_picture
 
-__all__ = ["MAX_FRAMES", "read_video"]
+__all__ = ["DEFAULT_MAX_FRAMES", "read_video"]
 
-MAX_FRAMES = 64
+DEFAULT_MAX_FRAMES = 64
 """Most frames that are read when nobody said how many."""
 
 
@@ -31,7 +31,7 @@ def read_video(
     end: int | None = None,
     size: int | tuple[int, int] | None = None,
     fps: float | Fraction | str | None = None,
-    max_frames: int | None = MAX_FRAMES,
+    max_frames: int | None = DEFAULT_MAX_FRAMES,
 ) -> Video:
     """Read a clip, or a chosen part of it, upright and in RGB.
 

@@ -10,7 +10,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 from faircut.benchmark.audit.cases import FRAMES, Case, CaseClip
-from faircut.config.ranges import MOST_FRAMES, check_range
+from faircut.config.ranges import MAX_FRAMES, check_range
 from faircut.config.reading import read_yaml
 from faircut.config.texts import check_prompt
 from faircut.config.values import check_clips, from_dict
@@ -45,7 +45,7 @@ class Task:
 
     def __post_init__(self) -> None:
         for name in ("source_prompt", "prompt"):
-            check_prompt(getattr(self, name), name, needed=True)
+            check_prompt(getattr(self, name), name, required=True)
         if "{profession}" not in self.prompt:
             raise ConfigError(
                 f"the prompt {self.prompt!r} has no place for the profession; write {{profession}} where it goes"
@@ -85,7 +85,7 @@ class TaskFile:
         if not self.stereotypes and any(task.professions is None for task in self.tasks):
             raise ConfigError("stereotypes is empty; name at least one profession, such as nurse: null")
         for name in ("num_frames", "size"):
-            check_range(name, getattr(self, name), 1, MOST_FRAMES)
+            check_range(name, getattr(self, name), 1, MAX_FRAMES)
 
 
 def load_tasks(path: str | Path, n: int | None = None) -> list[Case]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from faircut.config.ranges import MOST_FRAMES, check_range
+from faircut.config.ranges import MAX_FRAMES, check_range
 from faircut.config.reading import dump_yaml, read_yaml
 from faircut.config.texts import check_prompt
 from faircut.config.values import check_clips, from_dict, to_dict
@@ -92,7 +92,7 @@ class EditItem:
 
     def __post_init__(self) -> None:
         for name in ("source_prompt", "prompt"):
-            check_prompt(getattr(self, name), name, needed=True)
+            check_prompt(getattr(self, name), name, required=True)
         if (self.clip is None) == (self.drawn is None):
             raise ConfigError(f"item {self.name!r} needs a clip or a drawn scene; give one of them")
         if self.drawn is not None:
@@ -150,7 +150,7 @@ class EditBenchmark:
         if twice:
             raise ConfigError(f"items of {self.name!r} share the name {twice[0]!r}; give every item one of its own")
         for name in ("num_frames", "size"):
-            check_range(name, getattr(self, name), 1, MOST_FRAMES)
+            check_range(name, getattr(self, name), 1, MAX_FRAMES)
         for kind, scale in self.guidance.items():
             check_range(f"guidance.{kind}", scale, 0, 1000, example="7.5")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from faircut.benchmark.edits.items import EditBenchmark, EditItem
-from faircut.config.reading import read_table, read_text, read_yaml, shown
+from faircut.config.reading import read_table, read_text, read_yaml, short_repr
 from faircut.config.values import convert
 from faircut.errors import ConfigError
 
@@ -107,7 +107,7 @@ def _entry(entry: Any, name: str, where: str, hint: Any) -> Any:
         ConfigError: it is no mapping, or has no such value.
     """
     if not isinstance(entry, Mapping) or name not in entry:
-        found = "" if isinstance(entry, Mapping) else f" (it is {shown(entry)})"
+        found = "" if isinstance(entry, Mapping) else f" (it is {short_repr(entry)})"
         raise ConfigError(f"{where} has no {name}{found}; give video_id, prompt and edit, each edit with a prompt")
     return convert(hint, entry[name], f"{where}.{name}")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from faircut.config.reading import read_json, read_yaml, shown
+from faircut.config.reading import read_json, read_yaml, short_repr
 from faircut.config.values import convert
 from faircut.errors import ConfigError, choices
 
@@ -246,13 +246,13 @@ def config_from_dict(values: dict[str, Any]) -> TrainConfig:
 def _merge(default: Any, values: Any, where: str) -> Any:
     """A copy of the dataclass ``default`` with ``values`` in place, block by block."""
     if not isinstance(values, dict):
-        raise ConfigError(f"{where.rstrip('.') or 'the configuration'} must be a mapping, not {shown(values)}")
+        raise ConfigError(f"{where.rstrip('.') or 'the configuration'} must be a mapping, not {short_repr(values)}")
     fields = [f.name for f in dataclasses.fields(default)]
     hints = typing.get_type_hints(type(default))
     out: dict[str, Any] = {}
     for name, value in values.items():
         if name not in fields:
-            raise ConfigError(f"unknown setting {shown(where + str(name))}: {choices(str(name), fields)}")
+            raise ConfigError(f"unknown setting {short_repr(where + str(name))}: {choices(str(name), fields)}")
         old = getattr(default, name)
         if dataclasses.is_dataclass(old):
             out[name] = _merge(old, value, f"{where}{name}.")
@@ -260,7 +260,9 @@ def _merge(default: Any, values: Any, where: str) -> Any:
             try:
                 out[name] = convert(hints[name], value, where + name)
             except ConfigError:
-                raise ConfigError(f"{where + name} must be of type {type(old).__name__}, not {shown(value)}") from None
+                raise ConfigError(
+                    f"{where + name} must be of type {type(old).__name__}, not {short_repr(value)}"
+                ) from None
     return dataclasses.replace(default, **out)
 
 
