@@ -83,7 +83,7 @@ def compare(path: Path, suppliers: Sequence[str]) -> dict[str, float]:
         editor = VideoEditor(**tiny_sd.components(Path(folder)))
         editor.set_progress_bar_config(disable=True)
         ours = {
-            f"text_{name}": editor._embed(text)[0]
+            f"text_{name}": editor.embed(text)[0]
             for name, text in (("source", case["source"]), ("target", case["target"]), ("uncond", ""))
         }
         inversion = editor.invert(

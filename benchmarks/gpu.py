@@ -204,7 +204,7 @@ def explicit(run: Run) -> dict[str, Any]:
     steps = max(1, min(run.steps, int(free * run.ram_share // a_step)))
     run.say(f"  maps take {a_step / 1e9:.2f} GB a step, {free / 1e9:.0f} GB are free: {steps} of {run.steps} steps")
     schedule, maps = DDIMPath.of(editor.scheduler.config, steps), ExplicitMaps(layers, frames)
-    source, target, empty = (editor._embed(text) for text in (SOURCE, TARGET, ""))
+    source, target, empty = (editor.embed(text) for text in (SOURCE, TARGET, ""))
     before = dict(editor.unet.attn_processors)
     editor.unet.set_attn_processor(maps.processors(layers))
 

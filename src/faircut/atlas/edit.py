@@ -109,7 +109,7 @@ def edit_atlas(
     assert result.video is not None
     after = result.video.frames[0]
     size = (before.shape[-2], before.shape[-1])
-    round_trip = vae_io.decode(inversion.latents[0].float(), editor.vae, editor._execution_device, size)[0]
+    round_trip = vae_io.decode(inversion.latents[0].float(), editor.vae, editor.execution_device, size)[0]
     edited = keep_detail(after, round_trip, before)
     pictures = {**atlas.pictures(), layer: brought_back(atlas, layer, view, before, edited, hidden)}
     frames = keep_detail(atlas.compose(pictures), atlas.render(), atlas.video.frames)

@@ -156,7 +156,7 @@ class VideoEditor(EditorPipeline):
                 self.progress_bar(total=len(noise_path)) as bar,
             ):
                 predict = NoisePredictor(self.unet, control, noise_path, len(z_0))
-                embedding = self._embed(source_prompt)
+                embedding = self.embed(source_prompt)
 
                 def eps(z: torch.Tensor, k: int) -> torch.Tensor:
                     noise = predict("invert", k, {"source": (z, embedding)})["source"]
@@ -236,7 +236,7 @@ class VideoEditor(EditorPipeline):
             self.progress_bar(total=len(noise_path)) as bar,
         ):
             predict = NoisePredictor(self.unet, control, noise_path, inversion.num_frames)
-            embedding = self._embed(inversion.source_prompt)
+            embedding = self.embed(inversion.source_prompt)
 
             def step_end(k: int, z: torch.Tensor) -> torch.Tensor:
                 z = self._after_step(callback_on_step_end, k, noise_path.timesteps[k], z)
@@ -324,7 +324,7 @@ class VideoEditor(EditorPipeline):
         self.check_model(inversion)
         noise_path = self.noise_path(inversion.num_inference_steps)
         latents = inversion.latents.to(self._execution_device, torch.float32)
-        cond, empty = self._embed(inversion.source_prompt), self._embed("")
+        cond, empty = self.embed(inversion.source_prompt), self.embed("")
         predict = self._beside(inversion, noise_path, "source")
         with (
             self._guarded(inversion.num_frames, inversion.size),
@@ -483,8 +483,8 @@ class VideoEditor(EditorPipeline):
     ) -> Callable[[torch.Tensor, int], dict[str, tuple[torch.Tensor, torch.Tensor]]]:
         """Return what says, for the latents of a step, who is in its batch; without a negative prompt nothing is guided."""
         cond = method.embedding(task)
-        source = self._embed(task.source.text) if method.reference else None
-        uncond = None if negative_prompt is None else self._embed(negative_prompt)
+        source = self.embed(task.source.text) if method.reference else None
+        uncond = None if negative_prompt is None else self.embed(negative_prompt)
 
         def branches(z: torch.Tensor, k: int) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
             batch = {} if source is None else {"reference": (task.source_latents(k), source)}

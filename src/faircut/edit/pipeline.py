@@ -209,7 +209,12 @@ class EditorPipeline(
     def _text(self) -> ModelText:
         return ModelText(self)
 
-    def _embed(self, text: str) -> torch.Tensor:
+    @property
+    def execution_device(self) -> torch.device:
+        """Where the model computes, also while its weights lie elsewhere between calls (CPU offloading)."""
+        return torch.device(self._execution_device)
+
+    def embed(self, text: str) -> torch.Tensor:
         """Encode a text, (1, token, channel), in the UNet's dtype."""
         return self._text.embed(self.tokenize(text))
 
@@ -287,7 +292,7 @@ class EditorPipeline(
         """Return the supplier of the source's attention."""
         if inversion.attention is not None and level == "inversion":
             return RecordedSource(inversion.attention, self._execution_device)
-        embedding = self._embed(inversion.source_prompt)
+        embedding = self.embed(inversion.source_prompt)
         predict = self._beside(inversion, noise_path, "source")
         # In an inversion the attention that belongs to t_k was computed from the latent one level cleaner.
         offset = len(noise_path) - (1 if level == "inversion" else 0)

@@ -154,7 +154,7 @@ def make_plan(
         for live in (True, False)
     }
     measured = probe(editor, shadow, frames, size, temporal)
-    device = torch.device(editor._execution_device)
+    device = editor.execution_device
     on_gpu = device.type == "cuda"
     ram = psutil.virtual_memory().available + psutil.Process().memory_info().rss
     gpu = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) if on_gpu else None
@@ -195,7 +195,7 @@ def probe(editor: VideoEditor, shadow: Shadow, frames: int, size: tuple[int, int
     """
     factor = vae_factor(editor.vae)
     grid = (-(-size[0] // factor), -(-size[1] // factor))
-    device = torch.device(editor._execution_device)
+    device = editor.execution_device
 
     def unet(count: int, at: tuple[int, int]) -> Callable[[], None]:
         return lambda: evaluate(editor.unet, ("source",), count, at, temporal)

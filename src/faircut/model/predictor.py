@@ -34,7 +34,7 @@ class ModelText:
 
     def embed(self, prompt: Prompt) -> torch.Tensor:
         """Encode a prompt, (1, token, channel), in the UNet's dtype."""
-        device = self.pipeline._execution_device
+        device = self.pipeline.execution_device
         return encode(prompt, self.pipeline.text_encoder, device).to(device, self.pipeline.unet.dtype)
 
     def project(self, layer: Layer, embedding: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

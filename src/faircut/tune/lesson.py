@@ -42,10 +42,10 @@ class Lesson:
     @classmethod
     def of(cls, editor: VideoEditor, frames: torch.Tensor, prompt: str, seed: int) -> Lesson:
         """Encode a clip, (frame, 3, height, width) in [-1, 1], and its prompt, once for all steps."""
-        device = editor._execution_device
+        device = editor.execution_device
         with torch.no_grad():
             z_0 = vae_io.encode(frames, editor.vae, device).float()
-            text = editor._embed(prompt).expand(len(z_0), -1, -1)
+            text = editor.embed(prompt).expand(len(z_0), -1, -1)
         return cls(z_0, text, DDIMPath.training(editor.scheduler.config), seed)
 
     def loss(self, unet: Any, control: AttentionControl, step: int) -> torch.Tensor:

@@ -73,7 +73,7 @@ class PreparedItem:
 
     def _clock(self) -> float:
         """Seconds: of the processor on a CPU, so that what else runs there does not count, and of the wall elsewhere."""
-        on_cpu = self.bench.editor._execution_device.type == "cpu"
+        on_cpu = self.bench.editor.execution_device.type == "cpu"
         return time.process_time() if on_cpu else time.perf_counter()
 
     @cached_property
@@ -157,7 +157,7 @@ class PreparedItem:
         """A model of its own that has learnt the clip, and the seconds that it took."""
         components = self.bench.editor.components
         editor = VideoEditor(**{**components, "unet": copy.deepcopy(components["unet"])})
-        editor.to(self.bench.editor._execution_device)
+        editor.to(self.bench.editor.execution_device)
         editor.set_progress_bar_config(disable=True)
         started = self._clock()
         with tempfile.TemporaryDirectory() as folder:
