@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from faircut import VideoEditor
+from faircut import EditRequest, Session
 from faircut.atlas import edit_atlas, fit_atlas
 from faircut.benchmark.pocket.edits import measure_edit
 from faircut.metrics import region_psnr
@@ -32,20 +32,17 @@ LAYER = {"colour": "foreground", "background": "background"}
 
 def measure(case: EditCase, number: int, tools: tuple, pictures: Path | None) -> dict[str, list[dict[str, float]]]:
     """Fit, edit both ways, and measure."""
-    editor, judge, scorer = tools
+    session, judge, scorer = tools
     clip = render_clip(case.source, FRAMES)
     frames, masks = to_tensor(clip.frames), torch.from_numpy(clip.masks.any(1))
     method, guidance = method_for(case), GUIDANCE[case.kind]
     begun = time.process_time()
     atlas = fit_atlas(frames, masks)
     fitted = time.process_time()
-    through = edit_atlas(
-        editor, atlas, case.source_prompt, case.prompt, method,
-        layer=LAYER[case.kind], num_inference_steps=STEPS, guidance_scale=guidance,
-    )  # fmt: skip
+    request = EditRequest(case.source_prompt, case.prompt, method, num_inference_steps=STEPS, guidance_scale=guidance)
+    through = edit_atlas(session, atlas, request, layer=LAYER[case.kind])
     edited = time.process_time()
-    inversion = editor.invert(frames, case.source_prompt, num_inference_steps=STEPS)
-    direct = editor.edit(inversion, case.prompt, method, guidance_scale=guidance)
+    direct = session.edit(session.prepare(request, frames))
     seconds = {"atlas": edited - fitted, "direct": time.process_time() - edited}
     row = {}
     for way, video in (("atlas", through.video), ("direct", direct.video)):
@@ -76,9 +73,8 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path, help="a folder: source, reconstruction, through the atlas, direct")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    editor = VideoEditor.from_pretrained("pocket")
-    editor.set_progress_bar_config(disable=True)
-    tools = (editor, load_judge(pocket_folder() / "judge"), ClipScorer.from_pretrained(pocket_folder() / "clip"))
+    session = Session.load("pocket")
+    tools = (session, load_judge(pocket_folder() / "judge"), ClipScorer.from_pretrained(pocket_folder() / "clip"))
     for kind in LAYER:
         cases = [case for case in edit_cases() if case.kind == kind][: arguments.n]
         rows = [measure(case, i, tools, arguments.pictures) for i, case in enumerate(cases)]

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from faircut import EditRequest, Session
 from faircut.atlas import Atlas, AtlasSettings, edit_atlas, fit_atlas
 from faircut.atlas.edit import keep_detail
 from faircut.atlas.layers import Canvas, look_up, over, push_pull, splat, spread
@@ -186,7 +187,8 @@ def test_detail_is_kept_where_nothing_changed():
 def test_an_edit_touches_its_layer_alone(editor, fitted, layer):
     method = FateZero(self_replace_steps=0.0, cross_replace_steps=0.0)
     prompts = "a silver jeep driving down a road", "a silver car driving down a road"
-    result = edit_atlas(editor, fitted, *prompts, method, layer=layer, num_inference_steps=2)
+    request, session = EditRequest(*prompts, method, num_inference_steps=2), Session(editor)
+    result = edit_atlas(session, fitted, request, layer=layer)
     other = "background" if layer == "foreground" else "foreground"
     assert torch.equal(result.pictures[other], fitted.pictures()[other])
     assert not torch.equal(result.pictures[layer], fitted.pictures()[layer])
@@ -195,7 +197,7 @@ def test_an_edit_touches_its_layer_alone(editor, fitted, layer):
     assert len(same) == 0 or same.max() < 1e-3
     assert (result.report["layer"], result.report["atlas"]) == (layer, dict(fitted.report))
     with pytest.raises(ConfigError, match="no layer 'sky'"):
-        edit_atlas(editor, fitted, *prompts, method, layer="sky")
+        edit_atlas(session, fitted, request, layer="sky")
 
 
 @pytest.mark.parametrize(

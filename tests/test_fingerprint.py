@@ -7,7 +7,7 @@ import dataclasses
 import os
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,11 +20,12 @@ from peft import LoraConfig
 
 from faircut import VideoEditor
 from faircut.config.values import SpatialTemporal
-from faircut.edit.request import RunSettings
-from faircut.edit.session import invert_clip, open_cache
+from faircut.edit.request import EditRequest
+from faircut.edit.session import Session
 from faircut.errors import ModelError, ReconstructionWarning
 from faircut.fairness.attributes import GENDER
 from faircut.fairness.calibration import SHIPPED, find_calibration
+from faircut.files.cache import Cache
 from faircut.methods import Ddim, Fame, FateZero, Person
 from faircut.model import fingerprint as fingerprints
 from faircut.model.fingerprint import Recipe, fingerprint, key_of
@@ -331,33 +332,18 @@ def test_the_cache_holds_an_inversion_for_every_model(clip, tmp_path):
     ):
         CHANGES.get(name, lambda e: None)(editor)
         for _ in range(2):
-            editor.invert(clip, "a jeep", num_inference_steps=1, cache=tmp_path, supplier="live")
+            request = EditRequest("a jeep", num_inference_steps=1, supplier="live")
+            Session(editor, cache=Cache(tmp_path)).prepare(request, clip)
             assert len([p for p in tmp_path.iterdir() if (p / "inversion.json").is_file()]) == number + 1
 
 
-@dataclass
-class Clock:
-    """Measures nothing."""
-
-    def stage(self, name):
-        import contextlib
-
-        return contextlib.nullcontext()
-
-
 def test_a_found_inversion_is_as_bad_as_it_was(clip, tmp_path, monkeypatch):
-    from faircut.video import Video
-
-    monkeypatch.setenv("FAIRCUT_CACHE", str(tmp_path))
-    editor, video = make_editor(), Video.from_frames(clip)
+    editor, request = make_editor(), EditRequest("a jeep", num_inference_steps=1, reconstruction=True)
     monkeypatch.setattr("faircut.edit.editor.RECONSTRUCTION_FLOOR", 101.0)
-    settings = RunSettings("c", "a jeep", "a car", "o", num_inference_steps=1)
     found = []
     for _ in range(2):
         with pytest.warns(ReconstructionWarning, match="gives the clip back") as said:
-            found.append(
-                invert_clip(editor, video, settings, SpatialTemporal(), tmp_path, open_cache(settings), Clock())[1]
-            )
+            found.append(Session(editor, cache=Cache(tmp_path)).prepare(request, clip).from_cache)
         assert len(said) == 1
     assert found == [False, True]
 

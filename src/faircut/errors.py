@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 __all__ = [
     "AttentionError",
+    "Cancelled",
     "ConfigError",
     "DamagedFileWarning",
     "FaircutError",
@@ -55,6 +56,10 @@ class NumericalError(FaircutError, ArithmeticError):
 
 class OutOfMemoryError(FaircutError, MemoryError):
     """Not enough memory, with the plan that would fit."""
+
+
+class Cancelled(FaircutError):
+    """A run that another thread asked to stop; code that notes failures and goes on must let this one pass."""
 
 
 class DamagedFileWarning(UserWarning):

@@ -15,7 +15,7 @@ import yaml
 from PIL import Image
 
 from faircut import Inversion, read_video
-from faircut.edit import session
+from faircut.edit import run
 from faircut.edit.editor import VideoEditor
 
 from .conftest import SOURCE, TARGET
@@ -135,7 +135,7 @@ def test_invert_and_edit_the_inversion(edit, cli, clip, tiny_folder, tmp_path, m
     assert result.code == 0, result.err
     assert Inversion.load(tmp_path / "jeep.inversion").num_frames == result.report["frames"] == 3
     assert edit("-o", "direct.mp4", "--no-cache").code == 0
-    monkeypatch.setattr(session.VideoEditor, "invert", None)
+    monkeypatch.setattr(VideoEditor, "invert", None)
     assert edit("-o", "out.mp4", "--inversion", "jeep.inversion").code == 0
     direct, out = (read_video(tmp_path / name).frames for name in ("direct.mp4", "out.mp4"))
     assert (direct - out).abs().max() < 0.02
@@ -222,7 +222,7 @@ def test_an_interrupt_leaves_nothing(edit, tmp_path, monkeypatch, stage):
     def interrupt(*arguments, **more):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(session, "invert_latents" if stage == "inverting" else "save_report", interrupt, raising=False)
+    monkeypatch.setattr(run, "save_report", interrupt if stage == "writing" else run.save_report)
     if stage == "inverting":
         monkeypatch.setattr("faircut.edit.editor.invert_latents", interrupt)
     result = edit("-o", "new/out.mp4", "--supplier", "disk", "--no-cache")

@@ -69,7 +69,7 @@ def test_flags_of_the_base_keep_the_rest_of_it(edit):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--method", "fame"], "nobody reads|needs somebody who reads"),
+        (["--method", "fame"], "needs a reader of the perceived gender"),
         (["--method", "fame", "--target", "femal"], "did you mean 'female'"),
         (["--method", "fame", "--target", "red"], "Possible: balanced, female, male"),
         (["--method", "fame", "--attribute", "age"], "no attribute 'age'"),

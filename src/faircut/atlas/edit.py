@@ -12,9 +12,9 @@ from torch.nn import functional as F
 
 from faircut.atlas.atlas import Atlas
 from faircut.atlas.layers import Canvas, look_up, over, push_pull
-from faircut.edit.editor import VideoEditor
-from faircut.methods.base import Method
-from faircut.model import latents as vae_io
+from faircut.edit.progress import Progress
+from faircut.edit.request import EditRequest
+from faircut.edit.session import Session
 from faircut.video import Video
 
 __all__ = ["AtlasEdit", "edit_atlas", "show"]
@@ -46,19 +46,12 @@ class AtlasEdit:
 
 
 def edit_atlas(
-    editor: VideoEditor,
+    session: Session,
     atlas: Atlas,
-    source_prompt: str,
-    prompt: str,
-    method: Method | None = None,
+    request: EditRequest,
     *,
     layer: str = "foreground",
-    num_inference_steps: int = 50,
-    guidance_scale: float = 7.5,
-    negative_prompt: str = "",
-    fixed_point_steps: float = 0.0,
-    generator: torch.Generator | None = None,
-    callback_on_step_end: Any = None,
+    progress: Progress | None = None,
 ) -> AtlasEdit:
     """Edit one layer's picture as a clip of one frame, and put the change into every frame (arXiv 2109.11418, 2204.02491).
 
@@ -66,50 +59,25 @@ def edit_atlas(
     brought back to the layer, so that neither the VAE's losses nor the atlas's touch what was not edited.
 
     Args:
-        editor: the loaded model.
+        session: holds the model.
         atlas: as `fit_atlas` returns it.
-        source_prompt: what is in the clip.
-        prompt: what shall be in it.
-        method: an editing method; None is DDIM alone.
+        request: the edit; its clip is the layer's picture.
         layer: ``"foreground"`` or ``"background"``.
-        num_inference_steps: N.
-        guidance_scale: g of classifier-free guidance.
-        negative_prompt: what the unconditional branch is given.
-        fixed_point_steps: as in `VideoEditor.invert`.
-        generator: for methods that draw noise.
-        callback_on_step_end: as in `VideoEditor.edit`.
+        progress: shows how far it is; what it raises ends the edit between two steps.
 
     Raises:
         ConfigError: there is no such layer.
-        FaircutError: what `VideoEditor.invert` and `VideoEditor.edit` raise.
+        FaircutError: what `Session.prepare` and `Session.edit` raise.
     """
     started = time.perf_counter()
-    method = method or Method()
     atlas.layer(layer)
     view = view_of(atlas, layer)
     before, hidden = show(atlas, layer, view)
-    inversion = editor.invert(
-        before[None],
-        source_prompt,
-        num_inference_steps=num_inference_steps,
-        temporal=method.temporal,
-        fixed_point_steps=fixed_point_steps,
-    )
-    if method.null_text:
-        inversion = editor.optimise_null_text(inversion, guidance_scale=guidance_scale)
-    result = editor.edit(
-        inversion,
-        prompt,
-        method,
-        guidance_scale=guidance_scale,
-        negative_prompt=negative_prompt,
-        generator=generator,
-        callback_on_step_end=callback_on_step_end,
-    )
+    prepared = session.prepare(request, before[None], progress=progress)
+    result = session.edit(prepared, progress=progress)
     assert result.video is not None
     after = result.video.frames[0]
-    size = (before.shape[-2], before.shape[-1])
-    round_trip = vae_io.decode(inversion.latents[0].float(), editor.vae, editor.execution_device, size)[0]
+    round_trip = session.decode(prepared.inversion)[0]
     edited = keep_detail(after, round_trip, before)
     pictures = {**atlas.pictures(), layer: brought_back(atlas, layer, view, before, edited, hidden)}
     frames = keep_detail(atlas.compose(pictures), atlas.render(), atlas.video.frames)

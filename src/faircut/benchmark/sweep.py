@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from faircut.benchmark.results import write_result
@@ -19,20 +18,18 @@ from faircut.benchmark.store import Store
 from faircut.benchmark.sweep_html import write_html
 from faircut.benchmark.sweep_points import Sweep, SweepPoint
 from faircut.config.values import from_dict, to_dict
-from faircut.edit.editor import EditResult, VideoEditor
-from faircut.edit.inversion import Inversion
-from faircut.edit.request import RunSettings, parse_device
-from faircut.edit.session import invert_clip, load_editor, open_cache, read_clip
+from faircut.edit.request import EditRequest, RunSettings, parse_device
+from faircut.edit.run import read_clip
+from faircut.edit.session import Session, open_cache
 from faircut.errors import ConfigError, choices
 from faircut.evaluate import measure_edit, metrics_of
-from faircut.files import is_ours, workspace
-from faircut.methods import Method, get_method
+from faircut.files import is_ours
+from faircut.methods import get_method
 from faircut.metrics import pareto_front
 from faircut.metrics.clip import ClipScorer
-from faircut.model.fingerprint import Recipe, key_of
 from faircut.model.scorer import load_clip_scorer, scorer_fingerprint
-from faircut.report import Environment, Stopwatch
-from faircut.video import write_video
+from faircut.report import Environment
+from faircut.video import Video, write_video
 
 __all__ = ["combinations", "run_sweep", "with_options"]
 
@@ -108,51 +105,45 @@ def run_sweep(
         built = with_options({k: v for k, v in settings.method.items() if k != "name"}, options)
         methods.append((options, from_dict(cls, built, f"method {cls.name}")))
     cache = open_cache(settings)
-    device, dtype = parse_device(settings.device, settings.dtype)
+    parse_device(settings.device, settings.dtype)
     scorer = load_clip_scorer(clip)
     with stage("Reading"):
         video = read_clip(settings)
     with stage("Loading the model"):
-        editor = load_editor(settings, device, dtype)
-        for _, method in methods:
-            method.check_model(editor.unet)
+        requests = [settings.request(method=method) for _, method in methods]
+        session = Session.of(settings, requests, cache)
     store, instruments = Store(folder, SweepPoint), instruments_of("evaluate", scorer_fingerprint(scorer))
-    source = (video.frames + 1) / 2
-    with workspace() as attention:
-        temporal = settings.seen(methods[0][1], editor.spatial_temporal)
-        inversion, _ = invert_clip(editor, video, settings, temporal, attention, cache, Stopwatch())
-        recipe = editor.recipe(
-            key_of(clip=video.frames), settings.source_prompt, settings.num_inference_steps, temporal,
-            settings.fixed_point_steps,
-        )  # fmt: skip
-        shared = _Shared(editor, inversion, recipe, settings, scorer, source, instruments)
-        jobs = [SweepJob(shared, options, method) for options, method in methods]
-        points, failed, made_by = [], [], {}
-        with stage("Editing", len(jobs)) as advance:
-            for job, point, failure in run_jobs(jobs, store, instruments, advance):
-                if point is None:
-                    failed.append(failure)
-                else:
-                    points.append(replace(point, options=job.options))
-                    made_by[point.key] = job
-        if not points:
-            raise ConfigError(f"no edit could be made; the first failure: {failed[0]}")
-        ranked = _ranked(points, agreement, consistency)
-        front = [point for point in ranked if point.front]
-        _remove_front(folder, len(front))
-        with stage("Writing the front", len(front)) as advance:
-            for number, point in enumerate(front):
-                # Edited again, because the store keeps a picture and rounded frames, not the video.
-                write_video(made_by[point.key].edited().video, folder / f"front-{number + 1}.mp4")
-                advance()
+    jobs = [
+        SweepJob(session, video, request, options, scorer, instruments)
+        for (options, _), request in zip(methods, requests, strict=True)
+    ]
+    points, failed, made_by = [], [], {}
+    with stage("Editing", len(jobs)) as advance:
+        for job, point, failure in run_jobs(jobs, store, instruments, advance):
+            if point is None:
+                failed.append(failure)
+            else:
+                points.append(replace(point, options=job.options))
+                made_by[point.key] = job
+    if not points:
+        raise ConfigError(f"no edit could be made; the first failure: {failed[0]}")
+    ranked = _ranked(points, agreement, consistency)
+    front = [point for point in ranked if point.front]
+    _remove_front(folder, len(front))
+    with stage("Writing the front", len(front)) as advance:
+        for number, point in enumerate(front):
+            # Edited again, because the store keeps a picture and rounded frames, not the video.
+            write_video(made_by[point.key].edited()[0], folder / f"front-{number + 1}.mp4")
+            advance()
     provenance = {
         "settings": to_dict(settings),
         "over": to_dict(over),
-        "model": {"name": settings.model, "fingerprint": editor.fingerprint},
+        "model": {"name": settings.model, "fingerprint": session.fingerprint},
         "clip": {"name": scorer.name, "fingerprint": scorer_fingerprint(scorer)},
-        "environment": to_dict(Environment.of(device, editor.unet.dtype)),
+        "environment": to_dict(Environment.of(session.device, session.editor.unet.dtype)),
     }
-    itself = _figures(source, source, settings, scorer)
+    source = (video.frames + 1) / 2
+    itself = _figures(source, source, requests[0], scorer)
     sweep = Sweep(ranked, agreement, consistency, itself, provenance, tuple(failed))
     write_result(sweep, folder / "sweep.json")
     write_html(sweep, settings, store, folder / "sweep.html")
@@ -160,31 +151,24 @@ def run_sweep(
 
 
 @dataclass(frozen=True)
-class _Shared:
-    """What the edits of a sweep share."""
-
-    editor: VideoEditor
-    inversion: Inversion
-    recipe: Recipe
-    settings: RunSettings
-    scorer: ClipScorer
-    source: Tensor
-    instruments: str
-
-
-@dataclass(frozen=True)
 class SweepJob:
     """One edit of a sweep, as `faircut.benchmark.runner.Job` wants it.
 
     Attributes:
-        shared: with the other edits.
+        session: holds the model.
+        video: the clip.
+        request: the edit.
         options: the options that are swept, with their values.
-        method: with all of its options.
+        scorer: the CLIP that measures.
+        instruments: fingerprint of what measures.
     """
 
-    shared: _Shared
+    session: Session
+    video: Video
+    request: EditRequest
     options: Mapping[str, Any]
-    method: Method
+    scorer: ClipScorer
+    instruments: str
 
     @property
     def title(self) -> str:
@@ -193,42 +177,36 @@ class SweepJob:
 
     def key(self) -> str:
         """Name the edit by all that decides it."""
-        settings = self.shared.settings
-        return self.shared.recipe.edited(
-            settings.prompt, self.method, guidance_scale=settings.guidance_scale, seed=settings.seed,
-            negative_prompt=settings.negative_prompt,
-        ).key  # fmt: skip
+        return self.session.key(self.request, self.video)
 
     def source(self) -> Tensor:
         """Return the source clip, (frame, 3, height, width), RGB in [0, 1]."""
-        return self.shared.source
+        return (self.video.frames + 1) / 2
 
-    def edited(self) -> EditResult:
-        """Edit the clip."""
-        settings = self.shared.settings
-        return self.shared.editor.edit(
-            self.shared.inversion, settings.prompt, self.method, guidance_scale=settings.guidance_scale,
-            negative_prompt=settings.negative_prompt, generator=torch.Generator().manual_seed(settings.seed),
-        )  # fmt: skip
+    def edited(self) -> tuple[Video, float, float]:
+        """Edit the clip; returns the edit, its seconds, and those of what the method needs beside the inversion."""
+        prepared = self.session.prepare(self.request, self.video)
+        started = time.perf_counter()
+        edited = self.session.edit(prepared).video
+        assert edited is not None
+        return edited, time.perf_counter() - started, prepared.preparing
 
     def edit(self) -> Made:
         """Make the edit."""
-        started = time.perf_counter()
-        result = self.edited()
-        assert result.video is not None
-        return Made(result.video.frames, time.perf_counter() - started)
+        edited, seconds, preparing = self.edited()
+        return Made(edited.frames, seconds, preparing)
 
     def measure(self, key: str, edited: Tensor, seconds: float, preparing: float) -> SweepPoint:
         """Measure the edit, (frame, 3, height, width), RGB in [0, 1]."""
-        shared = self.shared
+        assert self.request.method is not None
         return SweepPoint(
-            key=key, instruments=shared.instruments, method=self.method.name, seconds=seconds, preparing=preparing,
-            figures=_figures(edited, shared.source, shared.settings, shared.scorer), options=self.options,
+            key=key, instruments=self.instruments, method=self.request.method.name, seconds=seconds, preparing=preparing,
+            figures=_figures(edited, self.source(), self.request, self.scorer), options=self.options,
         )  # fmt: skip
 
 
-def _figures(edited: Tensor, source: Tensor, settings: RunSettings, scorer: ClipScorer) -> dict[str, float]:
-    measures = measure_edit(edited, source, (settings.source_prompt, settings.prompt), scorer)
+def _figures(edited: Tensor, source: Tensor, request: EditRequest, scorer: ClipScorer) -> dict[str, float]:
+    measures = measure_edit(edited, source, (request.source_prompt, request.prompt), scorer)
     return {name: measure.value for name, measure in measures.items() if measure.value is not None}
 
 

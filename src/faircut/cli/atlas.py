@@ -57,7 +57,7 @@ def fit(
     settings = build_settings({"source_prompt": "", **to_settings(given, clip=clip)}, ("clip",))
     from faircut.atlas import AtlasSettings, fit_atlas
     from faircut.edit.preflight import input_files
-    from faircut.edit.session import read_clip
+    from faircut.edit.run import read_clip
 
     folder = result_folder(output, clip, "atlas", [*input_files(settings), mask])
 
@@ -88,7 +88,7 @@ def _read_masks(path: str, settings: Any) -> Any:
     """Read masks as the clip is read: bright is foreground."""
     from dataclasses import replace
 
-    from faircut.edit.session import read_clip
+    from faircut.edit.run import read_clip
 
     return read_clip(replace(settings, clip=path)).frames.mean(1) > 0
 
@@ -113,12 +113,11 @@ def _words(text: str, settings: Any) -> tuple[str, ...]:
 
 def _locate(video: Any, words: Sequence[str], settings: Any) -> Any:
     """Look where words are in a clip, (frame, height, width), bool."""
-    from faircut.edit.request import parse_device
-    from faircut.edit.session import load_editor
+    from faircut.edit.session import Session, open_cache
 
-    editor = load_editor(settings, *parse_device(settings.device, settings.dtype))
-    inversion = editor.invert(video, settings.source_prompt, num_inference_steps=_LOOK_STEPS)
-    return editor.locate(inversion, words)
+    with Session.of(settings, cache=open_cache(settings)) as session:
+        request = settings.request(method=None, num_inference_steps=_LOOK_STEPS)
+        return session.locate(session.prepare(request, video).inversion, words)
 
 
 @atlas.command()
@@ -136,40 +135,26 @@ def edit(
     """Edit a layer of an atlas by text; writes the video, a side-by-side, what the model saw and made, and a report."""
     output = f"{Path(folder).name}.edited.mp4" if output is None else output
     settings = build_settings(to_settings(given, clip=folder, output=output))
-    import torch
-
     from faircut.atlas import Atlas, edit_atlas
-    from faircut.edit.preflight import check_output, check_prompts, output_files
+    from faircut.edit.preflight import check_method, check_output, check_prompts, output_files
     from faircut.edit.request import parse_device
-    from faircut.edit.session import load_editor
+    from faircut.edit.session import Session, open_cache
     from faircut.files import json_text
 
     quiet_libraries()
-    method = settings.build_method()
+    request = settings.request()
+    check_method(settings, request.method)
     check_output(settings, output_files(settings.output, _BESIDE))
-    device, dtype = parse_device(settings.device, settings.dtype)
+    parse_device(settings.device, settings.dtype)
+    cache = open_cache(settings)
     with Bars(quiet=json) as bars:
         with bars.stage("Reading"):
             known = Atlas.load(folder)
             known.layer(layer)
-            check_prompts(settings, method)
+            check_prompts(settings, request.method)
         with bars.stage("Loading the model"):
-            editor = load_editor(settings, device, dtype)
-        with bars.stage("Editing", settings.num_inference_steps) as advance:
-            result = edit_atlas(
-                editor,
-                known,
-                settings.source_prompt,
-                settings.prompt,
-                method,
-                layer=layer,
-                num_inference_steps=settings.num_inference_steps,
-                guidance_scale=settings.guidance_scale,
-                negative_prompt=settings.negative_prompt,
-                fixed_point_steps=settings.fixed_point_steps,
-                generator=torch.Generator().manual_seed(settings.seed),
-                callback_on_step_end=lambda *_: advance(),
-            )
+            session = Session.of(settings, [request], cache)
+        result = edit_atlas(session, known, request, layer=layer, progress=bars)
         report = _write(known, result, settings)
     if json:
         show_json(json_text(report))

@@ -142,7 +142,7 @@ def _run(
 
     from faircut.config.values import to_dict
     from faircut.edit.request import RunSettings
-    from faircut.edit.session import run_edit
+    from faircut.edit.run import run_edit
     from faircut.pocket.clips import render_clip
     from faircut.pocket.edit_cases import GUIDANCE, make_case, method_for, with_subject
     from faircut.pocket.pictures import to_tensor

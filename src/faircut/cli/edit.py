@@ -28,7 +28,7 @@ def edit(
 ) -> None:
     """Edit a clip by text; writes the video, a side-by-side, a report and the run's settings."""
     settings = build_settings(to_settings(given, clip=clip, output=output))
-    from faircut.edit.session import run_edit
+    from faircut.edit.run import run_edit
 
     quiet_libraries()
     with Bars(quiet=json) as bars:

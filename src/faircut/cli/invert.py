@@ -29,24 +29,22 @@ def invert(
     """Invert a clip once, for many edits: faircut edit --inversion FOLDER."""
     settings = build_settings(to_settings(given, clip=clip), ("clip", "source_prompt"))
     from faircut.edit.preflight import check_source, input_files
-    from faircut.files import workspace
 
     folder = result_folder(output, clip, "inversion", input_files(settings))
     from faircut.edit.request import parse_device
-    from faircut.edit.session import invert_clip, load_editor, open_cache, read_clip
-    from faircut.report import Stopwatch
+    from faircut.edit.run import read_clip
+    from faircut.edit.session import Session, open_cache
 
     quiet_libraries()
-    device, dtype = parse_device(settings.device, settings.dtype)
+    parse_device(settings.device, settings.dtype)
     cache = open_cache(settings)
-    clock = Stopwatch()
-    with Bars(quiet=json) as bars, workspace() as attention:
+    with Bars(quiet=json) as bars:
         check_source(settings)
         video = read_clip(settings)
         with bars.stage("Loading the model"):
-            editor = load_editor(settings, device, dtype)
-        temporal = settings.temporal or editor.spatial_temporal
-        inversion, cached = invert_clip(editor, video, settings, temporal, attention, cache, clock, bars)
+            session = Session.of(settings, cache=cache)
+        prepared = session.prepare(settings.request(method=None), video, progress=bars)
+        inversion = prepared.inversion
         with bars.stage("Writing"), writing(folder):
             inversion.save(folder)
     facts = {
@@ -55,8 +53,8 @@ def invert(
         "num_inference_steps": inversion.num_inference_steps,
         "reconstruction_psnr": inversion.reconstruction_psnr,
         "stored_bytes": inversion.stored_bytes,
-        "from_cache": cached,
-        "seconds": clock.seconds,
+        "from_cache": prepared.from_cache,
+        "seconds": dict(prepared.seconds),
     }
     if json:
         show_json(facts)

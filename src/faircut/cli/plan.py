@@ -28,18 +28,19 @@ def plan(
     from faircut.edit.plan import make_plan
     from faircut.edit.preflight import check_prompts
     from faircut.edit.request import parse_device
-    from faircut.edit.session import load_editor, read_clip
+    from faircut.edit.run import read_clip
+    from faircut.edit.session import load_editor
 
     quiet_libraries()
     method = settings.build_method()
-    device, dtype = parse_device(settings.device, settings.dtype)
+    parse_device(settings.device, settings.dtype)
     with Bars(quiet=json) as bars:
         with bars.stage("Reading"):
             video = read_clip(settings)
             check_prompts(settings, method)
         started = time.perf_counter()
         with bars.stage("Loading the model"):
-            editor = load_editor(settings, device, dtype)
+            editor = load_editor(settings.model, settings.lora, settings.device, settings.dtype)
         seconds = time.perf_counter() - started
         with bars.stage("Measuring"):
             prompts = editor.tokenize(settings.source_prompt), editor.tokenize(settings.prompt)

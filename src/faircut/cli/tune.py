@@ -67,7 +67,8 @@ def _clip(
     from faircut.config.values import from_dict
     from faircut.edit.preflight import check_source, input_files
     from faircut.edit.request import RunSettings, parse_device
-    from faircut.edit.session import load_editor, read_clip
+    from faircut.edit.run import read_clip
+    from faircut.edit.session import load_editor
     from faircut.files import Output, check_outputs
     from faircut.tune import TuneSettings
     from faircut.tune import tune as run
@@ -85,7 +86,7 @@ def _clip(
         guidance_scale=guidance,
     )
     source = from_dict(RunSettings, known, "the run")
-    device, dtype = parse_device(source.device, "float32")
+    parse_device(source.device, "float32")
     check_prompt(prompt, "the prompt (-p/--prompt)", required=True)
     quiet_libraries()
     check_outputs([Output(folder, kind="records")], input_files(source))
@@ -94,7 +95,7 @@ def _clip(
         with Bars(quiet=json, counted=False) as bars:
             video = read_clip(source)
             with bars.stage("Loading the model"):
-                editor = load_editor(source, device, dtype)
+                editor = load_editor(source.model, source.lora, source.device, "float32")
             tuned = run(editor, video, prompt, settings, folder, fresh=fresh, log=Display(bars, quiet=json))
     except KeyboardInterrupt:
         raise KeyboardInterrupt("stopped; the same command goes on from the last checkpoint") from None

@@ -76,6 +76,19 @@ class VideoEditor(EditorPipeline):
 
     # Inversion ----------------------------------------------------------------------------------------------------
 
+    def check_clip(self, clip: torch.Tensor) -> None:
+        """Check that a tensor has the shape of frames or of latents.
+
+        Raises:
+            VideoError: it has another one, or no frames.
+        """
+        channels = self.unet.config.in_channels
+        if clip.ndim != 4 or clip.shape[1] not in (3, channels) or not len(clip):
+            raise VideoError(
+                f"a clip of shape {tuple(clip.shape)} was given; give frames (frame, 3, height, width) in [-1, 1] or "
+                f"latents (frame, {channels}, height, width)"
+            )
+
     @torch.no_grad()
     def invert(
         self,
@@ -124,11 +137,7 @@ class VideoEditor(EditorPipeline):
             )
         self.tokenize(source_prompt)  # Says what is wrong with it before time is spent.
         clip = video.frames if isinstance(video, Video) else video
-        if clip.ndim != 4 or clip.shape[1] not in (3, self.unet.config.in_channels) or not len(clip):
-            raise VideoError(
-                f"a clip of shape {tuple(clip.shape)} was given; give frames (frame, 3, height, width) in [-1, 1] or "
-                f"latents (frame, {self.unet.config.in_channels}, height, width)"
-            )
+        self.check_clip(clip)
         supplier = self.choose_supplier(supplier, clip, num_inference_steps, memory_budget)
         kept, key = None, ""
         if cache is not None and generator is None:  # What a generator draws is not in the key.
@@ -247,7 +256,7 @@ class VideoEditor(EditorPipeline):
                 return predict("denoise", k, {"source": (z, embedding)})["source"]
 
             back = denoise_latents(eps, latents[-1], noise_path, step_end)
-            pictures = [self._decode(z, inversion.size) for z in (latents[0], back)]
+            pictures = [self.decode(z, inversion.size) for z in (latents[0], back)]
         self.maybe_free_model_hooks()
         error = float(((pictures[0] - pictures[1]) / 2).square().mean())
         psnr = min(100.0, -10.0 * torch.log10(torch.tensor(max(error, 1e-12))).item())
@@ -452,7 +461,7 @@ class VideoEditor(EditorPipeline):
             denoised = time.perf_counter()
             result = None
             if output_type == "video":
-                result = inversion.as_video(self._decode(edited, inversion.size))
+                result = inversion.as_video(self.decode(edited, inversion.size))
         self.maybe_free_model_hooks()
         report = {
             "source_prompt": inversion.source_prompt,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -24,7 +24,7 @@ from faircut.files.cache import Cache
 from faircut.files.tensors import file_digest, save_tensors
 from faircut.video import SourceInfo, Video
 
-__all__ = ["Inversion", "find_inversion", "keep_inversion", "storage_dtype", "to_bytes"]
+__all__ = ["Inversion", "facts_digest", "find_inversion", "keep_inversion", "storage_dtype", "to_bytes"]
 
 _FORMAT = 5
 _FACTS, _TENSORS = "inversion.json", "inversion.safetensors"
@@ -80,8 +80,17 @@ class Inversion:
         """Bytes kept between inversion and edit: the latents, and the attention if it was recorded."""
         return self.latents.nbytes + (self.attention.nbytes if self.attention is not None else 0)
 
-    def of_clip(self, video: Video) -> Inversion:
-        """Return the inversion with the times and the source of a clip, whose frames must be the same."""
+    @property
+    def supplier(self) -> Literal["live", "memory", "disk"]:
+        """Where the source's attention comes from: computed again, or recorded in memory or on disk."""
+        if self.attention is None:
+            return "live"
+        return "disk" if isinstance(self.attention, DiskStore) else "memory"
+
+    def of_clip(self, video: Video | None) -> Inversion:
+        """Return the inversion with the times and the source of a clip, whose frames must be the same; None has neither."""
+        if video is None:
+            return replace(self, times=None, duration=None, source=None)
         return replace(self, times=video.times, duration=video.duration, source=video.source)
 
     def as_video(self, frames: torch.Tensor) -> Video:
@@ -290,12 +299,26 @@ def _copy(attention: AttentionStore, to: DiskStore) -> None:
         to.close_step(index)
 
 
+def facts_digest(folder: str | Path) -> str:
+    """Return a digest of ``inversion.json`` in a folder, which lists the digests of all other files.
+
+    Raises:
+        ConfigError: there is no inversion in the folder.
+    """
+    try:
+        return file_digest(Path(folder) / _FACTS)
+    except OSError as error:
+        raise ConfigError(
+            f"{folder} holds no readable inversion ({error.strerror or error}); invert the clip again"
+        ) from None
+
+
 def find_inversion(cache: Cache | None, key: str) -> Inversion | None:
     """Look an inversion up in a cache; a damaged one is removed, with a warning.
 
     Args:
         cache: None finds nothing.
-        key: its name, as `VideoEditor.inversion_key` gives it.
+        key: its name, as `Session.key` gives it.
     """
     if cache is None:
         return None

@@ -266,8 +266,13 @@ class EditorPipeline(
         z_0 = vae_io.encode(clip, self.vae, device, generator=generator).float()
         return z_0, (clip.shape[2], clip.shape[3]), to_bytes(clip)
 
-    def _decode(self, z: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-        """Return the frames of latents, (frame, 3, height, width), RGB in [-1, 1]."""
+    def decode(self, z: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        """Return the frames of latents, (frame, 3, height, width), RGB in [-1, 1].
+
+        Args:
+            z: (frame, channel, height, width), scaled.
+            size: (height, width) of the frames in pixels, without padding.
+        """
         return vae_io.decode(z, self.vae, self._execution_device, size)
 
     def _beside(self, inversion: Inversion, noise_path: NoisePath, branch: str) -> Predict:

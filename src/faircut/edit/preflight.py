@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from faircut.config.texts import check_prompt
-from faircut.edit.request import RunSettings, split_scale
+from faircut.edit.request import EditRequest, RunSettings, split_scale
 from faircut.errors import ConfigError, VideoError, choices
 from faircut.files import Output, check_name, check_outputs
 from faircut.methods.base import Method, get_method, method_names
@@ -100,7 +100,7 @@ def check_source(settings: RunSettings, *more: str, steps: int | None = None) ->
         Prompt.of(text, tokenizer)
 
 
-def check_method(settings: RunSettings, method: Method) -> None:
+def check_method(settings: RunSettings | EditRequest, method: Method) -> None:
     """Check that the settings let a method have what it needs.
 
     Raises:

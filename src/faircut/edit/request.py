@@ -1,11 +1,15 @@
-"""The settings of one run, as a value: what the command line makes, a YAML file holds and a report repeats."""
+"""What one edit is asked for, as values: the settings of a run from file to files, and the request for a clip in memory.
+
+A request has one key, which names its inversion and its edit wherever either is kept.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from faircut.config.ranges import MAX_FRAMES, check_guidance, check_range, check_seed, check_steps
 from faircut.config.reading import dump_yaml, read_yaml, short_repr
@@ -14,9 +18,87 @@ from faircut.config.values import SpatialTemporal, Supplier, check_types, from_d
 from faircut.errors import ConfigError
 from faircut.files import GENERATOR, write_text
 
-__all__ = ["DTYPES", "RunSettings", "load_settings", "parse_device", "save_settings", "split_scale"]
+if TYPE_CHECKING:
+    from faircut.methods.base import Method
+
+__all__ = ["DTYPES", "EditRequest", "RunSettings", "load_settings", "parse_device", "save_settings", "split_scale"]
 
 DTYPES = ("auto", "float32", "float16", "bfloat16")
+
+# Fields of a request that only an edit depends on, and those that change nothing but time, memory and rounding.
+_OF_EDIT = {"prompt", "method", "guidance_scale", "negative_prompt", "seed"}
+_INDIFFERENT = {"supplier", "memory_budget", "inversion", "reconstruction"}
+
+
+@dataclass(frozen=True)
+class EditRequest:
+    """All that decides one edit of one clip whose frames are in memory.
+
+    Attributes:
+        source_prompt: what is in the clip.
+        prompt: what the edit shows.
+        method: an editing method; None asks for the inversion alone.
+        num_inference_steps: N, of inversion and edit.
+        guidance_scale: g of classifier-free guidance; 1 switches it off.
+        negative_prompt: what the edit avoids: the prompt of the unconditional branch.
+        seed: of everything that is drawn.
+        temporal: how the frames see each other; None is as the method needs it, or else as the model is used to.
+        fixed_point_steps: share of the inversion's steps, from the clip on, that are corrected by a fixed-point iteration, 0
+            to 1.
+        supplier: where the source's attention comes from: ``"auto"``, ``"live"``, ``"memory"`` or ``"disk"``.
+        memory_budget: bytes that recorded attention may take in ``"auto"``; None is an eighth of the free memory.
+        inversion: a folder that `Inversion.save` wrote, in place of inverting the clip.
+        reconstruction: whether the inversion's quality is measured, which takes about as long as inverting.
+    """
+
+    source_prompt: str
+    prompt: str = ""
+    method: Method | None = None
+    num_inference_steps: int = 50
+    guidance_scale: float = 7.5
+    negative_prompt: str = ""
+    seed: int = 0
+    temporal: SpatialTemporal | None = None
+    fixed_point_steps: float = 0.0
+    supplier: Supplier = "auto"
+    memory_budget: int | None = None
+    inversion: str | None = None
+    reconstruction: bool = False
+
+    def __post_init__(self) -> None:
+        _check_edit(self)
+
+    def seen(self, usual: SpatialTemporal) -> SpatialTemporal:
+        """Return how the frames see each other: as requested, else as the method needs it, else as usual.
+
+        Args:
+            usual: `VideoEditor.spatial_temporal` of the model.
+        """
+        return self.temporal or (self.method.temporal if self.method is not None else None) or usual
+
+    def key(self, clip: Any, *, model: str, device: str, temporal: SpatialTemporal, **more: Any) -> str:
+        """Name the edit by all that decides it; or the inversion, where there is no method.
+
+        Where the source's attention comes from (live, memory, disk) is not in it: the result is the same but for rounding.
+
+        Args:
+            clip: frames or latents, 4 axes; or a digest of them, and of whatever else belongs to the clip.
+            model: fingerprint of the model, its dtype, adapters, scheduler and tokenizer included.
+            device: kind of device, such as ``"cpu"``: another one rounds otherwise.
+            temporal: how the frames see each other, from `seen`.
+            more: whatever else decides, by name.
+
+        Returns:
+            32 hexadecimal digits.
+        """
+        from faircut.model.fingerprint import key_of, software
+
+        left_out = _INDIFFERENT if self.method is not None else _INDIFFERENT | _OF_EDIT
+        facts = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in left_out}
+        if self.method is not None:
+            facts["method"] = (self.method.name, self.method)
+        facts |= {"clip": clip, "model": model, "device": device, "temporal": temporal}
+        return key_of(**facts, more=more, software=software())
 
 
 @dataclass(frozen=True)
@@ -82,25 +164,17 @@ class RunSettings:
     save_attention: bool = False
 
     def __post_init__(self) -> None:
-        for name, text in (("source prompt", self.source_prompt), ("prompt", self.prompt)):
-            check_prompt(text, f"the {name}")
-        check_prompt(self.negative_prompt, "the negative prompt")
+        _check_edit(self)
         places = ("clip", "output", "model", "device", "dtype", "reader", "supplier")
         texts = {name: getattr(self, name) for name in places} | {"inversion": self.inversion or ""}
         for name, text in (*texts.items(), *(("lora", text) for text in self.lora)):
             check_text(text, name)
-        check_steps(self.num_inference_steps)
-        check_guidance(self.guidance_scale)
-        check_range("fixed_point_steps", self.fixed_point_steps, 0, 1, flag="--fixed-point", example="0.1 of the steps")
-        check_seed(self.seed)
         if self.num_frames is not None:
             check_range("num_frames", self.num_frames, 1, MAX_FRAMES, flag="--frames")
         check_range("start", self.start, 0, MAX_FRAMES, flag="--start")
         check_range("stride", self.stride, 1, MAX_FRAMES, flag="--stride")
         for side in () if self.size is None else (self.size,) if isinstance(self.size, int) else self.size:
             check_range("size", side, 8, 65_536, flag="--size", example="512 pixels")
-        if self.memory_budget is not None:
-            check_range("memory_budget", self.memory_budget, 0, 2**63 - 1, flag="--memory-budget", example="4GiB")
         for text in self.lora:
             split_scale(text)
         if self.dtype not in DTYPES:
@@ -124,6 +198,20 @@ class RunSettings:
                 raise ConfigError(f"masks of {cls.name} are arrays, which only Python can give; name words instead")
         return from_dict(cls, options, f"method {cls.name}")
 
+    def request(self, **changes: Any) -> EditRequest:
+        """Return the request for the clip, whose frames are then in memory.
+
+        Args:
+            changes: fields of the request that are to be other than here.
+
+        Raises:
+            ConfigError: there is no such method, or it has no such option.
+        """
+        names = {f.name for f in dataclasses.fields(EditRequest)} - {"method"}
+        same = {name: getattr(self, name) for name in names}
+        method = changes.pop("method") if "method" in changes else self.build_method()
+        return EditRequest(**{**same, **changes}, method=method)
+
     def seen(self, method: Any, usual: SpatialTemporal) -> SpatialTemporal:
         """Return how the frames see each other: as was chosen, else as the method needs it, else as usual.
 
@@ -133,6 +221,25 @@ class RunSettings:
         """
         chosen: SpatialTemporal = self.temporal or method.temporal or usual
         return chosen
+
+
+def _check_edit(values: EditRequest | RunSettings) -> None:
+    """Check the fields that settings and requests share.
+
+    Raises:
+        ConfigError: one is out of range.
+    """
+    for name, text in (("source prompt", values.source_prompt), ("prompt", values.prompt)):
+        check_prompt(text, f"the {name}")
+    check_prompt(values.negative_prompt, "the negative prompt")
+    if values.supplier not in ("auto", "live", "memory", "disk"):
+        raise ConfigError(f"supplier is {values.supplier!r}; give 'auto', 'live', 'memory' or 'disk'")
+    check_steps(values.num_inference_steps)
+    check_guidance(values.guidance_scale)
+    check_range("fixed_point_steps", values.fixed_point_steps, 0, 1, flag="--fixed-point", example="0.1 of the steps")
+    check_seed(values.seed)
+    if values.memory_budget is not None:
+        check_range("memory_budget", values.memory_budget, 0, 2**63 - 1, flag="--memory-budget", example="4GiB")
 
 
 def load_settings(path: str | Path) -> dict[str, Any]:

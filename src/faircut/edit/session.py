@@ -1,280 +1,545 @@
-"""One edit of one clip from file to files: what the command line, the web page and batches all run."""
+"""A model kept warm: a clip is prepared once for an edit, then edited, one request after another."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
-from pathlib import Path
-from typing import Any, Protocol
+import functools
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import torch
 from torch.nn import functional as F
 
-from faircut.config.values import SpatialTemporal, to_dict
-from faircut.edit.editor import VideoEditor, warn_of_reconstruction
-from faircut.edit.inversion import Inversion, find_inversion, keep_inversion
-from faircut.edit.people import Decision, decide, load_reader
-from faircut.edit.preflight import check_method, check_output, check_prompts, edit_files
-from faircut.edit.request import RunSettings, parse_device, save_settings, split_scale
-from faircut.errors import ConfigError, FaircutError, ReconstructionWarning, VideoError
-from faircut.files import all_or_nothing, save_picture, workspace
+from faircut.attention.source import DiskStore
+from faircut.edit.editor import EditResult, VideoEditor, warn_of_reconstruction
+from faircut.edit.inversion import Inversion, facts_digest, find_inversion, keep_inversion
+from faircut.edit.preflight import check_method
+from faircut.edit.progress import Advance, Progress, Silent
+from faircut.edit.readers import load_reader
+from faircut.edit.request import EditRequest, RunSettings, parse_device, split_scale
+from faircut.errors import ConfigError, ModelError
+from faircut.fairness.attributes import Attribute
+from faircut.fairness.calibration import Calibration, find_calibration
+from faircut.fairness.people import Decision
+from faircut.fairness.perception import Reader
+from faircut.files import HeldFolder
 from faircut.files.cache import Cache, user_cache
-from faircut.methods import Fame
+from faircut.methods.base import Method, Watcher
+from faircut.model.fingerprint import key_of
 from faircut.model.loading import check_lora, load_lora
-from faircut.report import Environment, PeakMemory, RunReport, Stopwatch, describe_clip, save_report
-from faircut.report.pictures import MapCapture, draw_heat_maps, draw_masks, fit_for_players
-from faircut.video import Video, read_video, side_by_side, write_video
+from faircut.prompts import Prompt
+from faircut.report import Stopwatch
+from faircut.video import Video
 
-__all__ = ["Progress", "invert_clip", "load_editor", "open_cache", "read_clip", "run_edit"]
+__all__ = ["Prepared", "Session", "load_editor", "open_cache"]
 
-Advance = Callable[[], None]
-
-
-class Progress(Protocol):
-    """Shows how far a run is."""
-
-    def stage(self, name: str, total: int | None = None) -> AbstractContextManager[Advance]:
-        """Open a stage of so many steps (None: unknown); what it gives is called after each step."""
+_INVERTING = ("invert", "reconstruct", "cache")
 
 
-class _Silent:
-    def stage(self, name: str, total: int | None = None) -> AbstractContextManager[Advance]:
-        return nullcontext(lambda: None)
+@dataclass(frozen=True)
+class Prepared:
+    """A clip made ready for one edit: expensive once, edited cheaply.
+
+    Attributes:
+        request: what is asked for.
+        method: the request's method with everything decided.
+        inversion: of the clip.
+        decisions: what was decided for each person; empty for methods that decide nothing.
+        from_cache: whether the inversion was found, in memory or on disk, rather than made.
+        seconds: of each stage, such as ``"invert"``, ``"reconstruct"``, ``"null-text"`` and ``"people"``.
+    """
+
+    request: EditRequest
+    method: Method
+    inversion: Inversion
+    decisions: tuple[Decision, ...] = ()
+    from_cache: bool = False
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def preparing(self) -> float:
+        """Seconds of what the method needed beside the inversion, such as null-text optimisation."""
+        return sum(seconds for stage, seconds in self.seconds.items() if stage not in _INVERTING)
 
 
-def run_edit(settings: RunSettings, progress: Progress | None = None) -> RunReport:
-    """Read a clip, invert it, edit it, and write the result with all that belongs to it, or nothing at all.
+class Session:
+    """A loaded model that prepares and makes edits, one at a time, whichever thread asks.
 
-    Beside ``out.mp4`` come ``out.side_by_side.mp4``, ``out.report.json``, ``out.run.yaml`` and, when asked for,
-    ``out.masks.png`` and ``out.attention.png``.
+    The inversions of the last clip stay in memory, at most one of them with recorded attention, which is large. Use it as a
+    context manager, or call `close`, to let go of them.
 
     Args:
-        settings: of the run.
-        progress: shows how far it is.
+        editor: the model; nothing else may use it meanwhile. After a change of it, such as another LoRA, call `close`.
+        cache: where inversions are kept on disk and found again by content; None for nowhere.
+        reader: reads what is perceived of people, for methods that ask; None for no reader.
+        clock: gives seconds, for `Prepared.seconds`.
 
-    Returns:
-        The report, as it was written.
-
-    Raises:
-        FaircutError: something that was given cannot be used; found before time is spent where possible.
+    Attributes:
+        editor: the model.
+        cache: where inversions are kept on disk.
     """
-    progress = progress or _Silent()
-    clock = Stopwatch()
-    caught: list[str] = []
-    method = settings.build_method()
-    check_method(settings, method)
-    check_output(settings, edit_files(settings))
-    device, dtype = parse_device(settings.device, settings.dtype)
-    with _collect_warnings(caught):
-        cache = open_cache(settings)
-        with clock.stage("read"), progress.stage("Reading"):
-            video = read_clip(settings)
-            table = check_prompts(settings, method)
-            reader = _reader(settings, method)
-        with clock.stage("load"), progress.stage("Loading the model"):
-            editor = load_editor(settings, device, dtype)
-            method.check_model(editor.unet)
-        with workspace() as attention:
-            temporal = settings.seen(method, editor.spatial_temporal)
-            inversion, cached = invert_clip(editor, video, settings, temporal, attention, cache, clock, progress)
-            if method.null_text and inversion.null_embeddings is None:
-                with clock.stage("null-text"), progress.stage("Optimising", settings.num_inference_steps) as advance:
-                    inversion = editor.optimise_null_text(
-                        inversion, guidance_scale=settings.guidance_scale, callback_on_step_end=_callback(advance)
-                    )
-            decisions: tuple[Decision, ...] = ()
-            if isinstance(method, Fame):
-                with clock.stage("people"), progress.stage("Looking at people"):
-                    method, decisions = decide(
-                        editor, inversion, settings.prompt, method, reader=reader, seed=settings.seed
-                    )
-            capture = MapCapture() if settings.save_masks or settings.save_attention else None
-            with clock.stage("edit"), progress.stage("Editing", settings.num_inference_steps) as advance:
-                result = editor.edit(
-                    inversion,
-                    settings.prompt,
-                    method,
-                    guidance_scale=settings.guidance_scale,
-                    negative_prompt=settings.negative_prompt,
-                    generator=torch.Generator().manual_seed(settings.seed),
-                    callback_on_step_end=_callback(advance),
-                    watch=[] if capture is None else [capture],
-                )
-        report = RunReport(
-            settings=to_dict(replace(settings, temporal=temporal)),
-            method={"name": method.name, **to_dict(method)},
-            environment=Environment.of(device, editor.unet.dtype),
-            clip=describe_clip(video, settings.clip),
-            model={"name": settings.model, "fingerprint": editor.fingerprint, "lora": list(settings.lora)},
-            supplier="live" if inversion.attention is None else "disk" if _on_disk(inversion) else "memory",
-            inversion_from_cache=cached,
-            stored_bytes=inversion.stored_bytes,
-            reconstruction_psnr=inversion.reconstruction_psnr,
-            alignment=to_dict(table),
-            people=tuple(map(to_dict, decisions)),
-            seconds=clock.seconds,
-            peak_memory=PeakMemory.now(),
-            warnings=(),
-            outputs={},
-            seed=settings.seed,
+
+    def __init__(
+        self,
+        editor: VideoEditor,
+        *,
+        cache: Cache | None = None,
+        reader: Reader | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.editor = editor
+        self.cache = cache
+        self._reader: Callable[[], Reader | None] = lambda: reader
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._fingerprint = ""
+        self._clip = ""  # Digest of the clip whose inversions are kept.
+        self._inversions: dict[str, Inversion] = {}
+        self._null_text: tuple[str, torch.Tensor] | None = None
+
+    @classmethod
+    def load(
+        cls,
+        model: str = "pocket",
+        *,
+        lora: Sequence[str] = (),
+        device: str = "auto",
+        dtype: str = "auto",
+        reader: str = "auto",
+        cache: Cache | None = None,
+        requests: Sequence[EditRequest] = (),
+    ) -> Session:
+        """Load a model.
+
+        Args:
+            model: ``"pocket"``, a Stable Diffusion folder or a name on the hub.
+            lora: LoRA files, folders or names on the hub, each with ``:scale`` or without.
+            device: a torch device, or ``"auto"``.
+            dtype: ``"float32"``, ``"float16"``, ``"bfloat16"`` or ``"auto"`` (half precision on CUDA, float32 elsewhere).
+            reader: who reads what is perceived of people: ``"auto"`` (the judge, for the pocket model) or a CLIP; loaded
+                when a method first asks.
+            cache: where inversions are kept on disk, from `open_cache`.
+            requests: that will be made; what their methods lack is said now: a reader before the model is loaded, layers
+                of the model after.
+
+        Raises:
+            ConfigError, ModelError: something cannot be loaded, or a method lacks a reader.
+            AttentionError: the model lacks a layer that a method names.
+        """
+        readers = functools.cache(functools.partial(load_reader, reader, model))
+        methods = [(request.method, request.prompt) for request in requests if request.method is not None]
+        for method, prompt in methods:
+            if method.reads_people:
+                method.check_reader(readers(), prompt)
+        session = cls(load_editor(model, lora, device, dtype), cache=cache)
+        session._reader = readers
+        for method, _ in methods:
+            method.check_model(session.editor.unet)
+        return session
+
+    @classmethod
+    def of(cls, settings: RunSettings, requests: Sequence[EditRequest] = (), cache: Cache | None = None) -> Session:
+        """Load the model that a run's settings name; see `load`."""
+        return cls.load(
+            settings.model,
+            lora=settings.lora,
+            device=settings.device,
+            dtype=settings.dtype,
+            reader=settings.reader,
+            cache=cache,
+            requests=requests,
         )
-        # Recorded attention must not lie beside the pictures that are drawn now.
-        del inversion, editor
-        assert result.video is not None
-        with progress.stage("Writing"):
-            return _write(settings, report, video, result.video, capture, clock, caught)
 
+    def __enter__(self) -> Session:
+        return self
 
-def _reader(settings: RunSettings, method: Any) -> Any:
-    """Load who reads people, if anybody is to be read.
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
-    Raises:
-        ConfigError: somebody is, and nobody does.
-    """
-    if not isinstance(method, Fame):
+    def close(self) -> None:
+        """Let go of the inversions in memory, and look at the model anew; the session can still be used."""
+        with self._lock:
+            self._fingerprint = ""
+            self._forget()
+
+    def _forget(self) -> None:
+        self._clip, self._null_text = "", None
+        self._inversions.clear()
+
+    # What it is made of -------------------------------------------------------------------------------------------
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+        return self.editor.execution_device
+
+    @property
+    def reader(self) -> Reader | None:
+        """Reads what is perceived of people; loaded when it is first asked for."""
+        return self._reader()
+
+    @property
+    def fingerprint(self) -> str:
+        """Identifies the model by all that acts in it; it is computed once, since it reads all weights."""
+        with self._lock:  # While an edit runs, the UNet is not as it was.
+            self._fingerprint = self._fingerprint or self.editor.fingerprint
+            return self._fingerprint
+
+    def key(self, request: EditRequest, clip: Video | torch.Tensor | str, **more: Any) -> str:
+        """Name the edit that a request asks for, by all that decides it; or the inversion, where there is no method.
+
+        Two requests with the same name give the same result on this kind of device with these versions of the libraries,
+        but for rounding where one takes the source's attention from a record and the other computes it again.
+
+        Args:
+            request: what is asked for.
+            clip: the clip, its frames or latents; or a digest of them, and of whatever else belongs to it.
+            more: whatever else decides, by name.
+
+        Returns:
+            32 hexadecimal digits.
+        """
+        with self._lock:
+            if request.method is not None:
+                more = {**request.method.decided_by(_Preparing(self, request)), **more}
+            if request.inversion is not None:
+                more = {"inversion": facts_digest(request.inversion), **more}
+            return request.key(
+                clip.frames if isinstance(clip, Video) else clip,
+                model=self.fingerprint,
+                device=self.device.type,
+                temporal=request.seen(self.editor.spatial_temporal),
+                **more,
+            )
+
+    # Preparing ----------------------------------------------------------------------------------------------------
+
+    def prepare(
+        self, request: EditRequest, video: Video | torch.Tensor, *, progress: Progress | None = None
+    ) -> Prepared:
+        """Do all that an edit needs once for its clip: invert it, or find its inversion, and what the method needs more.
+
+        Args:
+            request: what is asked for.
+            video: a clip; or its frames, (frame, 3, height, width), RGB in [-1, 1]; or its scaled latents,
+                (frame, latent channel, height, width).
+            progress: shows how far it is; what it raises ends the run between two steps.
+
+        Returns:
+            What `edit` takes.
+
+        Raises:
+            FaircutError: something that was given cannot be used; said before time is spent where possible.
+
+        Warns:
+            ReconstructionWarning: the inversion is known to lose the clip.
+        """
+        progress = progress or Silent()
+        with self._lock:
+            self.editor.check_clip(video.frames if isinstance(video, Video) else video)
+            self._check(request)
+            clock = Stopwatch(clock=self._clock)
+            inversion, from_cache = self._inverted(request, video, clock, progress)
+            prepared = Prepared(request, request.method or Method(), inversion, from_cache=from_cache)
+            if request.method is not None:
+                ready = request.method.prepare(_Preparing(self, request, clock, progress), inversion)
+                prepared = replace(prepared, method=ready.method, inversion=ready.inversion, decisions=ready.decisions)
+            return replace(prepared, seconds=dict(clock.seconds))
+
+    def _check(self, request: EditRequest) -> None:
+        """Say what is wrong with a request before time is spent.
+
+        Raises:
+            FaircutError: something is.
+        """
+        source, method = self.editor.tokenize(request.source_prompt), request.method
+        if method is None:
+            return
+        check_method(request, method)
+        method.check(source, self.editor.tokenize(request.prompt))
+        self.editor.tokenize(request.negative_prompt)
+        method.check_model(self.editor.unet)
+        if method.reads_people:
+            method.check_reader(self.reader, request.prompt)
+
+    def _inverted(
+        self, request: EditRequest, video: Video | torch.Tensor, clock: Stopwatch, progress: Progress
+    ) -> tuple[Inversion, bool]:
+        """Return a clip's inversion, and whether it was found rather than made."""
+        temporal = request.seen(self.editor.spatial_temporal)
+        request = replace(request, method=None, temporal=temporal)
+        if request.inversion is not None:
+            loaded = self._load(request, video, request.inversion)
+            warn_of_reconstruction(loaded)
+            return loaded, False
+        clip = video.frames if isinstance(video, Video) else video
+        name = self.key(request, clip)
+        inversion = self._recall(name, clip, request.supplier)
+        from_cache = in_memory = inversion is not None
+        if inversion is None:
+            supplier = self.editor.choose_supplier(
+                request.supplier, clip, request.num_inference_steps, request.memory_budget
+            )
+            with (
+                clock.stage("invert"),
+                progress.stage("Inverting", request.num_inference_steps) as advance,
+            ):
+                inversion = find_inversion(self.cache, _with_attention(name, supplier != "live"))
+                from_cache = inversion is not None
+                if inversion is None:
+                    inversion = self._invert(request, clip, supplier, advance)
+        warn_of_reconstruction(inversion)  # Found, it is as bad as it was when it was made.
+        measure = request.reconstruction and inversion.reconstruction_psnr is None
+        if measure:
+            with (
+                clock.stage("reconstruct"),
+                progress.stage("Reconstructing", request.num_inference_steps) as advance,
+            ):
+                _, inversion = self.editor.reconstruct(inversion, callback_on_step_end=_callback(advance))
+        if measure or not in_memory:
+            with clock.stage("cache"):
+                keep_inversion(self.cache, _with_attention(name, inversion.attention is not None), inversion)
+        self._inversions[name] = inversion
+        if request.supplier == "live":
+            inversion = replace(inversion, attention=None)
+        return inversion.of_clip(video if isinstance(video, Video) else None), from_cache
+
+    def _recall(self, name: str, clip: torch.Tensor, supplier: str) -> Inversion | None:
+        """Return an inversion that is in memory; what is in the way of a new one is let go of."""
+        digest = key_of(clip=clip)
+        if digest != self._clip:
+            self._forget()
+            self._clip = digest
+        inversion = self._inversions.get(name)
+        if inversion is not None and (supplier in ("auto", "live") or inversion.attention is not None):
+            return inversion
+        if supplier != "live":  # Recorded attention is large: never hold two.
+            self._inversions = {key: kept for key, kept in self._inversions.items() if kept.attention is None}
         return None
-    reader = load_reader(settings.reader, settings.model)
-    if reader is None and any(person.target == "preserve" for person in method.people):
-        raise ConfigError(
-            f"target 'preserve' needs somebody who reads the perceived {method.attribute} in the source; give --reader and "
-            "a CLIP (such as openai/clip-vit-large-patch14), or name a value, such as --target female"
-        )
-    return reader
+
+    def _invert(
+        self, request: EditRequest, clip: torch.Tensor, supplier: Literal["live", "memory", "disk"], advance: Advance
+    ) -> Inversion:
+        """Invert a clip; attention that is recorded on disk goes with the inversion."""
+        folder = HeldFolder() if supplier == "disk" else None
+        try:
+            inversion = self.editor.invert(
+                clip,
+                request.source_prompt,
+                num_inference_steps=request.num_inference_steps,
+                temporal=request.temporal,
+                fixed_point_steps=request.fixed_point_steps,
+                supplier=supplier,
+                attention_folder=None if folder is None else folder.path,
+                callback_on_step_end=_callback(advance),
+            )
+        except BaseException:
+            if folder is not None:
+                folder.close()
+            raise
+        if inversion.model != self.fingerprint:
+            raise ModelError(
+                "the model was changed while a session used it; call close() on the session after a change"
+            )
+        if isinstance(inversion.attention, DiskStore):
+            inversion.attention.owner = folder
+        return inversion
+
+    def _load(self, request: EditRequest, video: Video | torch.Tensor, folder: str) -> Inversion:
+        """Load an inversion from a folder, and check that it is of this clip and as requested.
+
+        Raises:
+            ConfigError: it is not, or there is none in the folder.
+            ModelError: it belongs to another model.
+        """
+        inversion = Inversion.load(folder)
+        self.editor.check_model(inversion)
+        clip = video.frames if isinstance(video, Video) else video
+        of_frames = clip.shape[1] == 3
+        for what, requested, loaded in (
+            ("source prompt", request.source_prompt, inversion.source_prompt),
+            ("frame count", len(clip), inversion.num_frames),
+            ("size", tuple(clip.shape[-2:]) if of_frames else inversion.size, inversion.size),
+            ("number of steps", request.num_inference_steps, inversion.num_inference_steps),
+            ("temporal setting", request.temporal, inversion.temporal),
+            ("share of fixed-point steps", request.fixed_point_steps, inversion.fixed_point_steps),
+        ):
+            if requested != loaded:
+                raise ConfigError(
+                    f"the inversion in {folder} has the {what} {loaded!r}, but the run has {requested!r}; give the same, "
+                    "or invert again"
+                )
+        if of_frames:
+            # Means of small blocks, because decoders differ by a level here and there.
+            same = inversion.frames is None or _levels_apart(inversion.frames, clip) <= 4.0
+        else:
+            same = torch.allclose(inversion.latents[0].float(), clip.cpu().float(), rtol=0.01, atol=0.01)
+        if not same:
+            raise ConfigError(f"the inversion in {folder} is of other pictures than the clip; invert this clip")
+        return inversion.of_clip(video if isinstance(video, Video) else None)
+
+    def locate(self, inversion: Inversion, words: str | Sequence[str], **options: Any) -> torch.Tensor:
+        """Find words of the source prompt in a clip, see `VideoEditor.locate`."""
+        with self._lock:
+            return self.editor.locate(inversion, words, **options)
+
+    def decode(self, inversion: Inversion) -> torch.Tensor:
+        """Return an inverted clip as the VAE alone gives it back, (frame, 3, height, width) in [-1, 1]."""
+        with self._lock:
+            return self.editor.decode(inversion.latents[0].float(), inversion.size)
+
+    # Editing ------------------------------------------------------------------------------------------------------
+
+    def edit(
+        self,
+        prepared: Prepared,
+        *,
+        watch: Sequence[Watcher] = (),
+        output_type: Literal["video", "latent"] = "video",
+        progress: Progress | None = None,
+    ) -> EditResult:
+        """Edit what was prepared.
+
+        Args:
+            prepared: what `prepare` gave.
+            watch: controllers that observe the edit; the edit is the same without them.
+            output_type: ``"video"`` or ``"latent"``.
+            progress: shows how far it is; what it raises ends the edit between two steps.
+
+        Raises:
+            FaircutError: the edit cannot be made.
+        """
+        request, progress = prepared.request, progress or Silent()
+        with self._lock, progress.stage("Editing", request.num_inference_steps) as advance:
+            return self.editor.edit(
+                prepared.inversion,
+                request.prompt,
+                prepared.method,
+                guidance_scale=request.guidance_scale,
+                negative_prompt=request.negative_prompt,
+                output_type=output_type,
+                generator=torch.Generator().manual_seed(request.seed),
+                callback_on_step_end=_callback(advance),
+                watch=watch,
+            )
+
+    def null_text(
+        self, inversion: Inversion, *, guidance_scale: float, progress: Progress | None = None, **options: Any
+    ) -> Inversion:
+        """Return an inversion with null-text embeddings; the last ones are kept in memory.
+
+        Args:
+            inversion: of the clip.
+            guidance_scale: g of the edits that it is for.
+            progress: shows how far it is.
+            options: as in `VideoEditor.optimise_null_text`.
+        """
+        progress = progress or Silent()
+        with self._lock, progress.stage("Optimising", inversion.num_inference_steps) as advance:
+            name = key_of(
+                latents=inversion.latents,
+                facts=(inversion.model, inversion.source_prompt, inversion.temporal, guidance_scale, options),
+            )
+            if self._null_text is None or self._null_text[0] != name:
+                optimised = self.editor.optimise_null_text(
+                    inversion, guidance_scale=guidance_scale, callback_on_step_end=_callback(advance), **options
+                )
+                assert optimised.null_embeddings is not None
+                self._null_text = name, optimised.null_embeddings
+            return replace(inversion, null_embeddings=self._null_text[1])
 
 
-def read_clip(settings: RunSettings) -> Video:
-    """Read the clip that the settings name.
+@dataclass(frozen=True)
+class _Preparing:
+    """What a method may ask for while one request is prepared: a `faircut.methods.base.EditSession`."""
+
+    session: Session
+    request: EditRequest
+    clock: Stopwatch = field(default_factory=Stopwatch)
+    progress: Progress = field(default_factory=Silent)
+
+    @property
+    def prompt(self) -> str:
+        return self.request.prompt
+
+    @property
+    def guidance_scale(self) -> float:
+        return self.request.guidance_scale
+
+    @property
+    def seed(self) -> int:
+        return self.request.seed
+
+    @property
+    def reader(self) -> Reader | None:
+        return self.session.reader
+
+    def calibration(self, attribute: Attribute) -> Calibration | None:
+        return find_calibration(self.session.editor, attribute)
+
+    def tokenize(self, text: str) -> Prompt:
+        return self.session.editor.tokenize(text)
+
+    def locate(self, inversion: Inversion, words: str | Sequence[str]) -> torch.Tensor:
+        return self.session.locate(inversion, words)
+
+    def optimise_null_text(self, inversion: Inversion, *, inner_steps: int = 10, shared: bool = False) -> Inversion:
+        with self.clock.stage("null-text"):
+            return self.session.null_text(
+                inversion,
+                guidance_scale=self.guidance_scale,
+                progress=self.progress,
+                inner_steps=inner_steps,
+                shared=shared,
+            )
+
+    @contextmanager
+    def stage(self, name: str, label: str, total: int | None = None) -> Iterator[Advance]:
+        with self.clock.stage(name), self.progress.stage(label, total) as advance:
+            yield advance
+
+
+# Loading --------------------------------------------------------------------------------------------------------------
+
+
+def load_editor(model: str, lora: Sequence[str] = (), device: str = "auto", dtype: str = "auto") -> VideoEditor:
+    """Load a model, its LoRAs included, onto a device; the arguments are those of `Session.load`.
 
     Raises:
-        VideoError: it cannot be read as asked.
+        ConfigError: there is no such device or dtype.
+        ModelError: something cannot be loaded.
     """
-    return read_video(
-        settings.clip,
-        num_frames=settings.num_frames,
-        start=settings.start,
-        stride=settings.stride,
-        size=settings.size,
-    )
-
-
-def load_editor(settings: RunSettings, device: torch.device, dtype: torch.dtype) -> VideoEditor:
-    """Load the model, its LoRAs included, onto a device.
-
-    Raises:
-        ModelError: it cannot be loaded.
-    """
-    for text in settings.lora:
+    place, precision = parse_device(device, dtype)
+    for text in lora:
         check_lora(split_scale(text)[0])
-    editor = VideoEditor.from_pretrained(settings.model, dtype=dtype)
+    editor = VideoEditor.from_pretrained(model, dtype=precision)
     editor.set_progress_bar_config(disable=True)
     names, scales = [], []
-    for index, text in enumerate(settings.lora):
+    for index, text in enumerate(lora):
         path, scale = split_scale(text)
         load_lora(editor, path, f"lora_{index}")
         names.append(f"lora_{index}")
         scales.append(scale)
     if names:
         editor.set_adapters(names, scales)
-    return editor.to(device)
+    return editor.to(place)
 
 
 def open_cache(settings: RunSettings) -> Cache | None:
     """Return the user's cache of inversions, if the run uses one; what is wrong with it is said before time is spent.
 
     Raises:
-        ConfigError: the environment names a place or a limit that is none.
+        ConfigError: the environment names a place or a limit that cannot be used.
     """
     return user_cache() if settings.cache and settings.inversion is None else None
 
 
-def invert_clip(
-    editor: VideoEditor,
-    video: Video,
-    settings: RunSettings,
-    temporal: SpatialTemporal,
-    attention: Path,
-    cache: Cache | None,
-    clock: Stopwatch,
-    progress: Progress | None = None,
-) -> tuple[Inversion, bool]:
-    """Invert a clip, or find its inversion, and measure how well it gives the clip back.
-
-    Args:
-        editor: the loaded model.
-        video: the clip.
-        settings: of the run.
-        temporal: how the frames see each other.
-        attention: an empty folder for attention recorded on disk; must outlive the inversion.
-        cache: where inversions are kept and found, from `open_cache`.
-        clock: takes the times of the stages "invert" and "reconstruct".
-        progress: shows how far it is.
-
-    Returns:
-        The inversion, and whether it was found in the cache.
-    """
-    progress = progress or _Silent()
-    if settings.inversion is not None:
-        inversion = _load_inversion(editor, video, settings, temporal, settings.inversion)
-        warn_of_reconstruction(inversion)
-        return inversion, False
-    steps = settings.num_inference_steps
-    supplier = editor.choose_supplier(settings.supplier, video.frames, steps, settings.memory_budget)
-    key = editor.inversion_key(
-        video.frames,
-        settings.source_prompt,
-        steps,
-        temporal,
-        settings.fixed_point_steps,
-        recorded=supplier != "live",
-    )
-    known = find_inversion(cache, key)
-    with clock.stage("invert"), progress.stage("Inverting", steps) as advance:
-        if known is not None:
-            inversion = known.of_clip(video)
-        else:
-            inversion = editor.invert(
-                video,
-                settings.source_prompt,
-                num_inference_steps=steps,
-                temporal=temporal,
-                fixed_point_steps=settings.fixed_point_steps,
-                supplier=supplier,
-                attention_folder=attention if supplier == "disk" else None,
-                callback_on_step_end=_callback(advance),
-            )
-    warn_of_reconstruction(inversion)  # Found, it is as bad as it was when it was made.
-    if settings.reconstruction and inversion.reconstruction_psnr is None:
-        with clock.stage("reconstruct"), progress.stage("Reconstructing", steps) as advance:
-            _, inversion = editor.reconstruct(inversion, callback_on_step_end=_callback(advance))
-    with clock.stage("cache"):
-        keep_inversion(cache, key, inversion)
-    return inversion, known is not None
-
-
-def _load_inversion(
-    editor: VideoEditor, video: Video, settings: RunSettings, temporal: SpatialTemporal, folder: str
-) -> Inversion:
-    inversion = Inversion.load(folder)
-    editor.check_model(inversion)
-    for what, ours, theirs in (
-        ("source prompt", settings.source_prompt, inversion.source_prompt),
-        ("frame count", len(video), inversion.num_frames),
-        ("size", video.size, inversion.size),
-        ("number of steps", settings.num_inference_steps, inversion.num_inference_steps),
-        ("temporal setting", temporal, inversion.temporal),
-        ("share of fixed-point steps", settings.fixed_point_steps, inversion.fixed_point_steps),
-    ):
-        if ours != theirs:
-            raise ConfigError(
-                f"the inversion in {folder} has the {what} {theirs!r}, but the run has {ours!r}; give the same, "
-                "or invert again"
-            )
-    # Means of small blocks, because decoders differ by a level here and there.
-    if inversion.frames is not None and _levels_apart(inversion.frames, video.frames) > 4.0:
-        raise ConfigError(f"the inversion in {folder} is of other pictures than {settings.clip}; invert this clip")
-    return inversion.of_clip(video)
+def _with_attention(name: str, recorded: bool) -> str:
+    """Name an inversion on disk, where the source's attention may be kept with it."""
+    return key_of(inversion=name, recorded=recorded)
 
 
 def _levels_apart(kept: torch.Tensor, frames: torch.Tensor) -> float:
@@ -291,68 +556,3 @@ def _callback(advance: Advance) -> Callable[..., None]:
         advance()
 
     return step_end
-
-
-def _on_disk(inversion: Inversion) -> bool:
-    return hasattr(inversion.attention, "folder")
-
-
-# Writing --------------------------------------------------------------------------------------------------------------
-
-
-def _write(
-    settings: RunSettings,
-    report: RunReport,
-    source: Video,
-    edited: Video,
-    capture: MapCapture | None,
-    clock: Stopwatch,
-    caught: list[str],
-) -> RunReport:
-    """Write everything to a folder that is thrown away, and move it into place when all of it is there."""
-    final = edit_files(settings)
-    try:
-        with all_or_nothing(final) as files:
-            with clock.stage("write"):
-                write_video(edited, files["video"])
-                pair = [clip.with_frames(fit_for_players(clip.frames)) for clip in (source, edited)]
-                write_video(side_by_side(pair, (settings.source_prompt, settings.prompt)), files["side_by_side"])
-                if "masks" in files and capture is not None:
-                    save_picture(draw_masks(source.frames, capture.masks, capture.regions), files["masks"])
-                if "attention" in files and capture is not None:
-                    save_picture(draw_heat_maps(source.frames, capture.maps()), files["attention"])
-            save_settings(settings, files["settings"])
-            report = replace(
-                report,
-                seconds=dict(clock.seconds),
-                peak_memory=PeakMemory.now(),
-                warnings=tuple(caught),
-                outputs={kind: str(path) for kind, path in final.items() if kind == "report" or files[kind].exists()},
-            )
-            save_report(report, files["report"])
-    except FaircutError:
-        raise
-    except OSError as error:
-        raise VideoError(
-            f"cannot write {final['video']}: {error.strerror or error}; choose another place with -o"
-        ) from error
-    return report
-
-
-@contextmanager
-def _collect_warnings(into: list[str]) -> Iterator[None]:
-    """Note every warning of ours, and let it be shown as well."""
-    show = warnings.showwarning
-
-    def note(message: Warning | str, category: type[Warning], filename: str, *rest: Any, **more: Any) -> None:
-        if issubclass(category, ReconstructionWarning) or "faircut" in Path(filename).parts:
-            into.append(" ".join(str(message).split()))
-        show(message, category, filename, *rest, **more)
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", ReconstructionWarning)
-        warnings.showwarning = note
-        try:
-            yield
-        finally:
-            warnings.showwarning = show

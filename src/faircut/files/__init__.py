@@ -1,6 +1,7 @@
 """What is written: whole or not at all, and never in the place of what faircut did not make."""
 
 from faircut.files.atomic import (
+    HeldFolder,
     all_or_nothing,
     atomic_path,
     clear_partials,
@@ -19,6 +20,7 @@ from faircut.files.outputs import Output, check_name, check_outputs, folder_outp
 __all__ = [
     "GENERATOR",
     "MARK",
+    "HeldFolder",
     "Output",
     "all_or_nothing",
     "atomic_path",

@@ -10,6 +10,7 @@ import secrets
 import shutil
 import socket
 import tempfile
+import weakref
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from faircut.errors import ConfigError
 from faircut.files.marks import GENERATOR, can_be_marked, check_file, check_folder, json_text
 
 __all__ = [
+    "HeldFolder",
     "all_or_nothing",
     "atomic_path",
     "clear_partials",
@@ -226,15 +228,42 @@ def workspace(beside: Path | None = None) -> Iterator[Path]:
     Args:
         beside: a file or folder that is being made; None for the folder of temporary files.
     """
-    beside = Path(tempfile.gettempdir(), "faircut") if beside is None else Path(os.path.realpath(beside))
-    beside.parent.mkdir(parents=True, exist_ok=True)
-    clear_partials(beside.parent)
-    folder = temporary_name(beside.with_suffix(""))
+    folder = _temporary_folder(beside)
     folder.mkdir(mode=0o700)
     try:
         yield folder
     finally:
         remove(folder)
+
+
+def _temporary_folder(beside: Path | None = None) -> Path:
+    """Return a free name for a folder that is of use to this process alone; see `workspace`."""
+    beside = Path(tempfile.gettempdir(), "faircut") if beside is None else Path(os.path.realpath(beside))
+    beside.parent.mkdir(parents=True, exist_ok=True)
+    clear_partials(beside.parent)
+    return temporary_name(beside.with_suffix(""))
+
+
+class HeldFolder:
+    """A new folder that is removed as soon as nothing refers to this object any more; after a kill the next run clears it.
+
+    Args:
+        path: a name from `temporary_name`; None for one in the folder of temporary files.
+
+    Attributes:
+        path: the folder.
+        close: removes it at once.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = _temporary_folder() if path is None else path
+        self.path.mkdir(mode=0o700)
+        self.close = weakref.finalize(self, _remove_own, self.path, os.getpid())
+
+
+def _remove_own(path: Path, process: int) -> None:
+    if os.getpid() == process:  # A fork inherits the object, but the files are its parent's.
+        shutil.rmtree(path, ignore_errors=True)
 
 
 @contextlib.contextmanager

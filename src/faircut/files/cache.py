@@ -15,13 +15,12 @@ import os
 import re
 import shutil
 import warnings
-import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 from faircut.errors import ConfigError, FaircutError
-from faircut.files import atomic_path, clear_partials, json_text, remove, temporary_name, workspace
+from faircut.files import HeldFolder, atomic_path, clear_partials, json_text, remove, temporary_name, workspace
 
 __all__ = ["Cache", "cache_folder", "cache_limit", "parse_bytes", "private_folder", "user_cache"]
 
@@ -148,24 +147,6 @@ def user_cache() -> Cache | None:
 # The cache ------------------------------------------------------------------------------------------------------------
 
 
-class Copy:
-    """An entry's files as one process has them for itself; they go when nobody refers to the copy any more.
-
-    Attributes:
-        path: the folder.
-    """
-
-    def __init__(self, path: Path) -> None:
-        path.mkdir(mode=0o700)
-        self.path = path
-        self.close = weakref.finalize(self, _remove_own, path, os.getpid())
-
-
-def _remove_own(path: Path, process: int) -> None:
-    if os.getpid() == process:  # A fork inherits the object, but the files are its parent's.
-        shutil.rmtree(path, ignore_errors=True)
-
-
 class Cache:
     """A folder of entries by key that several processes may use at once.
 
@@ -198,7 +179,7 @@ class Cache:
                 self._give_up(error)
         return bool(self._usable)
 
-    def find(self, key: str, load: Callable[[Path, Copy], T]) -> T | None:
+    def find(self, key: str, load: Callable[[Path, HeldFolder], T]) -> T | None:
         """Return what an entry holds; one that cannot be loaded is removed, with a warning.
 
         Args:
@@ -316,7 +297,7 @@ class Cache:
         reason = error.strerror or str(error)
         warnings.warn(f"the cache {where} cannot be used ({reason}); going on without it", stacklevel=3)
 
-    def _copy(self, entry: Path) -> tuple[Copy | None, tuple[int, int] | None]:
+    def _copy(self, entry: Path) -> tuple[HeldFolder | None, tuple[int, int] | None]:
         """Return a copy of an entry and the entry's identity; None if there is no entry.
 
         Raises:
@@ -326,7 +307,7 @@ class Cache:
             made = _identity(entry)
             if made is None:
                 break
-            copy = Copy(temporary_name(entry))
+            copy = HeldFolder(temporary_name(entry))
             try:
                 for file in _files(entry):
                     target = copy.path / file.relative_to(entry)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, is_dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
@@ -15,15 +16,21 @@ from faircut.attention.source import RecordedSource
 from faircut.config.texts import shorten
 from faircut.config.values import SpatialTemporal, to_dict
 from faircut.errors import ConfigError, choices
+from faircut.fairness.attributes import Attribute
+from faircut.fairness.calibration import Calibration
+from faircut.fairness.perception import Reader
 from faircut.model.noise_path import NoisePath
 from faircut.prompts import Alignment, Prompt, phrases
 
 __all__ = [
     "EditRegion",
+    "EditSession",
     "EditTask",
     "Method",
     "Predict",
+    "Preparation",
     "RegionUse",
+    "SourceInversion",
     "Start",
     "TextAccess",
     "Watcher",
@@ -224,6 +231,81 @@ class Watcher(Controller):
         """
 
 
+class SourceInversion(Protocol):
+    """What a method may see of the inversion that it edits; a `faircut.Inversion`."""
+
+    @property
+    def source_prompt(self) -> str:
+        """What is in the clip."""
+
+    @property
+    def frames(self) -> torch.Tensor | None:
+        """The clip, uint8 (frame, 3, height, width); None when latents were inverted."""
+
+    @property
+    def null_embeddings(self) -> torch.Tensor | None:
+        """(step, 1 or frame, token, channel), the unconditional embeddings of a null-text inversion; None without one."""
+
+
+class EditSession(Protocol):
+    """What a method may ask for while its edit is prepared (`Method.prepare`)."""
+
+    @property
+    def prompt(self) -> str:
+        """The prompt of the edit."""
+
+    @property
+    def guidance_scale(self) -> float:
+        """g of classifier-free guidance."""
+
+    @property
+    def seed(self) -> int:
+        """The seed of everything that is drawn."""
+
+    @property
+    def reader(self) -> Reader | None:
+        """Reads what is perceived of people; None if there is no reader."""
+
+    def calibration(self, attribute: Attribute) -> Calibration | None:
+        """Return the model's calibration for an attribute; None if it has none."""
+
+    def tokenize(self, text: str) -> Prompt:
+        """Tokenise a prompt."""
+
+    def locate(self, inversion: Any, words: str | Sequence[str]) -> torch.Tensor:
+        """Find words of the source prompt in the clip, (frame, height, width) bool, on the CPU, in the clip's pixels."""
+
+    def optimise_null_text(self, inversion: Any, *, inner_steps: int = 10, shared: bool = False) -> Any:
+        """Return the inversion with null-text embeddings for the edit's guidance, see `VideoEditor.optimise_null_text`."""
+
+    def stage(self, name: str, label: str, total: int | None = None) -> AbstractContextManager[Callable[[], None]]:
+        """Open a stage of the preparation.
+
+        Args:
+            name: under which the report keeps its seconds.
+            label: what is shown to people meanwhile.
+            total: its number of steps; None if it is unknown.
+
+        Returns:
+            A context manager that gives a function to call after each step.
+        """
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What preparing an edit gives.
+
+    Attributes:
+        method: the method with everything decided.
+        inversion: what it edits.
+        decisions: what was decided for each person; empty for methods that decide nothing.
+    """
+
+    method: Method
+    inversion: Any
+    decisions: tuple[Any, ...] = ()
+
+
 class Method:
     """An editing method: a frozen dataclass of options, which says how to begin and what acts on attention meanwhile.
 
@@ -236,6 +318,7 @@ class Method:
         null_text: whether the unconditional branch takes the inversion's optimised embeddings.
         region_use: whether edits are bound to regions: ``"none"``, they never are; ``"optional"``, where words or masks are
             given; ``"needed"``, words or masks must be given; ``"computed"``, the method finds the region by itself.
+        reads_people: whether a classifier reads the people of the source first; it is then loaded before the model.
     """
 
     name: ClassVar[str] = "ddim"
@@ -244,6 +327,7 @@ class Method:
     reference: ClassVar[bool] = False
     null_text: ClassVar[bool] = False
     region_use: ClassVar[RegionUse] = "none"
+    reads_people: ClassVar[bool] = False
 
     @classmethod
     def located(cls, source: Sequence[str], target: Sequence[str]) -> dict[str, Any]:
@@ -293,6 +377,33 @@ class Method:
         Raises:
             AttentionError: it lacks something.
         """
+
+    def check_reader(self, reader: Reader | None, prompt: str) -> None:
+        """Say that a reader is missing, before a model is loaded.
+
+        Args:
+            reader: reads what is perceived of people; None if there is no reader.
+            prompt: of the edit.
+
+        Raises:
+            ConfigError: the options need one, and there is none.
+        """
+
+    def decided_by(self, session: EditSession) -> Mapping[str, Any]:
+        """Return what decides the edit beside the request, the clip and the model, by name; it becomes part of the key."""
+        return {}
+
+    def prepare(self, session: EditSession, inversion: SourceInversion) -> Preparation:
+        """Do what the edit needs once for its clip, such as deciding options or optimising embeddings.
+
+        Args:
+            session: what may be asked for.
+            inversion: of the clip.
+
+        Returns:
+            The method and the inversion that are edited; by default both as they are.
+        """
+        return Preparation(self, inversion)
 
     def start(self, task: EditTask) -> Start:
         """Return what denoising begins with; by default the noisiest latents of the inversion."""

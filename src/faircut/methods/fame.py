@@ -5,8 +5,8 @@ The paper's equations are not available to us: docs/fairness.md has ours, and sa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -20,8 +20,19 @@ from faircut.controllers.regions import FixedRegion, Region
 from faircut.errors import ConfigError, choices
 from faircut.fairness.attributes import get_attribute
 from faircut.fairness.embedding import FairEmbedding, debias, fair_embedding, sensitivity
+from faircut.fairness.people import Person, decide, said_of
+from faircut.fairness.perception import Reader
 from faircut.fairness.targets import POLICIES
-from faircut.methods.base import EditRegion, EditTask, Method, RegionUse, register
+from faircut.methods.base import (
+    EditRegion,
+    EditSession,
+    EditTask,
+    Method,
+    Preparation,
+    RegionUse,
+    SourceInversion,
+    register,
+)
 from faircut.methods.fatezero import FateZero
 from faircut.methods.regions import check_threshold, modulated_layers, region_of
 from faircut.prompts import Alignment, Prompt, token_weights
@@ -41,30 +52,6 @@ BASE = FateZero(
 """The FateZero beneath FAME, unless another is given."""
 
 
-@dataclass(frozen=True)
-class Person:
-    """One person of a clip, and what becomes of him or her.
-
-    Attributes:
-        source: the words for the person in the source prompt, such as ``"person"``.
-        phrase: the words for the person in the prompt, such as ``"doctor"``.
-        target: what the person shall be seen as: a value, such as ``"female"``; or a policy, such as ``"preserve"``, which
-            `faircut.edit.people.decide` turns into a value; None injects nothing.
-        prompt: a prompt of the person's own; by default the edit's.
-        alpha: strength of the debiasing for this person; by default the method's.
-        masks: (frame, height, width), where the person is; by default where the source's attention to `source` is.
-        shown: the value that is perceived in the source, where that is known; `faircut.edit.people.decide` fills it in.
-    """
-
-    source: str
-    phrase: str
-    target: str | None = None
-    prompt: str | None = None
-    alpha: float | Literal["auto"] | None = None
-    masks: Any = field(default=None, compare=False, repr=False, metadata={"saved": False})
-    shown: str | None = None
-
-
 @register
 @dataclass(frozen=True)
 class Fame(Method):
@@ -76,7 +63,7 @@ class Fame(Method):
             where it has none.
         attribute: what the values are of: ``"gender"`` or ``"hair"``.
         alpha: strength of the debiasing, 0 (none) to 2; 1 is the plain word, bound to the region; ``"auto"`` is looked up in
-            the model's calibration by `faircut.edit.people.decide`.
+            the model's calibration by `prepare`.
         fresh_noise: share of the inverted noise that is drawn anew, 0 to 1, in the region of a person who is asked for a
             value that he or she is not known to show; below alpha 1 less, in proportion. What the inversion leaves there
             remembers whose silhouette it was, and can outvote the word (docs/fairness.md, section 6).
@@ -93,6 +80,7 @@ class Fame(Method):
 
     name: ClassVar[str] = "fame"
     region_use: ClassVar[RegionUse] = "needed"
+    reads_people: ClassVar[bool] = True
 
     people: tuple[Person, ...]
     base: FateZero = BASE
@@ -132,7 +120,7 @@ class Fame(Method):
 
     @property
     def undecided(self) -> tuple[Person, ...]:
-        """The people whose target is a policy, or whose strength is to be looked up, by `faircut.edit.people.decide`."""
+        """The people whose target is a policy, or whose strength is to be looked up, by `prepare`."""
         return tuple(p for p in self.people if p.target in POLICIES or (p.target and self.alpha_of(p) == "auto"))
 
     def alpha_of(self, person: Person) -> float | Literal["auto"]:
@@ -174,6 +162,61 @@ class Fame(Method):
             if person.prompt is None:
                 target.find(person.phrase)
 
+    def check_reader(self, reader: Reader | None, prompt: str) -> None:
+        """Check that there is a reader where the target is ``"preserve"`` and the prompt says no value.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        attribute = get_attribute(self.attribute)
+        if reader is None and any(
+            person.target == "preserve" and said_of(person, self.people, attribute, prompt) is None
+            for person in self.people
+        ):
+            raise ConfigError(
+                f"target 'preserve' needs a reader of the perceived {self.attribute} in the source; give --reader and a "
+                "CLIP (such as openai/clip-vit-large-patch14), or name a value, such as --target female"
+            )
+
+    def decided_by(self, session: EditSession) -> Mapping[str, Any]:
+        """Return who reads the people, and the model's calibration where a policy or ``"auto"`` asks for it.
+
+        Raises:
+            ConfigError: the reader has no fingerprint.
+        """
+        facts: dict[str, Any] = {}
+        if session.reader is not None and any(person.target is not None for person in self.people):
+            if not hasattr(session.reader, "fingerprint"):
+                raise ConfigError(
+                    f"the reader {type(session.reader).__name__} has no fingerprint, so that the edit cannot be named; give "
+                    "it a method fingerprint(professions), as faircut.fairness.readers.ClipReader has it"
+                )
+            facts["reader"] = session.reader.fingerprint(())
+        if self.undecided:
+            facts["calibration"] = session.calibration(get_attribute(self.attribute))
+        return facts
+
+    def prepare(self, session: EditSession, inversion: SourceInversion) -> Preparation:
+        """Turn the people's policies into values, and ``alpha="auto"`` into numbers.
+
+        Raises:
+            ConfigError: a policy lacks what it needs: a reader, the clip's frames, or a calibration.
+        """
+        attribute = get_attribute(self.attribute)
+        with session.stage("people", "Looking at people"):
+            people, decisions = decide(
+                self.people,
+                attribute,
+                session.prompt,
+                alpha=self.alpha,
+                frames=inversion.frames,
+                locate=lambda words: session.locate(inversion, words),
+                reader=session.reader,
+                calibration=lambda: session.calibration(attribute),
+                seed=session.seed,
+            )
+        return Preparation(replace(self, people=people), inversion, decisions)
+
     def controllers(self, task: EditTask) -> Sequence[Controller]:
         """Build FateZero's controllers, and the modulations and the region-bound conditioning of each person.
 
@@ -214,7 +257,7 @@ class Fame(Method):
         if person in self.undecided:
             raise ConfigError(
                 f"the target of {person.phrase!r} is {person.target!r} at alpha {self.alpha_of(person)}, which is "
-                "undecided; let faircut.edit.people.decide turn it into a value and a number, or name them"
+                "undecided; let Session.prepare turn it into a value and a number, or name them"
             )
         text = target.text if person.prompt is None else person.prompt
         alone = len(self.people) == 1 or person.prompt is not None

@@ -8,7 +8,16 @@ from typing import ClassVar, Literal
 
 from faircut.attention.controller import Controller, StepWindow
 from faircut.config.values import SpatialTemporal
-from faircut.methods.base import EditRegion, EditTask, Method, RegionUse, register
+from faircut.methods.base import (
+    EditRegion,
+    EditSession,
+    EditTask,
+    Method,
+    Preparation,
+    RegionUse,
+    SourceInversion,
+    register,
+)
 from faircut.methods.fatezero import FateZero
 from faircut.prompts import Alignment, Prompt
 
@@ -96,6 +105,12 @@ class NullText(PromptToPrompt):
 
     name: ClassVar[str] = "null-text"
     null_text: ClassVar[bool] = True
+
+    def prepare(self, session: EditSession, inversion: SourceInversion) -> Preparation:
+        """Optimise the unconditional embeddings, unless the inversion has them already."""
+        if inversion.null_embeddings is not None:
+            return Preparation(self, inversion)
+        return Preparation(self, session.optimise_null_text(inversion))
 
 
 @register

@@ -17,6 +17,8 @@ from torch import nn
 from faircut.config.values import to_dict
 from faircut.controllers.spatial_temporal import SpatialTemporalAttention
 from faircut.edit.editor import VideoEditor
+from faircut.edit.request import EditRequest
+from faircut.edit.session import Session
 from faircut.errors import ConfigError, ModelError, NumericalError, OutOfMemoryError, VideoError
 from faircut.files import naming
 from faircut.interrupts import stop_on_signals
@@ -211,19 +213,20 @@ class _Run:
     def _validate(self) -> None:
         """Edit the clip's inverted latents under every validation prompt, and write all of them side by side."""
         self.log("Validating", {})
-        settings, editor = self.settings, self.editor
-        inversion = editor.invert(
-            self.video,
-            self.prompt,
-            num_inference_steps=settings.validation_steps,
-            temporal=TuneAVideo.temporal,
-            supplier="live",
-        )
-        edits = [
-            editor.edit(inversion, prompt, TuneAVideo(), guidance_scale=settings.guidance_scale).video
-            for prompt in settings.validation_prompts
-        ]
-        clips = [self.video, *(edit for edit in edits if edit is not None)]
+        settings, session = self.settings, Session(self.editor)
+        clips = [self.video]
+        for prompt in settings.validation_prompts:
+            request = EditRequest(
+                self.prompt,
+                prompt,
+                TuneAVideo(),
+                num_inference_steps=settings.validation_steps,
+                guidance_scale=settings.guidance_scale,
+                supplier="live",
+            )
+            edited = session.edit(session.prepare(request, self.video)).video
+            assert edited is not None
+            clips.append(edited)
         labels = (self.prompt, *settings.validation_prompts)
         self.validations.append(write_video(side_by_side(clips, labels), self._validation_file()))
 

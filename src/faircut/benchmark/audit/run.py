@@ -19,7 +19,7 @@ from faircut.benchmark.runner import Stage
 from faircut.benchmark.settings import AuditRun
 from faircut.config.values import to_dict
 from faircut.edit.editor import VideoEditor
-from faircut.edit.people import load_reader
+from faircut.edit.readers import load_reader
 from faircut.errors import ConfigError
 from faircut.fairness.attributes import Attribute, get_attribute
 from faircut.fairness.calibration import (

@@ -19,6 +19,8 @@ from faircut.benchmark.runner import Made, instruments_of, seed_of
 from faircut.config.values import SpatialTemporal
 from faircut.edit.editor import VideoEditor
 from faircut.edit.inversion import Inversion
+from faircut.edit.request import EditRequest
+from faircut.edit.session import Session
 from faircut.files.cache import Cache
 from faircut.methods.base import Method
 from faircut.metrics.clip import ClipScorer
@@ -122,10 +124,11 @@ class PreparedItem:
         if contestant.through == "atlas":
             atlas, preparing = self._atlas
             started = self._clock()
-            video = edit_atlas(
-                self.bench.editor, atlas, self.item.source_prompt, self.item.prompt, method,
-                num_inference_steps=self.bench.steps, **options,
-            ).video  # fmt: skip
+            request = EditRequest(
+                self.item.source_prompt, self.item.prompt, method, num_inference_steps=self.bench.steps,
+                guidance_scale=self.guidance, seed=self.seed,
+            )  # fmt: skip
+            video = edit_atlas(Session(self.bench.editor), atlas, request).video
             return Made(video.frames, self._clock() - started, preparing)
         tuned = contestant.through == "tuned"
         editor, tuning = self._tuned if tuned else (self.bench.editor, 0.0)

@@ -118,25 +118,20 @@ def measure_editing(
     Returns:
         Value and count of each figure, by its dotted name.
     """
-    from faircut import VideoEditor
+    from faircut import EditRequest, Session
 
-    editor = VideoEditor.from_pretrained(folder, dtype=torch.float32)
-    editor.set_progress_bar_config(disable=True)
+    session = Session.load(str(folder), dtype="float32", device="cpu")
     scorer = ClipScorer.from_pretrained(folder / "clip")
-    out = word_masks(editor, scale)
+    out = word_masks(session.editor, scale)
     rng = np.random.default_rng([_SEED, 2])
     clips = [render_clip(sample_scene(rng, split="held_out"), 4) for _ in range(max(2, int(8 * scale)))]
     for name, share in (("reconstruction_psnr", _FIXED_POINT), ("reconstruction_psnr_plain", 0.0)):
         quality: list[float] = []
         for clip in clips:
-            inversion = editor.invert(
-                to_tensor(clip.frames),
-                clip.caption.text,
-                num_inference_steps=50,
-                fixed_point_steps=share,
-                supplier="live",
+            request = EditRequest(
+                clip.caption.text, num_inference_steps=50, fixed_point_steps=share, supplier="live", reconstruction=True
             )
-            quality.append(editor.reconstruct(inversion)[1].reconstruction_psnr or 0.0)
+            quality.append(session.prepare(request, to_tensor(clip.frames)).inversion.reconstruction_psnr or 0.0)
         out[name] = (float(np.mean(quality)), len(quality))
 
     outside, ratios, seconds = [], [], []
@@ -148,8 +143,14 @@ def measure_editing(
                 clip = render_clip(case.source, _FRAMES)
                 frames = to_tensor(clip.frames)
                 start = time.perf_counter()
-                inversion = editor.invert(frames, case.source_prompt, num_inference_steps=_STEPS)
-                result = editor.edit(inversion, case.prompt, method_for(case), guidance_scale=GUIDANCE[kind])
+                request = EditRequest(
+                    case.source_prompt,
+                    case.prompt,
+                    method_for(case),
+                    num_inference_steps=_STEPS,
+                    guidance_scale=GUIDANCE[kind],
+                )
+                result = session.edit(session.prepare(request, frames))
                 seconds.append(time.perf_counter() - start)
                 assert result.video is not None
                 figures = measure_edit(case, clip, (result.video.frames + 1) / 2, judge, scorer)
