@@ -10,7 +10,7 @@ from dataclasses import fields, replace
 import pytest
 import torch
 
-from faircut import EditRequest, RunSettings, Session, SpatialTemporal, Video, VideoEditor
+from faircut import EditRequest, RunSettings, Session, SpatialTemporal, Video, VideoEditor, run_edit, write_video
 from faircut.attention.source import DiskStore, MemoryStore
 from faircut.edit.progress import CancellableProgress, Silent
 from faircut.errors import Cancelled, ConfigError, ModelError, PromptError, VideoError
@@ -454,3 +454,29 @@ def test_threads_share_a_session(editor, clip):
     assert len(together) == len(requests)
     for number, latents in enumerate(alone):
         assert torch.equal(together[number], latents)
+
+
+# Runs -----------------------------------------------------------------------------------------------------------------
+
+
+def test_runs_share_a_session_of_their_model(clip, tmp_path, monkeypatch):
+    monkeypatch.setenv("FAIRCUT_CACHE", str(tmp_path / "cache"))
+    make_editor().save_pretrained(tmp_path / "model")
+    write_video(Video.from_frames(clip, 5), tmp_path / "clip.mp4")
+    settings = RunSettings(
+        str(tmp_path / "clip.mp4"), SOURCE, TARGET, str(tmp_path / "one.mp4"), model=str(tmp_path / "model"),
+        num_inference_steps=STEPS, device="cpu",
+    )  # fmt: skip
+    session, loads = Session.load(settings.model, device="cpu"), []
+    monkeypatch.setattr(VideoEditor, "from_pretrained", lambda *a, **k: loads.append(a))
+    reports = [
+        run_edit(replace(settings, method={"name": name}, output=str(tmp_path / f"{name}.mp4")), session=session)
+        for name in ("ddim", "fatezero")
+    ]
+    assert not loads
+    assert [report.inversion_from_cache for report in reports] == [False, True]
+    assert set(reports[0].seconds) == {"read", "invert", "reconstruct", "cache", "edit", "write"}
+    assert (tmp_path / "fatezero.report.json").is_file()
+    for other in (replace(settings, model="pocket"), replace(settings, lora=("a.safetensors",))):
+        with pytest.raises(ConfigError, match="load another session"):
+            run_edit(other, session=session)

@@ -83,11 +83,16 @@ def demo(
     written = [path.name for name in wanted for path in output_files(output / f"{name}.mp4").values()]
     check_outputs(folder_outputs(output, [picture.name, *(f"{name}.source.mp4" for name in wanted), *written]), [model])
     quiet_libraries()
+    from faircut.edit.session import Session
+    from faircut.files.cache import user_cache
     from faircut.report.pictures import tile
 
+    cache = user_cache()
     with Bars(quiet=json) as bars:
         measure = _measure()
-        done = [_run(name, DEMOS[name], output, model, steps, frames, bars, measure) for name in wanted]
+        with bars.stage("Loading the model"):
+            session = Session.load(model, cache=cache)
+        done = [_run(name, DEMOS[name], output, session, steps, frames, bars, measure) for name in wanted]
     save_picture(tile([pair for _, _, pair in done]), picture)
     if json:
         entries = [{**_json.loads(report.to_json()), "figures": asdict(figures)} for report, figures, _ in done]
@@ -129,7 +134,7 @@ def _run(
     name: str,
     chosen: Demo,
     folder: Path,
-    model: str,
+    session: Any,
     steps: int,
     frames: int,
     bars: Bars,
@@ -162,11 +167,11 @@ def _run(
         source_prompt=case.source_prompt,
         prompt=case.prompt,
         output=str(folder / f"{name}.mp4"),
-        model=model,
+        model=session.loaded[0],
         method={"name": "fatezero", **to_dict(method_for(case))},
         num_inference_steps=steps,
         guidance_scale=GUIDANCE[name],
     )
-    report = run_edit(settings, bars)
+    report = run_edit(settings, bars, session=session)
     edited = read_video(report.outputs["video"]).frames
     return report, measure(case, clip, (edited + 1) / 2), draw_pairs(drawn, edited, (case.source_prompt, case.prompt))

@@ -14,7 +14,7 @@ from faircut.edit.preflight import check_method, check_output, check_prompts, ed
 from faircut.edit.progress import Progress, Silent
 from faircut.edit.request import RunSettings, parse_device, save_settings
 from faircut.edit.session import Prepared, Session, open_cache
-from faircut.errors import FaircutError, ReconstructionWarning, VideoError
+from faircut.errors import ConfigError, FaircutError, ReconstructionWarning, VideoError
 from faircut.files import all_or_nothing, save_picture
 from faircut.report import Environment, PeakMemory, RunReport, Stopwatch, describe_clip, save_report
 from faircut.report.alignment import AlignmentTable
@@ -33,7 +33,7 @@ def run_edit(settings: RunSettings, progress: Progress | None = None, *, session
     Args:
         settings: of the run.
         progress: shows how far it is; what it raises ends the run between two steps.
-        session: holds the model that the settings name, loaded already; by default it is loaded for this run.
+        session: holds the model that the settings name, loaded already, with its cache; by default both are this run's own.
 
     Returns:
         The report, as it was written.
@@ -48,14 +48,21 @@ def run_edit(settings: RunSettings, progress: Progress | None = None, *, session
     check_method(settings, method)
     check_output(settings, edit_files(settings))
     parse_device(settings.device, settings.dtype)
+    if session is not None and session.loaded not in (None, (settings.model, settings.lora)):
+        raise ConfigError(
+            f"the session holds {session.loaded}, and the run is to use {(settings.model, settings.lora)}; load another "
+            "session, or change the settings"
+        )
     with _collect_warnings(caught):
         cache = open_cache(settings) if session is None else None
         with clock.stage("read"), progress.stage("Reading"):
             video = read_clip(settings)
             alignment = check_prompts(settings, method)
-        with clock.stage("load"), progress.stage("Loading the model"):
-            request = settings.request(method=method)
-            used = session or Session.of(settings, [request], cache)
+        request = settings.request(method=method)
+        used = session
+        if used is None:
+            with clock.stage("load"), progress.stage("Loading the model"):
+                used = Session.of(settings, [request], cache)
         prepared = used.prepare(request, video, progress=progress)
         capture = MapCapture() if settings.save_masks or settings.save_attention else None
         with clock.stage("edit"):

@@ -80,6 +80,7 @@ class Session:
     Attributes:
         editor: the model.
         cache: where inversions are kept on disk.
+        loaded: the model and the LoRAs that were named to `load`; None for a session of an editor.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Session:
     ) -> None:
         self.editor = editor
         self.cache = cache
+        self.loaded: tuple[str, tuple[str, ...]] | None = None
         self._reader: Callable[[], Reader | None] = lambda: reader
         self._clock = clock
         self._lock = threading.RLock()
@@ -135,7 +137,7 @@ class Session:
             if method.reads_people:
                 method.check_reader(readers(), prompt)
         session = cls(load_editor(model, lora, device, dtype), cache=cache)
-        session._reader = readers
+        session._reader, session.loaded = readers, (model, tuple(lora))
         for method, _ in methods:
             method.check_model(session.editor.unet)
         return session
