@@ -9,8 +9,8 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from faircut.benchmark.edits.contestants import CONTESTANTS
-from faircut.benchmark.edits.items import load_edits
 from faircut.benchmark.edits.jobs import BenchRecord
+from faircut.benchmark.edits.task_files import load_edits
 from faircut.config.values import from_dict
 from faircut.pocket.pictures import to_pixels
 

@@ -14,7 +14,7 @@ import yaml
 from faircut import VideoEditor
 from faircut.benchmark.edits.contestants import CONTESTANTS, get_contestants
 from faircut.benchmark.edits.html import plot_agreement, plot_frames, write_html
-from faircut.benchmark.edits.items import EditItem, load_edits, pocket_edit, to_yaml
+from faircut.benchmark.edits.items import EditItem
 from faircut.benchmark.edits.jobs import BenchRecord, run_bench
 from faircut.benchmark.edits.leaderboard import (
     BenchResult,
@@ -26,6 +26,7 @@ from faircut.benchmark.edits.leaderboard import (
     summarise,
 )
 from faircut.benchmark.edits.prepared import Bench
+from faircut.benchmark.edits.task_files import load_edits, pocket_edit, to_yaml
 from faircut.benchmark.results import write_result
 from faircut.benchmark.settings import BenchRun
 from faircut.benchmark.store import Store

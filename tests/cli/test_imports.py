@@ -156,13 +156,7 @@ def test_rooms_import_in_no_circle():
     assert circle(edges) is None
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[pytest.mark.xfail(reason="is being taken apart")] * (name == "benchmark"))
-        for name in ROOMS
-    ],
-)
+@pytest.mark.parametrize("name", ROOMS)
 def test_modules_of_a_room_import_in_no_circle(name):
     inside = {module for module in SOURCES if room(module) == name}
     edges = {module: {other for other, _ in imports(module)} & inside for module in inside}

@@ -1,36 +1,29 @@
-"""Task files of edits: clips, prompts, kinds, masks; drawn scenes, files, and the layouts of other benchmarks."""
+"""What a benchmark of edits holds: clips, prompts, kinds, masks; clips are drawn scenes or files."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from faircut.config.ranges import MAX_FRAMES, check_range
-from faircut.config.reading import dump_yaml, read_yaml
 from faircut.config.texts import check_prompt
-from faircut.config.values import check_clips, from_dict, to_dict
 from faircut.errors import ConfigError, choices
 from faircut.pocket.clips import Clip, render_clip
-from faircut.pocket.edit_cases import GUIDANCE, KINDS, LOCAL, EditCase, edit_cases, make_case, with_subject
+from faircut.pocket.edit_cases import KINDS, LOCAL, EditCase, make_case, with_subject
 from faircut.pocket.pictures import to_tensor
 from faircut.pocket.scenes import check_scene
 from faircut.pocket.vocabulary import Scene
 from faircut.video import read_video
 
-__all__ = ["SHIPPED", "Drawn", "EditBenchmark", "EditItem", "ItemClip", "load_edits", "pocket_edit", "to_yaml"]
+__all__ = ["VERSION", "Drawn", "EditBenchmark", "EditItem", "ItemClip"]
 
-SHIPPED = {"pocket-edit": Path(__file__).parents[1] / "data" / "pocket-edit.yaml"}
-"""Benchmarks that come with faircut, by name."""
-
-_VERSION = 1
+VERSION = 1
+"""Of the layout of a task file."""
 _CHANGES = ("background", "style", "noun", "gender", "skin", "hair", "colour")
 
 
@@ -142,8 +135,8 @@ class EditBenchmark:
     hash: str = field(default="", metadata={"saved": False})
 
     def __post_init__(self) -> None:
-        if self.version != _VERSION:
-            raise ConfigError(f"it has version {self.version}; this faircut reads version {_VERSION}")
+        if self.version != VERSION:
+            raise ConfigError(f"it has version {self.version}; this faircut reads version {VERSION}")
         if not self.items:
             raise ConfigError("there are no items; give at least one, with name, kind, source_prompt, prompt and clip")
         twice = [name for name, n in Counter(item.name for item in self.items).items() if n > 1]
@@ -202,71 +195,3 @@ def _draw(item: EditItem, frames: int) -> ItemClip:
         # Where either the old or the new subject is: what an edit may change.
         region = torch.from_numpy(clip.masks.any(1) | render_clip(case.target, frames).masks.any(1))
     return ItemClip(to_tensor(clip.frames), region, case, clip)
-
-
-def load_edits(path: str | Path) -> EditBenchmark:
-    """Read a benchmark: the name of a shipped one, a task file, or a folder in one of the known layouts.
-
-    Args:
-        path: the name, the YAML file or the folder.
-
-    Raises:
-        ConfigError: it cannot be read, or has unknown keys.
-        VideoError: clips are missing.
-    """
-    if str(path) in SHIPPED:
-        path = SHIPPED[str(path)]
-    path, folder = Path(path), os.path.isdir(path)
-    if folder:
-        from faircut.benchmark.edits.layouts import read_layout
-
-        benchmark = read_layout(path)
-    else:
-        benchmark = _read(path)
-    named = (name for item in benchmark.items for name in (item.clip, item.mask) if name is not None)
-    check_clips(path, Path(benchmark.folder), named, inside=folder)
-    return benchmark
-
-
-def _read(path: Path) -> EditBenchmark:
-    if not os.path.lexists(path):
-        raise ConfigError(f"no benchmark {str(path)!r}: {choices(str(path), SHIPPED)}; or a YAML file, or a folder")
-    data = read_yaml(path, "the tasks")
-    if isinstance(data, Mapping) and ("folder" in data or "hash" in data):
-        raise ConfigError(f"{path} has a setting folder or hash, which are not for files; leave them out")
-    benchmark = from_dict(EditBenchmark, data, str(path))
-    digest = hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
-    return dataclasses.replace(benchmark, folder=str(path.parent), hash=digest)
-
-
-def pocket_edit() -> EditBenchmark:
-    """Build the list of edits of `faircut.pocket.edit_cases.edit_cases` as a benchmark."""
-    items = []
-    for number, case in enumerate(edit_cases()):
-        before, after = case.source.subjects[0], case.target.subjects[0]
-        pairs = ((case.source, case.target), (before, after))
-        change = {
-            f.name: getattr(b, f.name)
-            for a, b in pairs
-            for f in dataclasses.fields(a)
-            if f.name != "subjects" and getattr(a, f.name) != getattr(b, f.name)
-        }
-        style = tuple(str(case.target.style).split()) if case.kind == "style" else ()
-        name, drawn = f"{case.kind}-{number:02d}", Drawn(case.source, change)
-        prompts = case.source_prompt, case.prompt
-        items.append(EditItem(name, case.kind, *prompts, drawn=drawn, blend=case.blend_words, style=style))
-    return EditBenchmark(_VERSION, "pocket-edit", tuple(items), size=128, guidance=GUIDANCE)
-
-
-def to_yaml(benchmark: EditBenchmark) -> str:
-    """Write a benchmark as the text of a task file, an item to a line."""
-
-    def spare(value: Any) -> Any:
-        """Leave out what is as by default."""
-        return {k: v for k, v in value.items() if v not in (None, [], "")} if isinstance(value, dict) else value
-
-    data = to_dict(benchmark)
-    items = data.pop("items")
-    head = dump_yaml(data)
-    lines = [dump_yaml(spare(item), default_flow_style=True, width=10**6).strip() for item in items]
-    return head + "items:\n" + "".join(f"- {line}\n" for line in lines)

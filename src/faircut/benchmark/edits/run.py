@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 
 from faircut.benchmark.edits.contestants import Contestant, get_contestants
 from faircut.benchmark.edits.html import write_html
-from faircut.benchmark.edits.items import EditBenchmark, load_edits
+from faircut.benchmark.edits.items import EditBenchmark
 from faircut.benchmark.edits.jobs import BenchRecord, run_bench
 from faircut.benchmark.edits.leaderboard import BenchResult, markdown, markdown_pairs, summarise
 from faircut.benchmark.edits.prepared import Bench
+from faircut.benchmark.edits.task_files import load_edits
 from faircut.benchmark.run import Wing
 from faircut.benchmark.runner import Stage
 from faircut.benchmark.settings import BenchRun
