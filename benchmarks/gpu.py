@@ -30,7 +30,6 @@ from torch.nn import functional as F
 
 from faircut import VideoEditor
 from faircut.attention.context import Layer
-from faircut.attention.source import FUSED_SCALE
 from faircut.config.values import SpatialTemporal
 from faircut.controllers.spatial_temporal import frame_indices
 from faircut.edit.memory import map_bytes
@@ -159,7 +158,7 @@ class ExplicitMaps:
         self.indices = frame_indices(PAPER.frames, frames)
         self.frames = frames
         self.maps: dict[tuple[int, str], torch.Tensor] = {}
-        self.fused = {name for name, layer in layers.items() if layer.scale <= FUSED_SCALE}
+        self.fused = {name for name, layer in layers.items() if layer.coarse}
         self.index, self.recording, self.replacing = 0, True, False
 
     def processors(self, layers: Mapping[str, Layer]) -> dict[str, Any]:

@@ -26,12 +26,11 @@ from _measure import Seconds, now
 from _models import QUARTER, SD_15, SOURCE, TARGET, TINY, WORDS, editor_of, unet_of
 
 from faircut import VideoEditor
-from faircut.attention.source import FUSED_SCALE
 from faircut.config.values import SpatialTemporal
 from faircut.edit.footprint import LiveBytes
 from faircut.edit.memory import map_bytes, recorded_bytes
 from faircut.methods import FateZero
-from faircut.model.unet import layers_of
+from faircut.model.backbone import backbone_of
 
 PLAIN = SpatialTemporal(frames=(0,), clip_norm=False)
 MIDDLE = SpatialTemporal(frames=("middle",))
@@ -70,7 +69,7 @@ class Bare:
     def __init__(self, editor: VideoEditor, z: torch.Tensor) -> None:
         self.unet = copy.deepcopy(editor.unet)
         self.z, self.text = z, torch.randn(1, 77, self.unet.config.cross_attention_dim).to(z)
-        last = [layer.name for layer in editor.layers.values() if layer.scale <= FUSED_SCALE][-1]
+        last = [layer.name for layer in editor.layers.values() if layer.coarse][-1]
         self._last = self.unet.get_submodule(last.removesuffix(".processor"))
 
     @torch.no_grad()
@@ -205,7 +204,7 @@ def overhead(quick: bool, repeats: int) -> dict[str, Any]:
 def stored_state(quick: bool, _: int) -> dict[str, Any]:
     """Count what is kept between inversion and edit: for Stable Diffusion 1.5 from shapes, and measured on a tiny model."""
     frames, steps, side, itemsize = 8, 50, 64, 2
-    layers = layers_of(unet_of(SD_15, "meta")).values()
+    layers = backbone_of(unet_of(SD_15, "meta")).layers().values()
     per = frames * steps
     maps = map_bytes(layers, (side, side), frames, steps, 77, itemsize, key_frames=2)
     latents = (steps + 1) * frames * 4 * side * side * itemsize

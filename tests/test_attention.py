@@ -12,14 +12,15 @@ from torch import nn
 from faircut.attention.context import BatchLayout, Layer, Step
 from faircut.attention.controller import Controller, Where
 from faircut.attention.source import MemoryStore, RecordedSource, Recorder
-from faircut.attention.stages import AttentionControl, StagedAttnProcessor
+from faircut.attention.stages import AttentionControl
 from faircut.config.values import SpatialTemporal
 from faircut.controllers.cross_attention import CrossAttentionFusion
 from faircut.controllers.self_attention import SelfAttentionFusion
 from faircut.controllers.spatial_temporal import SpatialTemporalAttention, frame_indices
 from faircut.errors import AttentionError
+from faircut.model.backbone import backbone_of
 from faircut.model.norm import ClipGroupNorm
-from faircut.model.unet import install, layers_of
+from faircut.model.unet import StagedAttnProcessor
 from faircut.prompts import Alignment
 from tests.conftest import make_unet
 
@@ -40,7 +41,7 @@ class Identity(Controller):
 def make_layer(kind, heads, dim, seed, depth=1, text_dim=None):
     torch.manual_seed(seed)
     attn = Attention(heads * dim, text_dim, heads=heads, dim_head=dim).eval()
-    return attn, Layer(f"down_blocks.1.{kind}", kind, "down", heads * dim, heads, depth)
+    return attn, Layer(f"down_blocks.1.{kind}", kind, heads * dim, heads, (1, 2**depth, 2**depth))
 
 
 def make_step(branches, frames, grid, phase="denoise", index=0, count=4):
@@ -230,7 +231,7 @@ def test_without_controllers_a_unet_computes_what_diffusers_does(grid):
     unet = make_unet()
     z, text = torch.randn(2, 4, *grid), torch.randn(2, 77, 16)
     expected = forward(unet, z, text)
-    with install(unet, [], frames=1) as control:
+    with backbone_of(unet).install([], frames=1) as control:
         control.begin(Step("denoise", 0, 1, 500, BatchLayout(("uncond", "cond"), 1), grid))
         assert torch.equal(forward(unet, z, text), expected)
         control.check_fired()
@@ -243,14 +244,14 @@ def test_layers_know_their_grid_at_odd_sizes():
         def on_qkv(self, context, qkv):
             height, width = context.grid
             assert qkv.query.shape[2] == height * width
-            seen[context.layer.name] = (context.grid, context.layer.scale)
+            seen[context.layer.name] = (context.grid, context.layer.patch)
             return context, qkv
 
-    with install(unet, [Watch()], frames=1) as control:
+    with backbone_of(unet).install([Watch()], frames=1) as control:
         control.begin(Step("denoise", 0, 1, 500, BatchLayout(("cond",), 1), (15, 9)))
         forward(unet, torch.randn(1, 4, 15, 9), torch.randn(1, 77, 16))
-    assert list(seen) == list(layers_of(unet))  # the order in which they run
-    assert set(seen.values()) == {((15, 9), 1.0), ((8, 5), 0.5), ((4, 3), 0.25)}
+    assert list(seen) == list(backbone_of(unet).layers())  # the order in which they run
+    assert set(seen.values()) == {((15, 9), (1, 1, 1)), ((8, 5), (1, 2, 2)), ((4, 3), (1, 4, 4))}
 
 
 def test_everything_is_restored_after_an_exception():
@@ -258,7 +259,7 @@ def test_everything_is_restored_after_an_exception():
     unet.set_attn_processor(AttnProcessor())
     before, keys = dict(unet.attn_processors), list(unet.state_dict())
     modules = [id(m) for m in unet.modules()]
-    with pytest.raises(KeyboardInterrupt), install(unet, [], frames=2):  # noqa: PT012
+    with pytest.raises(KeyboardInterrupt), backbone_of(unet).install([], frames=2):  # noqa: PT012
         assert list(unet.state_dict()) == keys
         assert [id(m) for m in unet.modules()] != modules
         raise KeyboardInterrupt
@@ -268,7 +269,7 @@ def test_everything_is_restored_after_an_exception():
 
 def test_calls_that_were_not_announced_are_refused():
     unet, text = make_unet(), torch.randn(2, 77, 16)
-    with install(unet, [], frames=1) as control:
+    with backbone_of(unet).install([], frames=1) as control:
         with pytest.raises(AttentionError, match="before a step began"):
             forward(unet, torch.randn(2, 4, 16, 16), text)
         control.begin(Step("denoise", 0, 1, 500, BatchLayout(("cond",), 1), (16, 16)))
@@ -280,7 +281,7 @@ def test_calls_that_were_not_announced_are_refused():
 
 def test_a_layer_that_did_not_fire_is_named():
     unet = make_unet()
-    with install(unet, [], frames=1) as control:
+    with backbone_of(unet).install([], frames=1) as control:
         control.begin(Step("denoise", 0, 1, 500, BatchLayout(("cond",), 1), (16, 16)))
         unet.mid_block.attentions[0].transformer_blocks[0].attn1.set_processor(AttnProcessor2_0())
         forward(unet, torch.randn(1, 4, 16, 16), torch.randn(1, 77, 16))
@@ -296,7 +297,7 @@ def test_processors_with_state_of_their_own_are_not_thrown_away():
 
     name = next(iter(unet.attn_processors))
     unet.get_submodule(name.removesuffix(".processor")).processor = Adapter()
-    with pytest.raises(AttentionError, match="Adapter, which holds weights"), install(unet, [], frames=1):
+    with pytest.raises(AttentionError, match="Adapter, which holds weights"), backbone_of(unet).install([], frames=1):
         pass
 
 
@@ -308,4 +309,4 @@ def test_an_unconditional_unet_is_refused():
         down_block_types=("DownBlock2D",) * 2, up_block_types=("UpBlock2D",) * 2, mid_block_type=None,
     )  # fmt: skip
     with pytest.raises(AttentionError, match="no cross-attention"):
-        layers_of(unet)
+        backbone_of(unet).layers()

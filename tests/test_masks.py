@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from faircut.attention.masks import blend_mask, mask_scale, token_map
+from faircut.attention.masks import blend_mask, mask_patch, token_map
 
 
 def test_mask_marks_the_neighbourhood_of_what_is_attended_to():
@@ -27,10 +27,10 @@ def test_token_map_sums_tokens_and_averages_layers_and_heads():
 
 
 def test_masks_are_made_of_a_quarter_of_the_grid_unless_that_is_too_coarse():
-    scales = {1.0, 0.5, 0.25, 0.125}
-    assert mask_scale((64, 64), scales) == 0.25  # 16x16 at 512 px, as in the paper
-    assert mask_scale((40, 72), scales) == 0.25  # the longer side counts
-    assert mask_scale((32, 32), scales) == 0.5
-    assert mask_scale((8, 8), scales) == 0.5  # never finer than half
-    assert mask_scale((32, 32), {0.25, 0.125}) == 0.25  # what the UNet has
-    assert mask_scale((128, 128), scales) == 0.25
+    sides = {1, 2, 4, 8}
+    assert mask_patch((64, 64), sides) == 4  # 16x16 at 512 px, as in the paper
+    assert mask_patch((40, 72), sides) == 4  # the longer side counts
+    assert mask_patch((32, 32), sides) == 2
+    assert mask_patch((8, 8), sides) == 2  # never finer than half
+    assert mask_patch((32, 32), {4, 8}) == 4  # what the UNet has
+    assert mask_patch((128, 128), sides) == 4

@@ -20,8 +20,8 @@ from faircut.controllers.spatial_temporal import SpatialTemporalAttention
 from faircut.edit.footprint import Shadow, footprint
 from faircut.errors import ConfigError, DamagedFileWarning, ModelError, NumericalError, OutOfMemoryError, PromptError
 from faircut.methods import FateZero, TuneAVideo
+from faircut.model.backbone import backbone_of
 from faircut.model.temporal import FrameAttention, attach_temporal, has_temporal, temporal_state
-from faircut.model.unet import install
 from faircut.tune import TuneSettings, convert, tune
 from faircut.tune.settings import default_rate
 
@@ -393,7 +393,7 @@ def test_numbers_and_memory_that_run_out(video, tmp_path, monkeypatch):
     with pytest.raises(NumericalError, match="no longer finite at step 0"):
         tune(editor, video, SOURCE, QUICK, tmp_path / "nan")
     monkeypatch.setattr(
-        "faircut.tune.train.install", lambda *a, **k: (_ for _ in ()).throw(torch.OutOfMemoryError("no"))
+        "faircut.tune.train.backbone_of", lambda *a, **k: (_ for _ in ()).throw(torch.OutOfMemoryError("no"))
     )
     with pytest.raises(OutOfMemoryError, match="gradient_checkpointing"):
         tune(make_editor(), video, SOURCE, QUICK, tmp_path / "full")
@@ -480,7 +480,7 @@ def test_published_checkpoints_convert_and_compute_the_same(published, tmp_path)
             part.register_forward_hook(lambda part, args, output, name=name: calls.update({name: (args[0], output)}))
     z, text = torch.randn(2 * frames, 4, 16, 12), torch.randn(2 * frames, 77, 16)
     sees = SpatialTemporalAttention(TuneAVideo.temporal, frames)
-    with torch.no_grad(), install(unet, [sees], frames=frames) as control:
+    with torch.no_grad(), backbone_of(unet).install([sees], frames=frames) as control:
         control.begin(Step("denoise", 0, 1, 500, BatchLayout(("uncond", "cond"), frames), (16, 12)))
         unet(z, torch.tensor(500), encoder_hidden_states=text)
     assert len(calls) == len(unet.attn_processors) // 2

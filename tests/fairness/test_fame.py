@@ -146,6 +146,6 @@ def test_what_does_nothing_is_off_by_default():
 
 
 def test_small_grids_are_not_modulated_alone():
-    assert modulated_layers((64, 64), "self").max_scale == 0.5
-    assert modulated_layers((32, 32), "cross").max_scale == 0.5
-    assert modulated_layers((16, 16), "cross").max_scale == 1.0
+    assert modulated_layers((64, 64), "self").coarse is True
+    assert modulated_layers((32, 32), "cross").coarse is True
+    assert modulated_layers((16, 16), "cross").coarse is None

@@ -22,7 +22,7 @@ INSIDE = MASK.flatten(1).bool()
 def context(kind, timestep=999, branches=("cond",)):
     layout = BatchLayout(branches, FRAMES)
     step = Step("denoise", 0, 4, timestep, layout, (2 * SIDE, 2 * SIDE))
-    return AttentionContext(Layer("l", kind, "up", 8, 2, 1), step, layout)
+    return AttentionContext(Layer("l", kind, 8, 2, (1, 2, 2), decoder=True), step, layout)
 
 
 def scores(keys, seed=0, spread=3.0):

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from faircut.attention.controller import Where
 from faircut.errors import ConfigError, ModelError
 from faircut.fairness.perception import crop_to_boxes
-from faircut.model.unet import install
+from faircut.model.backbone import backbone_of
 from faircut.pocket.attention_maps import CrossAttentionMaps, one_evaluation
 from faircut.pocket.captions import caption, span_tokens, words
 from faircut.pocket.generate import reconstruct
@@ -203,7 +203,7 @@ def test_stretches_of_one_rate_are_joined():
 
 
 def _evaluate(unet, recorder, latents, text):
-    with install(unet, [recorder], frames=1, clip_norm=False) as control:
+    with backbone_of(unet).install([recorder], frames=1, clip_norm=False) as control:
         control.begin(one_evaluation(latents))
         return unet(latents, torch.tensor([3, 700]), text).sample
 

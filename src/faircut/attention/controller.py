@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 import torch
 
-from faircut.attention.context import AttentionContext, Phase, Step
+from faircut.attention.context import AttentionContext, FramesIn, Phase, Step
 from faircut.errors import ConfigError
 
 __all__ = ["QKV", "Controller", "StepWindow", "Where"]
@@ -76,18 +76,18 @@ class StepWindow:
 
 @dataclass(frozen=True)
 class Where:
-    """Which attention layers a controller acts on.
+    """Which attention layers a controller acts on, by their roles.
 
     Attributes:
         kind: ``"self"``, ``"cross"`` or both when None.
-        max_scale: the largest grid, relative to the latent grid (0.5 is 32x32 of 64x64 latents).
-        min_scale: the smallest.
+        coarse: only layers whose grid is at most half the latent grid (True), only finer ones (False), or both (None).
+        decoder: only layers of the network's second half (True), only others (False), or both (None).
         phases: in which phases of the sampler.
     """
 
     kind: Literal["self", "cross"] | None = None
-    max_scale: float = 1.0
-    min_scale: float = 0.0
+    coarse: bool | None = None
+    decoder: bool | None = None
     phases: tuple[Phase, ...] = ("denoise",)
 
     def holds(self, context: AttentionContext) -> bool:
@@ -95,7 +95,8 @@ class Where:
         return (
             context.step.phase in self.phases
             and self.kind in (None, context.layer.kind)
-            and self.min_scale <= context.layer.scale <= self.max_scale
+            and self.coarse in (None, context.layer.coarse)
+            and self.decoder in (None, context.layer.decoder)
         )
 
 
@@ -110,12 +111,14 @@ class Controller:
         where: the layers it acts on.
         branches: the branches it acts on; it is left alone where the batch has none of them. None is all branches, an empty
             tuple leaves attention alone.
-        features: names of submodules of the UNet whose outputs it changes, such as ``"up_blocks.1.resnets.1"``.
+        features: names of submodules of the network whose outputs it changes, such as ``"up_blocks.1.resnets.1"``.
+        frames_in: the batch layouts that it can act in; a network with another one is refused before it is evaluated.
     """
 
     where: Where = Where()
     branches: tuple[str, ...] | None = ("cond",)
     features: tuple[str, ...] = ()
+    frames_in: tuple[FramesIn, ...] = ("batch",)
 
     def applies(self, context: AttentionContext) -> bool:
         """Whether this controller acts on this call; by default wherever `where` holds for one of its branches."""
@@ -134,7 +137,7 @@ class Controller:
         return latents
 
     def on_step_begin(self, step: Step) -> None:
-        """Learn that the UNet is about to be evaluated."""
+        """Learn that the network is about to be evaluated."""
 
     def on_qkv(self, context: AttentionContext, qkv: QKV) -> tuple[AttentionContext, QKV]:
         """Change queries, keys or values, or add a branch to the batch."""

@@ -7,45 +7,46 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch.nn import functional as F
 
-__all__ = ["blend_mask", "mask_scale", "token_map"]
+__all__ = ["blend_mask", "mask_patch", "token_map"]
 
-# A mask from fewer cells than this on its longer side is too coarse to outline anything.
+# A mask from fewer positions than this on its longer side is too coarse to outline anything.
 _LEAST_CELLS = 16
 
 
-def mask_scale(latent_grid: tuple[int, int], scales: Iterable[float]) -> float:
-    """Choose the layers that a mask is made of, by their grid relative to the latent grid.
+def mask_patch(latent_grid: tuple[int, int], patches: Iterable[int]) -> int:
+    """Choose the layers that a mask is made of, by how many cells of the latents a side of one position covers.
 
-    FateZero takes a quarter of the latent grid: 16x16 at 512 px. Where that is coarser than 16 cells on the longer side,
+    FateZero takes a quarter of the latent grid: 16x16 at 512 px. Where that is coarser than 16 positions on the longer side,
     the next finer grid that has cross-attention, up to half the latent grid, serves better.
 
     Args:
         latent_grid: (height, width) of the latents.
-        scales: the scales at which the UNet has cross-attention.
+        patches: sides of the positions of the network's cross-attention layers, in cells: 1, 2, 4 or 8 in Stable Diffusion.
 
     Returns:
-        One of ``scales``.
+        One of ``patches``.
     """
-    usable = sorted(scale for scale in scales if scale <= 0.5)
-    enough = [scale for scale in usable if scale >= 0.25 and scale * max(latent_grid) >= _LEAST_CELLS]
+    coarsest_first = sorted((side for side in patches if side >= 2), reverse=True)
+    enough = [side for side in coarsest_first if side <= 4 and max(latent_grid) >= _LEAST_CELLS * side]
     if enough:
         return enough[0]
-    return usable[-1] if usable else max(scales)
+    return coarsest_first[-1] if coarsest_first else min(patches)
 
 
 def token_map(probs: Iterable[torch.Tensor], tokens: Sequence[int], grid: tuple[int, int]) -> torch.Tensor:
     """Average the attention that some tokens get.
 
     Args:
-        probs: cross-attention of layers of one grid, each (frame, head, query, token).
+        probs: cross-attention of layers of one grid, each (entry, head, query, token).
         tokens: whose attention to sum.
-        grid: (height, width) of the layers.
+        grid: (height, width) of a frame in the layers.
 
     Returns:
         (frame, height, width): the sum over the tokens, averaged over layers and heads.
     """
     maps = [p[..., list(tokens)].sum(-1) for p in probs]
-    return torch.cat(maps, dim=1).mean(dim=1).unflatten(-1, grid)
+    # (entry, position): an entry holds one frame or all of them, frame by frame, so the same numbers make up (frame, h, w).
+    return torch.cat(maps, dim=1).mean(dim=1).reshape(-1, *grid)
 
 
 def blend_mask(maps: torch.Tensor, grid: tuple[int, int], threshold: float) -> torch.Tensor:

@@ -21,14 +21,11 @@ from faircut.attention.controller import QKV, Controller, Where
 from faircut.errors import AttentionError
 from faircut.files.tensors import save_tensors
 
-__all__ = ["FUSED_SCALE", "AttentionStore", "DiskStore", "LiveSource", "MemoryStore", "RecordedSource", "Recorder"]
-
-# Attention is kept for the layers whose grid is at most half the latent grid: 32x32, 16x16 and 8x8 at 512 px.
-FUSED_SCALE = 0.5
+__all__ = ["AttentionStore", "DiskStore", "LiveSource", "MemoryStore", "RecordedSource", "Recorder"]
 
 
 class SourceComplete(Exception):
-    """Every layer of interest has run: the rest of the UNet need not."""
+    """Every layer of interest has run: the rest of the network need not."""
 
 
 class AttentionStore(Protocol):
@@ -186,21 +183,22 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 
 
 class Recorder(Controller):
-    """Keeps the queries and keys of the source branch.
+    """Keeps the queries and keys of the source branch, in the coarse layers: 32x32, 16x16 and 8x8 at 512 px.
 
     Of cross-attention it keeps the keys of one frame: the text is the same for all of them.
 
     Args:
         store: where to.
-        last: name of the layer after which nothing of interest runs; the UNet is left there. None runs all of it.
+        last: name of the layer after which nothing of interest runs; the network is left there. None runs all of it.
     """
 
     branches = ("source",)
+    frames_in = ("batch", "sequence")
 
     def __init__(self, store: AttentionStore, last: str | None = None) -> None:
         self.store = store
         self.last = last
-        self.where = Where(max_scale=FUSED_SCALE, phases=("invert", "denoise"))
+        self.where = Where(coarse=True, phases=("invert", "denoise"))
 
     def on_qkv(self, context: AttentionContext, qkv: QKV) -> tuple[AttentionContext, QKV]:
         """Keep queries and keys as the layer computed them, before other frames join in."""
@@ -279,7 +277,7 @@ class LiveSource(RecordedSource):
     """The source's attention computed again, a step at a time, from the latents of the inversion.
 
     Args:
-        run: ``(k, recorder)`` evaluates the UNet on the source's latents at step k with the recorder installed.
+        run: ``(k, recorder)`` evaluates the network on the source's latents at step k with the recorder installed.
         device: where the attention is to be used.
         last: name of the layer after which nothing of interest runs.
     """
@@ -298,3 +296,8 @@ class LiveSource(RecordedSource):
         super().advance(index)
         with contextlib.suppress(SourceComplete):
             self._run(index, self._recorder)
+        if not self._memory.entries():
+            raise AttentionError(
+                "this network has no attention layer whose grid is at most half the latent grid, and only of those the "
+                "source's attention is kept; use a method that needs none of it, such as ddim or masactrl"
+            )

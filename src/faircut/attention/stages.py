@@ -1,7 +1,12 @@
-"""Attention written once: a processor with stages at which controllers act, and the state that its layers share."""
+"""Attention written once: stages at which controllers act, and the state that the layers of a network share.
+
+An adapter (`faircut.model.backbone`) lets each attention layer of its network hand queries, keys and values to
+`AttentionControl.attend`, and takes what the heads return.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,17 +18,17 @@ from faircut.attention.context import AttentionContext, Layer, Step
 from faircut.attention.controller import QKV, Controller
 from faircut.errors import AttentionError
 
-__all__ = ["AttentionControl", "StagedAttnProcessor", "split_heads"]
+__all__ = ["AttentionControl", "split_heads"]
 
 
 @dataclass
 class AttentionControl:
-    """The shared state of an installed UNet: who acts, and which step it is.
+    """The shared state of a network under control: who acts, and which step it is.
 
     Attributes:
         controllers: in the order in which their stages run.
         block_elements: the most elements of an explicit attention map that exist at one time.
-        layers: the layers under control, by name, in the order in which the UNet runs them.
+        layers: the layers under control, by name, in the order in which the network runs them.
         step: the current step; set by `begin`.
         fired: names of the layers whose processor ran in this step.
     """
@@ -35,7 +40,17 @@ class AttentionControl:
     fired: set[str] = field(default_factory=set)
 
     def begin(self, step: Step) -> None:
-        """Say what the next evaluation of the UNet is; tells the controllers."""
+        """Say what the next evaluation of the network is; tells the controllers.
+
+        Raises:
+            AttentionError: a controller cannot act where this network has the frames of a clip.
+        """
+        for controller in self.controllers:
+            if step.layout.frames_in not in controller.frames_in:
+                raise AttentionError(
+                    f"{type(controller).__name__} acts on networks whose frames are entries of the batch, and this one has "
+                    "all frames in one sequence; use a method without it, such as ddim or sdedit"
+                )
         self.step = step
         self.fired.clear()
         for controller in self.controllers:
@@ -45,23 +60,54 @@ class AttentionControl:
         """Return the context of a call in the current step.
 
         Raises:
-            AttentionError: the UNet was called outside a step, or with another batch or size than announced.
+            AttentionError: the network was called outside a step, or with another batch or size than announced.
         """
         if self.step is None:
-            raise AttentionError("the UNet was called before a step began; call AttentionControl.begin first")
+            raise AttentionError("the network was called before a step began; call AttentionControl.begin first")
         if batch_size != self.step.layout.batch_size:
             raise AttentionError(
-                f"the UNet was called with a batch of {batch_size}, but {self.step.layout.batch_size} were announced "
+                f"the network was called with a batch of {batch_size}, but {self.step.layout.batch_size} were announced "
                 f"({' + '.join(self.step.layout.branches)}, {self.step.layout.frames} frames each)"
             )
-        height, width = layer.grid(self.step.latent_grid)
-        if positions != height * width:
+        context = AttentionContext(layer, self.step, self.step.layout)
+        if positions != math.prod(context.positions):
+            frames, height, width = context.positions
+            shape = f"{height} x {width}" if self.step.layout.frames_in == "batch" else f"{frames} x {height} x {width}"
             raise AttentionError(
-                f"{layer.name} was given {positions} positions, but latents of {self.step.latent_grid} make it "
-                f"{height} x {width}; announce the size of the latents that the UNet is called with"
+                f"{layer.name} was given {positions} positions, but latents of {self.step.latent_grid} make it {shape}; "
+                "announce the size of the latents that the network is called with"
             )
         self.fired.add(layer.name)
-        return AttentionContext(layer, self.step, self.step.layout)
+        return context
+
+    def attend(self, layer: Layer, qkv: QKV, mask: torch.Tensor | None = None) -> torch.Tensor:
+        """Compute the attention of one layer in the current step, with the controllers at their stages.
+
+        Without an active controller it is exactly torch's fused attention.
+
+        Args:
+            layer: the layer.
+            qkv: its queries, keys and values, (batch, head, position, dim) each, after the layer's own norms and rotary
+                embeddings.
+            mask: added to the scores, broadcastable to (batch, head, query, key); None for none.
+
+        Returns:
+            What the heads return, before the output projection, (batch, head, query, dim).
+
+        Raises:
+            AttentionError: the network was called outside a step, or with another batch or size than announced.
+        """
+        context = self.context(layer, qkv.query.shape[0], qkv.query.shape[2])
+        active = []
+        for controller in self.controllers:
+            # One after the other, for a controller may act on a branch that an earlier one has added.
+            if controller.applies(context):
+                context, qkv = controller.on_qkv(context, qkv)
+                active.append(controller)
+        output = self._attend(context, qkv, mask, active)
+        for controller in reversed(active):
+            context, output = controller.on_output(context, output)
+        return output
 
     def guidance(self, scale: float) -> torch.Tensor:
         """Return how strongly each position is guided in this step, broadcastable to (frame, 1, height, width)."""
@@ -82,7 +128,7 @@ class AttentionControl:
         return latents
 
     def features(self, name: str, output: Any) -> Any:
-        """Let the controllers change what a submodule of the UNet returned; outside a step it stays as it is."""
+        """Let the controllers change what a submodule of the network returned; outside a step it stays as it is."""
         if self.step is not None:
             for controller in self.controllers:
                 phases, branches = controller.where.phases, self.step.layout.branches
@@ -101,59 +147,8 @@ class AttentionControl:
             raise AttentionError(
                 f"{len(silent) or 'all'} attention layer(s) ran without faircut's processor, the first is "
                 f"{silent[0] if silent else 'unknown'}; something replaced the processors during the run "
-                "(another pipeline on the same UNet, torch.compile); give the editor a UNet of its own"
+                "(another pipeline on the same network, torch.compile); give the editor a network of its own"
             )
-
-
-class StagedAttnProcessor:
-    """Attention of one layer with stages at which controllers attach.
-
-    Without an active controller it computes exactly what diffusers' ``AttnProcessor2_0`` computes.
-    """
-
-    def __init__(self, layer: Layer, control: AttentionControl) -> None:
-        self.layer = layer
-        self.control = control
-
-    def __call__(
-        self,
-        attn: Any,
-        hidden_states: torch.Tensor,
-        encoder_hidden_states: torch.Tensor | None = None,
-        attention_mask: torch.Tensor | None = None,
-        temb: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """Run the layer; arguments and result as diffusers' processors have them, (batch, position, channel)."""
-        context = self.control.context(self.layer, *hidden_states.shape[:2])
-
-        residual = hidden_states
-        if attn.group_norm is not None:
-            hidden_states = attn.group_norm(hidden_states.transpose(1, 2)).transpose(1, 2)
-        text = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        if encoder_hidden_states is not None and attn.norm_cross:
-            text = attn.norm_encoder_hidden_states(encoder_hidden_states)
-        qkv = QKV(*(split_heads(x, attn.heads) for x in (attn.to_q(hidden_states), attn.to_k(text), attn.to_v(text))))
-        if attn.norm_q is not None:
-            qkv = qkv._replace(query=attn.norm_q(qkv.query), key=attn.norm_k(qkv.key))
-        if attention_mask is not None:
-            attention_mask = attn.prepare_attention_mask(attention_mask, text.shape[1], hidden_states.shape[0])
-            attention_mask = attention_mask.unflatten(0, (hidden_states.shape[0], attn.heads))
-
-        active = []
-        for controller in self.control.controllers:
-            # One after the other, for a controller may act on a branch that an earlier one has added.
-            if controller.applies(context):
-                context, qkv = controller.on_qkv(context, qkv)
-                active.append(controller)
-        output = self._attend(context, qkv, attention_mask, active)
-        for controller in reversed(active):
-            context, output = controller.on_output(context, output)
-
-        output = output.transpose(1, 2).flatten(2).to(qkv.query.dtype)
-        output = attn.to_out[1](attn.to_out[0](output))
-        if attn.residual_connection:
-            output = output + residual
-        return output / attn.rescale_output_factor if attn.rescale_output_factor != 1.0 else output
 
     def _attend(
         self, context: AttentionContext, qkv: QKV, mask: torch.Tensor | None, active: Sequence[Controller]
@@ -179,7 +174,7 @@ class StagedAttnProcessor:
     ) -> torch.Tensor:
         """Attend with whole rows of the map in view, a block of queries at a time."""
         frames, heads, queries, dim = qkv.query.shape
-        rows = max(1, self.control.block_elements // (frames * heads * qkv.key.shape[2]))
+        rows = max(1, self.block_elements // (frames * heads * qkv.key.shape[2]))
         # Half precision overflows here in Stable Diffusion 2.x, whose own configuration asks for float32.
         query, key_t = qkv.query.float() * dim**-0.5, qkv.key.float().transpose(-1, -2)
         blocks = []

@@ -123,7 +123,7 @@ def run(wing: Wing[S, E, R], stage: Stage, json: Path | None = None) -> R | None
     facts = {
         "settings": to_dict(settings),
         "model": {"name": settings.model, "fingerprint": editor.fingerprint},
-        "environment": to_dict(Environment.of(device, editor.unet.dtype)),
+        "environment": to_dict(Environment.of(device, editor.backbone.dtype)),
     }
     result = wing.result(edits, failed, facts)
     for path in (folder / wing.file, json):

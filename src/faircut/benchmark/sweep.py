@@ -140,7 +140,7 @@ def run_sweep(
         "over": to_dict(over),
         "model": {"name": settings.model, "fingerprint": session.fingerprint},
         "clip": {"name": scorer.name, "fingerprint": scorer_fingerprint(scorer)},
-        "environment": to_dict(Environment.of(session.device, session.editor.unet.dtype)),
+        "environment": to_dict(Environment.of(session.device, session.editor.backbone.dtype)),
     }
     source = (video.frames + 1) / 2
     itself = _figures(source, source, requests[0], scorer)

@@ -8,7 +8,7 @@ import torch
 
 from faircut.attention.context import AttentionContext
 from faircut.attention.controller import Controller, StepWindow, Where
-from faircut.attention.source import FUSED_SCALE, RecordedSource
+from faircut.attention.source import RecordedSource
 from faircut.prompts import Alignment, Prompt
 
 __all__ = ["CrossAttentionFusion", "fusion_weights"]
@@ -51,6 +51,8 @@ class CrossAttentionFusion(Controller):
         renormalise: bring every fused row to a sum of 1, where tokens without a partner join in.
     """
 
+    frames_in = ("batch", "sequence")
+
     def __init__(
         self,
         source: RecordedSource,
@@ -62,7 +64,7 @@ class CrossAttentionFusion(Controller):
         renormalise: bool = False,
     ) -> None:
         self.branches, self.renormalise = branches, renormalise
-        self.where = Where(kind="cross", max_scale=FUSED_SCALE)
+        self.where = Where(kind="cross", coarse=True)
         self.source = source
         self.weights = weights.to(source.device)
         self.mapper = alignment.mapper.to(source.device)

@@ -24,6 +24,7 @@ class RegionConditioning(Controller):
     """
 
     where = Where(kind="cross")
+    frames_in = ("batch", "sequence")
 
     def __init__(
         self,
@@ -42,24 +43,26 @@ class RegionConditioning(Controller):
 
     def on_qkv(self, context: AttentionContext, qkv: QKV) -> tuple[AttentionContext, QKV]:
         """Add the branch."""
-        frames = context.layout.frames
+        entries = context.layout.entries
         query = qkv.query[context.layout.slice("cond")]
-        key, value = (x.expand(frames, -1, -1, -1).to(query) for x in self.keys[context.layer.name])
-        bias = self.log_weights.to(query.device)[None, None, None].expand(frames, 1, 1, -1)
-        plain = key.shape == qkv.key[:frames].shape and qkv.bias is None and not self._weighted
-        own = QKV(query, key, value, None if plain else bias)
+        key, value = (x.expand(entries, -1, -1, -1).to(query) for x in self.keys[context.layer.name])
+        bias = self.log_weights.to(query.device)[None, None, None].expand(entries, 1, 1, -1)
+        plain = key.shape == qkv.key[:entries].shape and qkv.bias is None and not self._weighted
+        person = QKV(query, key, value, None if plain else bias)
+        # One call needs as many keys in every branch: the shorter text gets keys without weight.
         length = max(key.shape[2], qkv.key.shape[2])
-        theirs, own = (_pad(x, length, biased=not plain) for x in (qkv, own))
-        query, key, value = (torch.cat(pair) for pair in zip(theirs[:3], own[:3], strict=True))
-        joined = None if theirs.bias is None or own.bias is None else torch.cat([theirs.bias, own.bias])
+        batch, person = (_pad(x, length, biased=not plain) for x in (qkv, person))
+        query, key, value = (torch.cat(pair) for pair in zip(batch[:3], person[:3], strict=True))
+        joined = None if batch.bias is None or person.bias is None else torch.cat([batch.bias, person.bias])
         return context.with_branch(self.name), QKV(query, key, value, joined)
 
     def on_output(self, context: AttentionContext, output: torch.Tensor) -> tuple[AttentionContext, torch.Tensor]:
         """Take the branch inside the region, and leave the batch as it was."""
-        edit, own = context.layout.slice("cond"), output[context.layout.slice(self.name)]
-        share = self.region.soft_mask(context.grid).flatten(1)[:, None, :, None].to(output)
-        output = output[: -context.layout.frames].clone()
-        output[edit] = torch.lerp(output[edit], own, share)
+        edit, person = context.layout.slice("cond"), output[context.layout.slice(self.name)]
+        # (frame, height, width) -> (entry, 1, query, 1): a batch entry's positions are those of one frame, or of all.
+        share = self.region.soft_mask(context.grid).reshape(context.layout.entries, 1, -1, 1).to(output)
+        output = output[: -context.layout.entries].clone()
+        output[edit] = torch.lerp(output[edit], person, share)
         return context.without_last_branch(), output
 
 

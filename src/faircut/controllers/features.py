@@ -19,13 +19,14 @@ class FeatureInjection(Controller):
     """Gives the edit the features and the self-attention of the branch ``"reference"``; values stay its own.
 
     Args:
-        features: names of the UNet's submodules.
+        features: names of the network's submodules.
         feature_steps: the denoising steps in which their outputs are the reference's.
         layers: names of self-attention layers.
         attention_steps: the steps in which their queries and keys are the reference's.
     """
 
     branches = _EDITED
+    frames_in = ("batch", "sequence")
 
     def __init__(
         self, features: tuple[str, ...], feature_steps: range, layers: Collection[str], attention_steps: range

@@ -8,7 +8,7 @@ import torch
 
 from faircut.attention.context import AttentionContext, Layer, Step
 from faircut.attention.controller import Controller, Where
-from faircut.attention.source import FUSED_SCALE, RecordedSource
+from faircut.attention.source import RecordedSource
 from faircut.controllers.regions import Region
 
 __all__ = ["CrossAttentionGuidance", "MapKeeper", "RegionGuidance"]
@@ -21,7 +21,8 @@ class MapKeeper(Controller):
         maps: by layer (frame, head, query, token), float32.
     """
 
-    where = Where(kind="cross", max_scale=FUSED_SCALE)
+    where = Where(kind="cross", coarse=True)
+    frames_in = ("batch", "sequence")
 
     def __init__(self) -> None:
         self.maps: dict[str, torch.Tensor] = {}
@@ -41,13 +42,14 @@ class CrossAttentionGuidance(Controller):
 
     Args:
         source: the source's attention.
-        layers: of the UNet.
-        predict: evaluates the UNet; gradients flow to the latents.
+        layers: of the network.
+        predict: evaluates the network; gradients flow to the latents.
         embedding: of the edit, (1, token, channel).
         amount: step size.
     """
 
     branches = ()  # Not in the edit's own evaluation: it has one of its own.
+    frames_in = ("batch", "sequence")
 
     def __init__(
         self,
@@ -58,7 +60,7 @@ class CrossAttentionGuidance(Controller):
         amount: float,
     ) -> None:
         self.source, self.predict, self.embedding, self.amount = source, predict, embedding, amount
-        self.layers = [layer for layer in layers if layer.kind == "cross" and layer.scale <= FUSED_SCALE]
+        self.layers = [layer for layer in layers if layer.kind == "cross" and layer.coarse]
 
     def uses_source(self, index: int) -> bool:
         """Always."""
@@ -87,6 +89,7 @@ class RegionGuidance(Controller):
     """
 
     branches = ()
+    frames_in = ("batch", "sequence")
 
     def __init__(self, region: Region) -> None:
         self.region = region

@@ -27,6 +27,7 @@ class FreshNoise(Controller):
     """
 
     branches = ()
+    frames_in = ("batch", "sequence")
 
     def __init__(self, region: Region | None, noise: torch.Tensor, share: float) -> None:
         self.region, self.noise, self.share = region, noise, share
@@ -56,6 +57,7 @@ class MaskBlend(Controller):
     """
 
     branches = ()
+    frames_in = ("batch", "sequence")
 
     def __init__(self, region: Region, background: Callable[[int], torch.Tensor], steps: range) -> None:
         self.region, self.background, self.steps = region, background, steps
@@ -85,6 +87,8 @@ class LatentBlend(Controller):
         trajectory: (step + 1, frame, channel, height, width), the latents of the inversion, the clip first.
         steps: the denoising steps in which it acts.
     """
+
+    frames_in = ("batch", "sequence")
 
     def __init__(self, region: BlendRegion, tokens: Sequence[int], trajectory: torch.Tensor, steps: range) -> None:
         self.where = Where(kind="cross")

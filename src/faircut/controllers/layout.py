@@ -88,8 +88,10 @@ class TemporalModulation(Controller):
 
     def on_scores(self, context: AttentionContext, scores: torch.Tensor, queries: slice) -> torch.Tensor:
         """Modulate one block of queries."""
-        mask = self.region.mask(context.grid).flatten(1).float()
-        amount = mask * strength(context.step.timestep, self.base) * (1 - mask.mean())
+        mask = self.region.mask(context.grid).flatten(1).float()  # (frame, position)
+        amount = mask * strength(context.step.timestep, self.base) * (1 - mask.mean())  # (frame, query): l
+        # The keys of a frame are the positions of its listed frames one after the other, (frame, listed * position). Both
+        # tensors are (frame, 1, 1, key): the same for all heads and queries.
         inside = mask[self.listed.to(mask.device)].flatten(1)[:, None, None]
         weight = self.decay.to(mask.device).repeat_interleave(mask.shape[1], dim=1)[:, None, None]
         return modulate(scores, inside, weight, amount[:, None, queries, None])
@@ -105,23 +107,25 @@ class CrossModulation(Controller):
     Args:
         regions: of the people.
         base: l at pure noise and for a region of no size.
-        described: (key,), int64: which person a key describes; -1 for nobody.
+        region_of_key: (key,), int64: index of the region that each key describes; -1 for none.
         weights: (key,), W, 0 to 1.
         branches: the branches of the batch that it acts on.
         where: the layers.
     """
 
+    frames_in = ("batch", "sequence")
+
     def __init__(
         self,
         regions: Sequence[Region],
         base: float,
-        described: torch.Tensor,
+        region_of_key: torch.Tensor,
         weights: torch.Tensor,
         branches: tuple[str, ...],
         where: Where,
     ) -> None:
         self.regions, self.base, self.where, self.branches = regions, base, where, branches
-        self.described, self.weights = described, weights
+        self.region_of_key, self.weights = region_of_key, weights
 
     def applies(self, context: AttentionContext) -> bool:
         """Whether it is still strong enough to matter."""
@@ -133,13 +137,18 @@ class CrossModulation(Controller):
 
     def on_scores(self, context: AttentionContext, scores: torch.Tensor, queries: slice) -> torch.Tensor:
         """Modulate one block of queries."""
-        described, weights = self.described.to(scores.device), self.weights.to(scores.device)
-        masks = torch.stack([region.mask(context.grid).flatten(1).float() for region in self.regions])
-        shares = masks.mean((1, 2))
-        # (frame, query, key): whether the query is in the region that the key describes.
-        inside = masks[described.clamp_min(0)][:, :, queries].movedim(0, -1)[:, None]
-        amount = torch.where(described >= 0, 1 - shares[described.clamp_min(0)], 0.0)
+        region_of_key, weights = self.region_of_key.to(scores.device), self.weights.to(scores.device)
+        # Keys that describe no region index region 0 here; their amount is 0, so that nothing is read from it.
+        at = region_of_key.clamp_min(0)
+        # (region, entry, query), 0 or 1. A batch entry's queries are the positions of one frame, or of all of them.
+        entries = context.layout.entries
+        masks = torch.stack([region.mask(context.grid).reshape(entries, -1).float() for region in self.regions])
+        shares = masks.mean((1, 2))  # (region,): S, the share of all positions of the clip.
+        # (region, entry, query) -> (key, entry, query) -> (entry, 1, query, key): R, whether the query is in the region that
+        # the key describes, for all heads alike.
+        inside = masks[at][:, :, queries].movedim(0, -1)[:, None]
+        amount = torch.where(region_of_key >= 0, 1 - shares[at], 0.0)  # (key,): l
         amount = amount * strength(context.step.timestep, self.base)
-        # Behind its own keys there may be some without weight, which say nothing about a row's range.
-        own = scores[..., : len(weights)]
-        return torch.cat([modulate(own, inside, weights, amount), scores[..., len(weights) :]], dim=-1)
+        # Behind the text's keys there may be padding without weight, which says nothing about a row's range.
+        text, padding = scores[..., : len(weights)], scores[..., len(weights) :]
+        return torch.cat([modulate(text, inside, weights, amount), padding], dim=-1)

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from faircut.attention.context import Layer
-from faircut.attention.masks import blend_mask, mask_scale, token_map
+from faircut.attention.masks import blend_mask, mask_patch, token_map
 from faircut.attention.source import RecordedSource
 
 __all__ = ["BlendRegion", "FixedRegion", "Region", "mask_layers"]
@@ -18,8 +18,8 @@ __all__ = ["BlendRegion", "FixedRegion", "Region", "mask_layers"]
 def mask_layers(layers: Iterable[Layer], latent_grid: tuple[int, int]) -> list[Layer]:
     """Choose the cross-attention layers that masks are made of, all of one grid."""
     cross = [layer for layer in layers if layer.kind == "cross"]
-    chosen = mask_scale(latent_grid, {layer.scale for layer in cross})
-    return [layer for layer in cross if layer.scale == chosen]
+    side = mask_patch(latent_grid, {layer.patch[1] for layer in cross})
+    return [layer for layer in cross if layer.patch[1] == side]
 
 
 class Region(Protocol):

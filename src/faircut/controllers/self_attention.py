@@ -6,7 +6,7 @@ import torch
 
 from faircut.attention.context import AttentionContext
 from faircut.attention.controller import QKV, Controller, Where
-from faircut.attention.source import FUSED_SCALE, RecordedSource
+from faircut.attention.source import RecordedSource
 from faircut.controllers.regions import Region
 
 __all__ = ["SelfAttentionFusion"]
@@ -26,8 +26,10 @@ class SelfAttentionFusion(Controller):
         region: where the edit's own attention is kept; None keeps it nowhere.
     """
 
+    frames_in = ("batch", "sequence")
+
     def __init__(self, source: RecordedSource, steps: range, region: Region | None = None) -> None:
-        self.where = Where(kind="self", max_scale=FUSED_SCALE)
+        self.where = Where(kind="self", coarse=True)
         self.source = source
         self.steps = steps
         self.region = region
@@ -54,7 +56,8 @@ class SelfAttentionFusion(Controller):
         if self.region is None or _BRANCH not in context.layout.branches:
             return context, output
         edit, kept = context.layout.slice("cond"), output[context.layout.slice(_BRANCH)]
-        mask = self.region.mask(context.grid).flatten(1)[:, None, :, None]
+        # (frame, height, width) -> (entry, 1, query, 1): a batch entry's positions are those of one frame, or of all.
+        mask = self.region.mask(context.grid).reshape(context.layout.entries, 1, -1, 1)
         output = _put(output[: context.step.layout.batch_size], edit, torch.where(mask, output[edit], kept))
         return context.without_last_branch(), output
 

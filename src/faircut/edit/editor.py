@@ -82,7 +82,7 @@ class VideoEditor(EditorPipeline):
         Raises:
             VideoError: it has another one, or no frames.
         """
-        channels = self.unet.config.in_channels
+        channels = self.backbone.latent_channels
         if clip.ndim != 4 or clip.shape[1] not in (3, channels) or not len(clip):
             raise VideoError(
                 f"a clip of shape {tuple(clip.shape)} was given; give frames (frame, 3, height, width) in [-1, 1] or "
@@ -164,7 +164,7 @@ class VideoEditor(EditorPipeline):
                 self._controlled([*recorder], temporal, len(z_0)) as control,
                 self.progress_bar(total=len(noise_path)) as bar,
             ):
-                predict = NoisePredictor(self.unet, control, noise_path, len(z_0))
+                predict = NoisePredictor(self.backbone, control, noise_path, len(z_0))
                 embedding = self.embed(source_prompt)
 
                 def eps(z: torch.Tensor, k: int) -> torch.Tensor:
@@ -181,7 +181,7 @@ class VideoEditor(EditorPipeline):
                 trajectory = invert_latents(eps, z_0, noise_path, corrected=corrected, eps_again=eps_again)
         self.maybe_free_model_hooks()
         inversion = Inversion(
-            latents=torch.stack(trajectory).to(storage_dtype(self.unet.dtype)),
+            latents=torch.stack(trajectory).to(storage_dtype(self.backbone.dtype)),
             source_prompt=source_prompt,
             num_inference_steps=num_inference_steps,
             temporal=temporal,
@@ -244,7 +244,7 @@ class VideoEditor(EditorPipeline):
             self._controlled([], inversion.temporal, inversion.num_frames) as control,
             self.progress_bar(total=len(noise_path)) as bar,
         ):
-            predict = NoisePredictor(self.unet, control, noise_path, inversion.num_frames)
+            predict = NoisePredictor(self.backbone, control, noise_path, inversion.num_frames)
             embedding = self.embed(inversion.source_prompt)
 
             def step_end(k: int, z: torch.Tensor) -> torch.Tensor:
@@ -350,7 +350,10 @@ class VideoEditor(EditorPipeline):
                 lambda z, k: predict(z, k, cond),
                 latents,
                 noise_path,
-                empty if shared else empty.expand(inversion.num_frames, -1, -1),
+                # A network that has all frames in one sequence takes one text for all of them.
+                empty
+                if shared or self.backbone.frames_in == "sequence"
+                else empty.expand(inversion.num_frames, -1, -1),
                 guidance_scale,
                 inner_steps=inner_steps,
                 on_step_end=step_end,
@@ -418,6 +421,7 @@ class VideoEditor(EditorPipeline):
                 predict=self._beside(inversion, noise_path, "cond"),
                 temporal=inversion.temporal,
                 generator=generator,
+                feature_layer=self.backbone.feature_layer,
             )
             begin, controllers = method.start(task), list(method.controllers(task))
             branches = self._branches(method, task, negative_prompt if guided else None, inversion.null_embeddings)
@@ -431,7 +435,7 @@ class VideoEditor(EditorPipeline):
                 self._controlled([*controllers, *watch], inversion.temporal, inversion.num_frames) as control,
                 self.progress_bar(total=len(noise_path) - begin.index) as bar,
             ):
-                predict = NoisePredictor(self.unet, control, noise_path, inversion.num_frames)
+                predict = NoisePredictor(self.backbone, control, noise_path, inversion.num_frames)
 
                 def step_begin(k: int, z: torch.Tensor) -> torch.Tensor:
                     if any(controller.uses_source(k) for controller in controllers):

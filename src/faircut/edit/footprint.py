@@ -22,15 +22,14 @@ from torch.utils._pytree import tree_leaves
 
 from faircut.attention.context import BatchLayout, Layer, Step
 from faircut.attention.controller import Controller
-from faircut.attention.source import FUSED_SCALE, MemoryStore, RecordedSource, Recorder, SourceComplete
+from faircut.attention.source import MemoryStore, RecordedSource, Recorder, SourceComplete
 from faircut.config.values import SpatialTemporal
 from faircut.controllers.spatial_temporal import SpatialTemporalAttention
 from faircut.edit.memory import recorded_bytes
 from faircut.methods.base import EditTask, Method
+from faircut.model.backbone import Backbone, backbone_of
 from faircut.model.latents import vae_factor
 from faircut.model.noise_path import DDIMPath
-from faircut.model.temporal import attach_temporal, has_temporal
-from faircut.model.unet import install, layers_of, project_text
 from faircut.prompts import Prompt
 
 __all__ = ["Footprint", "LiveBytes", "Shadow", "evaluate", "footprint", "free_bytes", "what_fits"]
@@ -130,12 +129,8 @@ class Shadow:
     def __init__(self, unet: Any, vae: Any) -> None:
         with torch.device("meta"):
             # Module.to, because diffusers' own warns of modules to keep in float32 even where there are none.
-            self.unet, self.vae = (
-                torch.nn.Module.to(type(module).from_config(module.config), module.dtype).eval()
-                for module in (unet, vae)
-            )
-            if has_temporal(unet):
-                attach_temporal(self.unet)
+            self.vae = torch.nn.Module.to(type(vae).from_config(vae.config), vae.dtype).eval()
+        self.unet = backbone_of(unet).shadow().network
 
 
 @torch.no_grad()
@@ -161,18 +156,21 @@ def evaluate(
         step: (k, N).
         tokens: length of the text sequence.
     """
-    layout = BatchLayout(tuple(branches), frames)
-    attached = [*controllers, SpatialTemporalAttention(temporal, frames)]
-    like: dict[str, Any] = {"dtype": unet.dtype, "device": unet.device}
+    backbone = backbone_of(unet)
+    layout = BatchLayout(tuple(branches), frames, backbone.frames_in)
+    attached = list(controllers)
+    if backbone.frames_in == "batch":
+        attached.append(SpatialTemporalAttention(temporal, frames))
+    like: dict[str, Any] = {"dtype": backbone.dtype, "device": backbone.device}
     with ExitStack() as stack:
-        control = stack.enter_context(install(unet, attached, frames=frames, clip_norm=temporal.clip_norm))
-        if unet.device.type == "meta":
+        control = stack.enter_context(backbone.install(attached, frames=frames, clip_norm=temporal.clip_norm))
+        if backbone.device.type == "meta":
             stack.enter_context(_FusedAttention())
         control.begin(Step("denoise", step[0], step[1], 500, layout, grid))
-        z = torch.zeros(layout.batch_size, unet.config.in_channels, *grid, **like)
-        text = torch.zeros(layout.batch_size, tokens, unet.config.cross_attention_dim, **like)
-        timestep = torch.zeros((), dtype=torch.long, device=unet.device)
-        noise = unet(z, timestep, encoder_hidden_states=text, return_dict=False)[0]
+        z = torch.zeros(len(layout.branches) * frames, backbone.latent_channels, *grid, **like)
+        text = torch.zeros(layout.batch_size, tokens, backbone.text_channels, **like)
+        timestep = torch.zeros((), dtype=torch.long, device=backbone.device)
+        noise = backbone.predict(z, timestep, text, layout)
         control.end(noise[:frames])
 
 
@@ -181,12 +179,14 @@ class ShadowText:
     """Embeddings of the right shape, for methods with prompts of their own; see `faircut.methods.base.TextAccess`.
 
     Attributes:
-        unet: without data.
+        backbone: of the network without data.
         tokenizer: makes a Prompt of a text.
+        token_limit: tokens of every sequence.
     """
 
-    unet: Any
+    backbone: Backbone
     tokenizer: Callable[[str], Prompt] | None
+    token_limit: int
 
     def tokenize(self, text: str) -> Prompt:
         """Tokenise a prompt."""
@@ -195,11 +195,11 @@ class ShadowText:
 
     def embed(self, prompt: Prompt) -> torch.Tensor:
         """Return zeros, with data: what is counted from them decides how many keys there are."""
-        return torch.zeros(1, len(prompt.ids), self.unet.config.cross_attention_dim, dtype=self.unet.dtype)
+        return torch.zeros(1, len(prompt.ids), self.backbone.text_channels, dtype=self.backbone.dtype)
 
     def project(self, layer: Layer, embedding: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return keys and values without data."""
-        return project_text(self.unet, layer, embedding.to(self.unet.device))
+        return self.backbone.project(layer, embedding.to(self.backbone.device))
 
 
 def footprint(
@@ -229,7 +229,7 @@ def footprint(
         live: whether the source's attention is computed again in every step.
         guided: whether there is classifier-free guidance.
     """
-    unet, vae = shadow.unet, shadow.vae
+    unet, vae, backbone = shadow.unet, shadow.vae, backbone_of(shadow.unet)
     factor = vae_factor(vae)
     grid = (-(-size[0] // factor), -(-size[1] // factor))
     chunk = min(_CHUNK, frames)
@@ -250,19 +250,30 @@ def footprint(
         if method is not None and prompts is not None:
             store = MemoryStore()
             source = RecordedSource(store, torch.device("meta"))
-            trajectory = torch.empty(steps + 1, frames, unet.config.in_channels, *grid, device="meta")
-            layers = tuple(layers_of(unet).values())
-            text = ShadowText(unet, tokenize)
+            trajectory = torch.empty(steps + 1, frames, backbone.latent_channels, *grid, device="meta")
+            layers = tuple(backbone.layers().values())
+            text = ShadowText(backbone, tokenize, tokens)
             # Levels matter to nobody where there are shapes and no numbers.
             levels = DDIMPath(tuple(reversed(range(steps))), torch.ones(steps), torch.ones(steps), "epsilon")
-            task = EditTask(prompts[0], prompts[1], levels, trajectory, layers, source, text, _same, temporal)
+            task = EditTask(
+                prompts[0],
+                prompts[1],
+                levels,
+                trajectory,
+                layers,
+                source,
+                text,
+                _same,
+                temporal,
+                feature_layer=backbone.feature_layer,
+            )
             controllers = list(method.controllers(task))
             counter.now -= trajectory.nbytes  # It is counted among the latents.
             counter.peak = counter.now
             # The step in which most of them act holds the most.
             k = max(range(steps), key=lambda index: sum(c.uses_source(index) for c in controllers))
             source.advance(k)
-            last = [layer.name for layer in layers if layer.scale <= FUSED_SCALE][-1]
+            last = next((layer.name for layer in reversed(layers) if layer.coarse), None)
             with suppress(SourceComplete):
                 evaluate(unet, ("source",), frames, grid, temporal, [Recorder(store, last)], (k, steps), tokens)
             if not live:
@@ -281,11 +292,11 @@ def footprint(
             "source": counter.peak_of(lambda: evaluate(unet, ("source",), frames, grid, temporal, tokens=tokens)),
             "edit": counter.peak_of(edit),
         }
-    itemsize = unet.dtype.itemsize
+    itemsize = backbone.dtype.itemsize
     return Footprint(
         **peaks,
-        recorded=recorded_bytes(layers_of(unet).values(), grid, frames, steps, tokens, itemsize),
-        latents=(steps + 1) * frames * unet.config.in_channels * grid[0] * grid[1] * itemsize,
+        recorded=recorded_bytes(backbone.layers().values(), grid, frames, steps, tokens, itemsize),
+        latents=(steps + 1) * frames * backbone.latent_channels * grid[0] * grid[1] * itemsize,
         clip=frames * 3 * size[0] * size[1] * 4,
     )
 

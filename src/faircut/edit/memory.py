@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Sequence
 import psutil
 
 from faircut.attention.context import Layer
-from faircut.attention.source import FUSED_SCALE
 from faircut.errors import OutOfMemoryError, ran_out_of_memory
 
 __all__ = ["budget_for_recording", "explain_out_of_memory", "map_bytes", "recorded_bytes"]
@@ -16,10 +15,10 @@ __all__ = ["budget_for_recording", "explain_out_of_memory", "map_bytes", "record
 def recorded_bytes(
     layers: Iterable[Layer], latent_grid: Sequence[int], frames: int, steps: int, tokens: int, itemsize: int
 ) -> int:
-    """Count the bytes of recorded attention: queries and keys of every fused layer.
+    """Count the bytes of recorded attention: queries and keys of every coarse layer.
 
     Args:
-        layers: the UNet's attention layers.
+        layers: the network's attention layers.
         latent_grid: (height, width) of the latents.
         frames: frames of the clip.
         steps: N.
@@ -28,7 +27,7 @@ def recorded_bytes(
     """
     numbers = 0
     for layer in layers:
-        if layer.scale <= FUSED_SCALE:
+        if layer.coarse:
             height, width = layer.grid((latent_grid[0], latent_grid[1]))
             queries = frames * height * width * layer.channels
             numbers += 2 * queries if layer.kind == "self" else queries + tokens * layer.channels
@@ -44,10 +43,10 @@ def map_bytes(
     itemsize: int,
     key_frames: int = 2,
 ) -> int:
-    """Count the bytes of every attention map of the fused layers, which is what the reference implementation keeps."""
+    """Count the bytes of every attention map of the coarse layers, which is what the reference implementation keeps."""
     numbers = 0
     for layer in layers:
-        if layer.scale <= FUSED_SCALE:
+        if layer.coarse:
             height, width = layer.grid((latent_grid[0], latent_grid[1]))
             keys = key_frames * height * width if layer.kind == "self" else tokens
             numbers += frames * layer.heads * height * width * keys

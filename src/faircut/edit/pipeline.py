@@ -13,7 +13,7 @@ from diffusers.pipelines.pipeline_utils import DiffusionPipeline, StableDiffusio
 
 from faircut.attention.context import Layer
 from faircut.attention.controller import Controller
-from faircut.attention.source import FUSED_SCALE, LiveSource, RecordedSource, Recorder
+from faircut.attention.source import LiveSource, RecordedSource, Recorder
 from faircut.attention.stages import AttentionControl
 from faircut.config.values import TUNED, SpatialTemporal, Supplier
 from faircut.controllers.spatial_temporal import SpatialTemporalAttention
@@ -23,13 +23,13 @@ from faircut.edit.memory import budget_for_recording, explain_out_of_memory, rec
 from faircut.errors import ConfigError, FaircutError, ModelError
 from faircut.methods.base import Predict
 from faircut.model import latents as vae_io
+from faircut.model.backbone import Backbone, backbone_of
 from faircut.model.checkpoints import PARTS, POCKET, check_folder, first_line, locate, pocket_folder
 from faircut.model.fingerprint import Recipe, fingerprint
 from faircut.model.loading import load_parts
 from faircut.model.noise_path import DDIMPath, NoisePath
 from faircut.model.predictor import ModelText, NoisePredictor
 from faircut.model.temporal import has_temporal, load_temporal, save_temporal, temporal_apart
-from faircut.model.unet import install, layers_of
 from faircut.prompts import Prompt
 
 __all__ = ["EditorPipeline", "StepEnd"]
@@ -52,7 +52,8 @@ class EditorPipeline(
         vae: an ``AutoencoderKL``.
         text_encoder: a ``CLIPTextModel``.
         tokenizer: a fast ``CLIPTokenizer``.
-        unet: a ``UNet2DConditionModel`` with cross-attention.
+        unet: a ``UNet2DConditionModel`` with cross-attention, or another network that an adapter is registered for
+            (`faircut.model.backbone`).
         scheduler: any scheduler of Stable Diffusion; its noise schedule is used, its sampler is not.
         safety_checker: accepted so that folders which name one load; not used.
         feature_extractor: likewise.
@@ -75,6 +76,7 @@ class EditorPipeline(
         image_encoder: Any = None,
     ) -> None:
         super().__init__()
+        backbone_of(unet)
         self.register_modules(
             vae=vae,
             text_encoder=text_encoder,
@@ -150,9 +152,14 @@ class EditorPipeline(
     # What the pieces are ------------------------------------------------------------------------------------------
 
     @property
+    def backbone(self) -> Backbone:
+        """The adapter of the network."""
+        return backbone_of(self.unet)
+
+    @property
     def layers(self) -> dict[str, Layer]:
-        """The UNet's attention layers by name, in the order in which they run."""
-        return layers_of(self.unet)
+        """The network's attention layers by name, in the order in which they run."""
+        return self.backbone.layers()
 
     @property
     def fingerprint(self) -> str:
@@ -248,11 +255,11 @@ class EditorPipeline(
 
     def recorded_bytes(self, clip: torch.Tensor, num_inference_steps: int) -> int:
         """Predict the bytes that recorded attention takes for a clip (frames or latents, 4 axes)."""
-        factor = 1 if clip.shape[1] == self.unet.config.in_channels else vae_io.vae_factor(self.vae)
+        factor = 1 if clip.shape[1] == self.backbone.latent_channels else vae_io.vae_factor(self.vae)
         grid = tuple(-(-side // factor) for side in clip.shape[-2:])
-        tokens = self.tokenizer.model_max_length
+        tokens = self._text.token_limit
         return recorded_bytes(
-            self.layers.values(), grid, len(clip), num_inference_steps, tokens, self.unet.dtype.itemsize
+            self.layers.values(), grid, len(clip), num_inference_steps, tokens, self.backbone.dtype.itemsize
         )
 
     def _to_latents(
@@ -260,7 +267,7 @@ class EditorPipeline(
     ) -> tuple[torch.Tensor, tuple[int, int], torch.Tensor | None]:
         """Return the clip's latents, its size in pixels and its frames as uint8."""
         device = self._execution_device
-        if clip.shape[1] == self.unet.config.in_channels:
+        if clip.shape[1] == self.backbone.latent_channels:
             factor = vae_io.vae_factor(self.vae)
             return clip.to(device, torch.float32), (clip.shape[2] * factor, clip.shape[3] * factor), None
         z_0 = vae_io.encode(clip, self.vae, device, generator=generator).float()
@@ -282,7 +289,7 @@ class EditorPipeline(
             z: torch.Tensor, index: int, embedding: torch.Tensor, controllers: Sequence[Controller] = ()
         ) -> torch.Tensor:
             with self._controlled(controllers, inversion.temporal, inversion.num_frames) as control:
-                noise = NoisePredictor(self.unet, control, noise_path, inversion.num_frames)
+                noise = NoisePredictor(self.backbone, control, noise_path, inversion.num_frames)
                 return noise("denoise", index, {branch: (z, embedding)})[branch]
 
         return predict
@@ -305,16 +312,26 @@ class EditorPipeline(
         def run_source(k: int, recorder: Recorder) -> None:
             predict(latents[offset - k], k, embedding, [recorder])
 
-        last = [layer.name for layer in self.layers.values() if layer.scale <= FUSED_SCALE][-1]
+        last = next((layer.name for layer in reversed(self.layers.values()) if layer.coarse), None)
         return LiveSource(run_source, self._execution_device, last)
 
     @contextmanager
     def _controlled(
         self, controllers: Sequence[Controller], temporal: SpatialTemporal, frames: int
     ) -> Iterator[AttentionControl]:
-        """Install controllers, and after them what lets the frames see each other."""
-        attached = [*controllers, SpatialTemporalAttention(temporal, frames)]
-        with install(self.unet, attached, frames=frames, clip_norm=temporal.clip_norm) as control:
+        """Install controllers, and after them what lets the frames see each other.
+
+        Raises:
+            ConfigError: frames are to see each other in some way, in a network where all of them do.
+        """
+        backbone, attached = self.backbone, list(controllers)
+        if backbone.frames_in == "batch":
+            attached.append(SpatialTemporalAttention(temporal, frames))
+        elif temporal != SpatialTemporal():
+            raise ConfigError(
+                f"{temporal} was asked for, but all frames of a {type(self.unet).__name__} see each other; leave it out"
+            )
+        with backbone.install(attached, frames=frames, clip_norm=temporal.clip_norm) as control:
             yield control
 
     @contextmanager

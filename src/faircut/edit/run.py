@@ -105,7 +105,7 @@ def _report(
     return RunReport(
         settings=to_dict(replace(settings, temporal=inversion.temporal)),
         method={"name": method.name, **to_dict(method)},
-        environment=Environment.of(session.device, session.editor.unet.dtype),
+        environment=Environment.of(session.device, session.editor.backbone.dtype),
         clip=describe_clip(video, settings.clip),
         model={"name": settings.model, "fingerprint": inversion.model, "lora": list(settings.lora)},
         supplier=inversion.supplier,

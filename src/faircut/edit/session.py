@@ -139,7 +139,7 @@ class Session:
         session = cls(load_editor(model, lora, device, dtype), cache=cache)
         session._reader, session.loaded = readers, (model, tuple(lora))
         for method, _ in methods:
-            method.check_model(session.editor.unet)
+            method.check_model(session.editor.backbone)
         return session
 
     @classmethod
@@ -263,7 +263,7 @@ class Session:
         check_method(request, method)
         method.check(source, self.editor.tokenize(request.prompt))
         self.editor.tokenize(request.negative_prompt)
-        method.check_model(self.editor.unet)
+        method.check_model(self.editor.backbone)
         if method.reads_people:
             method.check_reader(self.reader, request.prompt)
 

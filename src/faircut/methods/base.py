@@ -19,6 +19,7 @@ from faircut.errors import ConfigError, choices
 from faircut.fairness.attributes import Attribute
 from faircut.fairness.calibration import Calibration
 from faircut.fairness.perception import Reader
+from faircut.model.backbone import Backbone
 from faircut.model.noise_path import NoisePath
 from faircut.prompts import Alignment, Prompt, phrases
 
@@ -44,7 +45,15 @@ RegionUse = Literal["none", "optional", "needed", "computed"]
 
 
 class TextAccess(Protocol):
-    """What a method may ask of the model about text."""
+    """What a method may ask of the model about text.
+
+    Sequences are padded to `token_limit`. The padding is encoded with the prompt and takes attention like any other token,
+    as CLIP's does in Stable Diffusion: alignments give it partners, and controllers do not mask it.
+    """
+
+    @property
+    def token_limit(self) -> int:
+        """Tokens of every sequence, start, end and padding included."""
 
     def tokenize(self, text: str) -> Prompt:
         """Tokenise a prompt."""
@@ -57,7 +66,7 @@ class TextAccess(Protocol):
 
 
 class Predict(Protocol):
-    """Evaluates the UNet once, beside the run of the sampler."""
+    """Evaluates the network once, beside the run of the sampler."""
 
     def __call__(
         self, z: torch.Tensor, index: int, embedding: torch.Tensor, controllers: Sequence[Controller] = ()
@@ -81,12 +90,13 @@ class EditTask:
         target: the target prompt.
         noise_path: the timesteps and noise levels.
         trajectory: (step + 1, frame, channel, height, width), the latents of the inversion, the clip first.
-        layers: the UNet's attention layers.
+        layers: the network's attention layers.
         source_attention: supplies the source's attention at every step.
         text: the model's way with text, for methods with prompts of their own.
-        predict: evaluates the UNet, for methods that look before they edit or follow a gradient.
+        predict: evaluates the network, for methods that look before they edit or follow a gradient.
         temporal: how the frames see each other.
         generator: for methods that draw noise.
+        feature_layer: name of the submodule whose features the network offers for injection; None if it offers none.
     """
 
     source: Prompt
@@ -99,6 +109,7 @@ class EditTask:
     predict: Predict
     temporal: SpatialTemporal
     generator: torch.Generator | None = None
+    feature_layer: str | None = None
 
     @property
     def steps(self) -> int:
@@ -371,8 +382,11 @@ class Method:
         self.align(source, target)
         self.edit_regions(source, target)
 
-    def check_model(self, unet: Any) -> None:
-        """Say what the UNet lacks that the options name, before a clip is inverted.
+    def check_model(self, backbone: Backbone) -> None:
+        """Say what the network lacks that the options name, before a clip is inverted.
+
+        Args:
+            backbone: the adapter of the network.
 
         Raises:
             AttentionError: it lacks something.

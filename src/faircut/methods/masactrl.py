@@ -43,16 +43,17 @@ class MasaCtrl(Method):
 class _MutualSelfAttention(Controller):
     """Gives the edit the keys and values of the branch ``"reference"``."""
 
-    where = Where(kind="self")
+    where = Where(kind="self", decoder=True)
     branches = ("uncond", "cond")
+    frames_in = ("batch", "sequence")  # It exchanges whole branches.
 
     def __init__(self, steps: range) -> None:
         self.steps = steps
 
     def applies(self, context: AttentionContext) -> bool:
-        """In the decoder, in its steps, where the source is denoised beside the edit."""
+        """Whether it is one of the steps, and the source is denoised beside the edit."""
         beside = "reference" in context.layout.branches
-        return beside and context.layer.place == "up" and context.step.index in self.steps and super().applies(context)
+        return beside and context.step.index in self.steps and super().applies(context)
 
     def on_qkv(self, context: AttentionContext, qkv: QKV) -> tuple[AttentionContext, QKV]:
         """Exchange them."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from faircut.attention.controller import Controller, StepWindow
 from faircut.controllers.features import FeatureInjection
+from faircut.errors import AttentionError
 from faircut.methods.base import EditTask, Method, register
-from faircut.model.unet import submodule
+from faircut.model.backbone import Backbone
 
 __all__ = ["PlugAndPlay"]
 
@@ -27,7 +28,8 @@ class PlugAndPlay(Method):
     Attributes:
         feature_steps: when the features are the source's; published: 0.8.
         attention_steps: when the self-attention is; published: 0.5.
-        feature_layer: the residual block of the UNet; published: the fourth layer of the decoder, 16x16 at 512 px.
+        feature_layer: name of the residual block; by default the one that the network's adapter names, in Stable Diffusion
+            the published one: the fourth layer of the decoder, 16x16 at 512 px.
     """
 
     name: ClassVar[str] = "plug-and-play"
@@ -35,19 +37,28 @@ class PlugAndPlay(Method):
 
     feature_steps: Steps = 0.8
     attention_steps: Steps = 0.5
-    feature_layer: str = "up_blocks.1.resnets.1"
+    feature_layer: str | None = None
 
     def __post_init__(self) -> None:
         for steps in (self.feature_steps, self.attention_steps):
             StepWindow.of(steps)
 
-    def check_model(self, unet: Any) -> None:
+    def check_model(self, backbone: Backbone) -> None:
         """Look for the residual block."""
-        submodule(unet, self.feature_layer)
+        backbone.feature(self._features(backbone.feature_layer))
+
+    def _features(self, offered: str | None) -> str:
+        """Return the name of the block: the option's, or the one that the network offers."""
+        name = offered if self.feature_layer is None else self.feature_layer
+        if name is None:
+            raise AttentionError(
+                f"{self.name} injects the output of a block, and this network's adapter names none; give feature_layer"
+            )
+        return name
 
     def controllers(self, task: EditTask) -> Sequence[Controller]:
         """Build the injection, into guided and unguided branch alike."""
         features, attention = (StepWindow.of(s).steps(task.steps) for s in (self.feature_steps, self.attention_steps))
         # The first decoder layers have only the coarsest grid, where the layout would be fixed too firmly to edit.
-        decoder = {layer.name for layer in task.layers if layer.place == "up" and layer.kind == "self"}
-        return [FeatureInjection((self.feature_layer,), features, decoder, attention)]
+        decoder = {layer.name for layer in task.layers if layer.decoder and layer.kind == "self"}
+        return [FeatureInjection((self._features(task.feature_layer),), features, decoder, attention)]

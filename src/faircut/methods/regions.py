@@ -59,4 +59,4 @@ def modulated_layers(latent_grid: tuple[int, int], kind: Literal["self", "cross"
     Returns:
         Where that is.
     """
-    return Where(kind=kind, max_scale=0.5 if max(latent_grid) > 16 else 1.0)
+    return Where(kind=kind, coarse=True if max(latent_grid) > 16 else None)

@@ -93,7 +93,7 @@ class VideoGrain(Method):
         described = torch.full((len(task.target.ids),), -1, dtype=torch.int64)
         for number, subject in enumerate(subjects):
             described[list(subject.target_tokens)] = number
-        injected = {layer.name for layer in task.layers if layer.place == "up" and layer.kind == "self"}
+        injected = {layer.name for layer in task.layers if layer.decoder and layer.kind == "self"}
         nowhere = range(0)
         attached: list[Controller] = [
             FeatureInjection((), nowhere, injected, StepWindow.of(self.attention_steps).steps(task.steps))

@@ -11,8 +11,8 @@ import torch
 
 from faircut.attention.context import BatchLayout, Layer, Phase, Step
 from faircut.attention.stages import AttentionControl
+from faircut.model.backbone import Backbone
 from faircut.model.noise_path import NoisePath
-from faircut.model.unet import project_text
 from faircut.prompts import Prompt, encode
 
 __all__ = ["ModelText", "NoisePredictor", "frozen"]
@@ -20,40 +20,45 @@ __all__ = ["ModelText", "NoisePredictor", "frozen"]
 
 @dataclass(frozen=True)
 class ModelText:
-    """A model's way with text; see `faircut.methods.base.TextAccess`.
+    """Text as one model takes it: CLIP's tokens and embeddings; see `faircut.methods.base.TextAccess`.
 
     Attributes:
-        pipeline: a diffusers pipeline with tokenizer, text encoder and UNet.
+        pipeline: a diffusers pipeline with tokenizer and text encoder, and its `backbone`.
     """
 
     pipeline: Any
+
+    @property
+    def token_limit(self) -> int:
+        """Tokens of every sequence, start, end and padding included: 77 in Stable Diffusion."""
+        return int(self.pipeline.tokenizer.model_max_length)
 
     def tokenize(self, text: str) -> Prompt:
         """Tokenise a prompt."""
         return Prompt.of(self.pipeline.maybe_convert_prompt(text, self.pipeline.tokenizer), self.pipeline.tokenizer)
 
     def embed(self, prompt: Prompt) -> torch.Tensor:
-        """Encode a prompt, (1, token, channel), in the UNet's dtype."""
+        """Encode a prompt, (1, token, channel), in the network's dtype."""
         device = self.pipeline.execution_device
-        return encode(prompt, self.pipeline.text_encoder, device).to(device, self.pipeline.unet.dtype)
+        return encode(prompt, self.pipeline.text_encoder, device).to(device, self.pipeline.backbone.dtype)
 
     def project(self, layer: Layer, embedding: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the (key, value) of a cross-attention layer for an embedding, (1, head, token, dim) each."""
-        return project_text(self.pipeline.unet, layer, embedding)
+        return self.pipeline.backbone.project(layer, embedding)
 
 
 @dataclass(frozen=True)
 class NoisePredictor:
-    """Evaluates a UNet under control for some branches of a clip, announcing every evaluation.
+    """Evaluates a network under control for some branches of a clip, announcing every evaluation.
 
     Attributes:
-        unet: a ``UNet2DConditionModel``.
-        control: what `faircut.model.unet.install` gave.
+        backbone: the network's adapter.
+        control: what `Backbone.install` gave.
         noise_path: the timesteps and noise levels.
         frames: of the clip.
     """
 
-    unet: Any
+    backbone: Backbone
     control: AttentionControl
     noise_path: NoisePath
     frames: int
@@ -73,14 +78,14 @@ class NoisePredictor:
             The noise of each branch, (frame, channel, height, width), float32.
         """
         z = torch.cat([latents for latents, _ in branches.values()])
-        layout = BatchLayout(tuple(branches), self.frames)
+        layout = BatchLayout(tuple(branches), self.frames, self.backbone.frames_in)
         height, width = z.shape[-2:]
         step = Step(phase, k, len(self.noise_path), self.noise_path.timesteps[k], layout, (height, width))
         self.control.begin(step)
         # The sampler works in float32 whatever the model's precision: rounding would add up over its steps.
-        text = torch.cat([embedding.expand(self.frames, -1, -1) for _, embedding in branches.values()])
+        text = torch.cat([embedding.expand(layout.entries, -1, -1) for _, embedding in branches.values()])
         timestep = torch.tensor(step.timestep, device=z.device)
-        output = self.unet(z.to(text.dtype), timestep, encoder_hidden_states=text, return_dict=False)[0].float()
+        output = self.backbone.predict(z.to(text.dtype), timestep, text, layout).float()
         self.control.check_fired()
         eps = self.noise_path.eps(output, z, k)
         return dict(zip(branches, eps.split(self.frames), strict=True))

@@ -1,11 +1,10 @@
-"""A diffusers UNet under control: its attention layers, and putting the staged processor in and taking it out again."""
+"""The adapter of diffusers' ``UNet2DConditionModel``: Stable Diffusion 1.x and 2.x."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 from diffusers.models.attention_processor import (
@@ -15,122 +14,164 @@ from diffusers.models.attention_processor import (
     XFormersAttnProcessor,
 )
 
-from faircut.attention.context import Layer
-from faircut.attention.controller import Controller
-from faircut.attention.stages import AttentionControl, StagedAttnProcessor, split_heads
-from faircut.errors import AttentionError, choices
+from faircut.attention.context import BatchLayout, Layer
+from faircut.attention.controller import QKV
+from faircut.attention.stages import AttentionControl, split_heads
+from faircut.errors import AttentionError
+from faircut.model.backbone import Backbone, register_backbone
 from faircut.model.norm import clip_norms
-from faircut.model.temporal import clip_frames
+from faircut.model.temporal import attach_temporal, clip_frames, has_temporal
 
-__all__ = ["install", "layers_of", "project_text", "submodule"]
+__all__ = ["StagedAttnProcessor", "UNetBackbone"]
 
 # What may be replaced without losing anything: processors that hold no weights and no state of their own.
 _STATELESS = (AttnProcessor, AttnProcessor2_0, SlicedAttnProcessor, XFormersAttnProcessor)
 
 
-def layers_of(unet: Any) -> dict[str, Layer]:
-    """Describe every attention layer of a diffusers UNet.
+class StagedAttnProcessor:
+    """An attention processor of diffusers that leaves the attention itself to an `AttentionControl`.
 
-    Args:
-        unet: a ``UNet2DConditionModel``.
-
-    Returns:
-        Layers by processor name, in the order in which the UNet runs them.
-
-    Raises:
-        AttentionError: the UNet has no cross-attention layers, or one whose processor holds state of its own.
+    Without an active controller it computes exactly what diffusers' ``AttnProcessor2_0`` computes.
     """
-    modules = dict(unet.named_modules())
-    deepest = len(unet.down_blocks) - 1
-    layers: dict[str, Layer] = {}
-    for name, processor in unet.attn_processors.items():
-        attn = modules[name.removesuffix(".processor")]
-        if not isinstance(processor, (*_STATELESS, StagedAttnProcessor)):
-            raise AttentionError(
-                f"the processor of {name} is a {type(processor).__name__}, which holds weights or state that would be "
-                "lost; unload it first (for an IP-Adapter: editor.unload_ip_adapter())"
+
+    def __init__(self, layer: Layer, control: AttentionControl) -> None:
+        self.layer = layer
+        self.control = control
+
+    def __call__(
+        self,
+        attn: Any,
+        hidden_states: torch.Tensor,
+        encoder_hidden_states: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        temb: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Run the layer; arguments and result as diffusers' processors have them, (batch, position, channel)."""
+        residual = hidden_states
+        if attn.group_norm is not None:
+            hidden_states = attn.group_norm(hidden_states.transpose(1, 2)).transpose(1, 2)
+        text = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        if encoder_hidden_states is not None and attn.norm_cross:
+            text = attn.norm_encoder_hidden_states(encoder_hidden_states)
+        qkv = QKV(*(split_heads(x, attn.heads) for x in (attn.to_q(hidden_states), attn.to_k(text), attn.to_v(text))))
+        if attn.norm_q is not None:
+            qkv = qkv._replace(query=attn.norm_q(qkv.query), key=attn.norm_k(qkv.key))
+        if attention_mask is not None:
+            attention_mask = attn.prepare_attention_mask(attention_mask, text.shape[1], hidden_states.shape[0])
+            attention_mask = attention_mask.unflatten(0, (hidden_states.shape[0], attn.heads))
+
+        output = self.control.attend(self.layer, qkv, attention_mask)
+
+        output = output.transpose(1, 2).flatten(2).to(qkv.query.dtype)
+        output = attn.to_out[1](attn.to_out[0](output))
+        if attn.residual_connection:
+            output = output + residual
+        return output / attn.rescale_output_factor if attn.rescale_output_factor != 1.0 else output
+
+
+@register_backbone("UNet2DConditionModel")
+class UNetBackbone(Backbone):
+    """Frames ride in the batch; layers are named by their processors in diffusers."""
+
+    # The fourth layer of the decoder in Plug-and-Play's published code, 16x16 at 512 px.
+    feature_layer = "up_blocks.1.resnets.1"
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels of the latents."""
+        return int(self.network.config.in_channels)
+
+    @property
+    def text_channels(self) -> int:
+        """Width of the text embedding."""
+        return int(self.network.config.cross_attention_dim)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """In which the UNet computes."""
+        return self.network.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return self.network.device
+
+    def layers(self) -> dict[str, Layer]:
+        """Describe every attention layer, by its processor's name.
+
+        Raises:
+            AttentionError: the UNet has no cross-attention layers, or one whose processor holds state of its own.
+        """
+        modules = dict(self.network.named_modules())
+        deepest = len(self.network.down_blocks) - 1
+        layers: dict[str, Layer] = {}
+        for name, processor in self.network.attn_processors.items():
+            attn = modules[name.removesuffix(".processor")]
+            if not isinstance(processor, (*_STATELESS, StagedAttnProcessor)):
+                raise AttentionError(
+                    f"the processor of {name} is a {type(processor).__name__}, which holds weights or state that would be "
+                    "lost; unload it first (for an IP-Adapter: editor.unload_ip_adapter())"
+                )
+            kind: Literal["self", "cross"] = "cross" if attn.is_cross_attention else "self"
+            place = _place(name)
+            block = int(name.split(".")[1]) if place != "mid" else 0
+            # Every block but the deepest of the encoder halves the grid once.
+            side = 2 ** {"down": block, "mid": deepest, "up": deepest - block}[place]
+            layers[name] = Layer(name, kind, attn.to_q.out_features, attn.heads, (1, side, side), place == "up")
+        if not any(layer.kind == "cross" for layer in layers.values()):
+            raise AttentionError("this UNet has no cross-attention, so no text can steer it; use a text-to-image UNet")
+        # attn_processors lists down, up, mid; the UNet runs down, mid, up.
+        order = ("down", "mid", "up")
+        return dict(sorted(layers.items(), key=lambda item: order.index(_place(item[0]))))
+
+    @contextmanager
+    def attach(self, control: AttentionControl) -> Iterator[None]:
+        """Set the staged processors, and the earlier ones again on leaving."""
+        before: dict[str, Any] = dict(self.network.attn_processors)
+        try:
+            self.network.set_attn_processor(
+                {name: StagedAttnProcessor(layer, control) for name, layer in control.layers.items()}
             )
-        kind: Literal["self", "cross"] = "cross" if attn.is_cross_attention else "self"
-        place, _, rest = cast(tuple[Literal["down", "mid", "up"], str, str], name.partition("_"))
-        block = int(rest.split(".")[1]) if place != "mid" else 0
-        depth = {"down": block, "mid": deepest, "up": deepest - block}[place]
-        layers[name] = Layer(name, kind, place, attn.to_q.out_features, attn.heads, depth)
-    if not any(layer.kind == "cross" for layer in layers.values()):
-        raise AttentionError("this UNet has no cross-attention, so no text can steer it; use a text-to-image UNet")
-    # attn_processors lists down, up, mid; the UNet runs down, mid, up.
-    order = {"down": 0, "mid": 1, "up": 2}
-    return dict(sorted(layers.items(), key=lambda item: order[item[1].place]))
+            yield
+        finally:
+            # set_attn_processor empties the dict it is given.
+            self.network.set_attn_processor(dict(before))
+
+    @contextmanager
+    def over_clip(self, frames: int, clip_norm: bool) -> Iterator[None]:
+        """Let the norms take their statistics over clips, and temporal layers see their frames."""
+        with ExitStack() as stack:
+            if clip_norm and frames > 1:
+                stack.enter_context(clip_norms(self.network, frames))
+            stack.enter_context(clip_frames(self.network, frames))
+            yield
+
+    def predict(self, z: torch.Tensor, timestep: torch.Tensor, text: torch.Tensor, layout: BatchLayout) -> torch.Tensor:
+        """Evaluate the UNet."""
+        return self.network(z, timestep, encoder_hidden_states=text, return_dict=False)[0]
+
+    def project(self, layer: Layer, embedding: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the (key, value) of a cross-attention layer for an embedding."""
+        attn = self.network.get_submodule(layer.name.removesuffix(".processor"))
+        text = attn.norm_encoder_hidden_states(embedding) if attn.norm_cross else embedding
+        key, value = (split_heads(x, attn.heads) for x in (attn.to_k(text), attn.to_v(text)))
+        return (key if attn.norm_k is None else attn.norm_k(key)), value
+
+    def feature_names(self) -> list[str]:
+        """Return the names of the residual blocks."""
+        return [part for part, _ in self.network.named_modules() if ".resnets." in part and part.count(".") == 3]
+
+    def shadow(self) -> UNetBackbone:
+        """Build the UNet once more from its configuration, without data."""
+        with torch.device("meta"):
+            # Module.to, because diffusers' own warns of modules to keep in float32 even where there are none.
+            empty = type(self.network).from_config(self.network.config)
+            network = torch.nn.Module.to(empty, self.network.dtype).eval()
+            if has_temporal(self.network):
+                attach_temporal(network)
+        return UNetBackbone(network)
 
 
-def project_text(unet: Any, layer: Layer, embedding: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return what a cross-attention layer makes of a text.
-
-    Args:
-        unet: a ``UNet2DConditionModel``.
-        layer: the layer.
-        embedding: (batch, token, channel), as the text encoder gives it.
-
-    Returns:
-        (key, value), (batch, head, token, dim) each.
-    """
-    attn = unet.get_submodule(layer.name.removesuffix(".processor"))
-    text = attn.norm_encoder_hidden_states(embedding) if attn.norm_cross else embedding
-    key, value = (split_heads(x, attn.heads) for x in (attn.to_k(text), attn.to_v(text)))
-    return (key if attn.norm_k is None else attn.norm_k(key)), value
-
-
-@contextmanager
-def install(
-    unet: Any,
-    controllers: Sequence[Controller],
-    *,
-    frames: int,
-    clip_norm: bool = True,
-    block_elements: int = 2**26,
-) -> Iterator[AttentionControl]:
-    """Put a UNet's attention under control, and restore whatever was there afterwards, also after an exception.
-
-    Args:
-        unet: a ``UNet2DConditionModel``.
-        controllers: in the order in which their stages run (`on_output` runs in reverse).
-        frames: frames of the clip; batches hold whole clips.
-        clip_norm: take the statistics of group norms over all frames of a clip together.
-        block_elements: the most elements of an explicit attention map that exist at one time.
-
-    Yields:
-        The control, whose `begin` must be called before every evaluation of the UNet.
-
-    Raises:
-        AttentionError: the UNet's attention cannot be replaced without losing something.
-    """
-    layers = layers_of(unet)
-    control = AttentionControl(tuple(controllers), block_elements, layers)
-    before: dict[str, Any] = dict(unet.attn_processors)
-    with ExitStack() as stack:
-        if clip_norm and frames > 1:
-            stack.enter_context(clip_norms(unet, frames))
-        stack.enter_context(clip_frames(unet, frames))
-        # set_attn_processor empties the dict it is given.
-        stack.callback(lambda: unet.set_attn_processor(dict(before)))
-        unet.set_attn_processor({name: StagedAttnProcessor(layer, control) for name, layer in layers.items()})
-        for name in dict.fromkeys(name for controller in controllers for name in controller.features):
-            stack.callback(submodule(unet, name).register_forward_hook(partial(_on_features, control, name)).remove)
-        yield control
-
-
-def submodule(unet: Any, name: str) -> Any:
-    """Return a part of the UNet by its name.
-
-    Raises:
-        AttentionError: it has no such part.
-    """
-    try:
-        return unet.get_submodule(name)
-    except AttributeError:
-        inside = [part for part, _ in unet.named_modules() if ".resnets." in part and part.count(".") == 3]
-        raise AttentionError(f"this UNet has no part {name!r}: {choices(name, inside)}") from None
-
-
-def _on_features(control: AttentionControl, name: str, module: Any, args: Any, output: Any) -> Any:
-    """A forward hook of torch."""
-    return control.features(name, output)
+def _place(name: str) -> str:
+    """Return ``"down"``, ``"mid"`` or ``"up"``: the part of the UNet that a processor is in."""
+    return name.partition("_")[0]

@@ -23,10 +23,10 @@ from faircut.errors import ConfigError, ModelError, NumericalError, OutOfMemoryE
 from faircut.files import naming
 from faircut.interrupts import stop_on_signals
 from faircut.methods import TuneAVideo
+from faircut.model.backbone import backbone_of
 from faircut.model.fingerprint import key_of
 from faircut.model.predictor import frozen
 from faircut.model.temporal import attach_temporal
-from faircut.model.unet import install
 from faircut.tune.lesson import Lesson, learning_parameters, learns
 from faircut.tune.settings import TuneSettings
 from faircut.tune.state import Checkpoint, open_folder, publish, published
@@ -174,7 +174,7 @@ class _Run:
         with (
             torch.enable_grad(),
             learns(unet, parameters, settings.gradient_checkpointing),
-            install(unet, [sees], frames=frames, clip_norm=TuneAVideo.temporal.clip_norm) as control,
+            backbone_of(unet).install([sees], frames=frames, clip_norm=TuneAVideo.temporal.clip_norm) as control,
         ):
             with torch.autocast(lesson.z_0.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
                 loss = lesson.loss(unet, control, self.step)

@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 
 from faircut.attention.stages import AttentionControl
-from faircut.model.unet import install
 from faircut.pocket.attention_maps import CrossAttentionMaps, one_evaluation
 from faircut.pocket.captions import caption, span_tokens
 from faircut.pocket.pictures import to_tensor
@@ -39,7 +38,7 @@ def word_masks(editor: Any, scale: float) -> dict[str, tuple[float, int]]:
         Per kind of subject the mean IoU and the number of stills.
     """
     recorder, values = CrossAttentionMaps(), {}
-    with install(editor.unet, [recorder], frames=1, clip_norm=False) as control:
+    with editor.backbone.install([recorder], frames=1, clip_norm=False) as control:
         for kind in ("person", "vehicle", "animal"):
             rng = np.random.default_rng([_SEED, 1])
             count = max(8, int(64 * scale))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from faircut.attention.context import AttentionContext
 from faircut.attention.controller import QKV, Where
-from faircut.model.unet import install, project_text
+from faircut.model.backbone import backbone_of
 from faircut.pocket.attention_maps import CrossAttentionMaps, one_evaluation
 from faircut.pocket.generate import sample_latents
 from faircut.pocket.pictures import contact_sheet, to_pixels
@@ -169,12 +169,12 @@ class TrainingMaps(CrossAttentionMaps):
             where: the layers whose attention is computed explicitly.
         """
         super().__init__()
-        self.unet, self.where = unet, where
+        self.backbone, self.where = backbone_of(unet), where
 
     def on_qkv(self, context: AttentionContext, qkv: QKV) -> tuple[AttentionContext, QKV]:
         """Keep the layer's map of the text; changes nothing."""
         if context.layer.kind == "cross":
-            key, _ = project_text(self.unet, context.layer, self.text.detach())
+            key, _ = self.backbone.project(context.layer, self.text.detach())
             scores = (qkv.query * qkv.query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
             self.keep(context, scores.softmax(dim=-1))
         return context, qkv
@@ -304,7 +304,7 @@ class DenoiserStage:
         a = self.alphas[t][:, None, None, None]
         noisy = a.sqrt() * z + (1 - a).sqrt() * noise
         self.recorder.text = context = self.text(ids).last_hidden_state
-        with install(self.unet, [self.recorder], frames=1, clip_norm=False) as control:
+        with backbone_of(self.unet).install([self.recorder], frames=1, clip_norm=False) as control:
             control.begin(one_evaluation(noisy))
             out = self.unet(noisy, t, context).sample.float()
         snr = self.alphas[t] / (1 - self.alphas[t])
