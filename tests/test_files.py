@@ -14,8 +14,8 @@ from faircut.files import (
     atomic_path,
     check_outputs,
     clear_partials,
-    foreign,
-    is_ours,
+    foreign_files,
+    made_by_faircut,
     replace_all,
     temporary_name,
     write_json,
@@ -118,11 +118,11 @@ def test_a_folder_with_something_of_the_users_is_never_replaced(tmp_path):
             write_json(temporary / "facts.json", {"files": ["facts.json", "sub/latents"]})
             (temporary / "sub").mkdir()
             (temporary / "sub" / "latents").write_text("")
-    assert foreign(target) == []
+    assert foreign_files(target) == []
     (target / ".DS_Store").write_text("")
-    assert foreign(target) == []
+    assert foreign_files(target) == []
     (target / "sub" / "notes.txt").write_text("mine")
-    assert foreign(target) == ["sub/notes.txt"]
+    assert foreign_files(target) == ["sub/notes.txt"]
     with pytest.raises(ConfigError, match=r"sub/notes.txt.*would be lost"), atomic_path(target) as temporary:
         temporary.mkdir()
     assert (target / "sub" / "notes.txt").read_text() == "mine"
@@ -132,26 +132,26 @@ def test_a_folder_with_something_of_the_users_is_never_replaced(tmp_path):
 def test_every_kind_of_clip_bears_the_mark_and_still_reads(tmp_path, clip, suffix):
     frames = clip[:1] if suffix == ".png" else clip
     path = write_video(Video.from_frames(frames), tmp_path / f"out{suffix}")
-    assert foreign(path) == [] if path.is_dir() else is_ours(path)
+    assert foreign_files(path) == [] if path.is_dir() else made_by_faircut(path)
     assert read_video(path).frames.shape[0] == len(frames)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".webm", ".gif", ".webp"])
 def test_a_clip_under_another_name_is_not_ours(tmp_path, clip, suffix):
     path = write_video(Video.from_frames(clip), tmp_path / f"out{suffix}")
-    assert is_ours(path)
+    assert made_by_faircut(path)
     # As programs that cut or convert a clip keep its comment.
     kept = path.rename(tmp_path / f"holiday{suffix}")
-    assert not is_ours(kept)
+    assert not made_by_faircut(kept)
     (tmp_path / f"out{suffix}").symlink_to(kept)
-    assert is_ours(tmp_path / f"out{suffix}")
+    assert made_by_faircut(tmp_path / f"out{suffix}")
 
 
 def test_results_that_somebody_has_collected_are_no_result(tmp_path, clip):
     for name in ("a.mp4", "b.gif", "00000.gif"):
         write_video(Video.from_frames(clip), tmp_path / "results" / name)
     write_json(tmp_path / "results" / "a.report.json", {})
-    assert foreign(tmp_path / "results") == ["00000.gif", "a.mp4", "a.report.json", "b.gif"]
+    assert foreign_files(tmp_path / "results") == ["00000.gif", "a.mp4", "a.report.json", "b.gif"]
     with pytest.raises(VideoError, match="holds other things"):
         write_video(Video.from_frames(clip), tmp_path / "results")
 
@@ -159,9 +159,9 @@ def test_results_that_somebody_has_collected_are_no_result(tmp_path, clip):
 def test_a_way_that_is_not_there_leads_to_nothing_of_the_users(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "notes.json").write_text("{}")
-    with pytest.raises(ConfigError, match="faircut did not make it"):
+    with pytest.raises(ConfigError, match="not made by faircut"):
         write_json("missing/../notes.json", {})
-    with pytest.raises(ConfigError, match="leads through missing, which is no folder"):
+    with pytest.raises(ConfigError, match="passes through missing, which is not a folder"):
         check_outputs([Output("missing/../other.json")])
     (tmp_path / "there").mkdir()
     check_outputs([Output("there/../other.json")])
@@ -177,7 +177,7 @@ def test_files_that_go_together_reach_other_file_systems_by_links(tmp_path):
         with all_or_nothing({"a": tmp_path / "a.json", "b": tmp_path / "b.json"}) as files:
             for path in files.values():
                 write_json(path, {})
-        assert is_ours(target)
+        assert made_by_faircut(target)
         assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.json", "b.json"]
         assert not list(other.glob(".*.partial*"))
     finally:

@@ -128,7 +128,7 @@ def test_limits_count_what_aliases_stand_for(monkeypatch):
     monkeypatch.setattr(reading, "MAX_NODES", {"yaml": 50, "json": 50})
     monkeypatch.setattr(reading, "MAX_DEPTH", 5)
     assert parse_yaml("[&a [1, 2], *a, *a]") == [[1, 2]] * 3
-    with pytest.raises(ConfigError, match=r"line 3, c\[1\]: it holds more than 50 values, its aliases written out"):
+    with pytest.raises(ConfigError, match=r"line 3, c\[1\]: it has more than 50 values with its aliases expanded"):
         parse_yaml("a: &a [1, 1, 1, 1]\nb: &b [*a, *a, *a, *a]\nc: [*b, *b, *b]")
     with pytest.raises(ConfigError, match=r"line 2, b\[0\]\[0\]: lists and mappings are nested more than 5 deep"):
         parse_yaml("a: &a [[[1]]]\nb: [[*a]]")
@@ -142,7 +142,7 @@ def test_a_size_limit_is_seen_before_the_content(tmp_path, monkeypatch):
     monkeypatch.setattr(reading, "MAX_BYTES", {"yaml": 2**20, "json": 2**20, "text": 2**20})
     (tmp_path / "x").write_bytes(b"[" * (2**20 + 1))
     for read in (read_yaml, read_json, read_table):
-        with pytest.raises(ConfigError, match="larger than 1 MiB"):
+        with pytest.raises(ConfigError, match="larger than the limit of 1 MiB"):
             read(tmp_path / "x", "it")
 
 

@@ -1,7 +1,7 @@
-"""What can go wrong, as one small tree of exceptions.
+"""Exceptions and warnings that faircut raises.
 
-Every message says what was given, what is possible and what to do about it, in one line. The command line prints that
-line and exits 2; a traceback means a defect of ours.
+Every message is one line that says what was given, what is possible and what to do. The command line prints that line
+and exits with status 2; a traceback means a bug in faircut.
 """
 
 from __future__ import annotations
@@ -27,35 +27,35 @@ __all__ = [
 
 
 class FaircutError(Exception):
-    """Base of everything that faircut raises on purpose."""
+    """Base class of all exceptions that faircut raises on purpose."""
 
 
 class ConfigError(FaircutError, ValueError):
-    """A setting that does not exist, is out of its range or contradicts another one."""
+    """A setting does not exist, is out of range, or contradicts another setting."""
 
 
 class PromptError(FaircutError, ValueError):
-    """A prompt, or a word of one, that cannot be used as asked."""
+    """A prompt, or a word in it, cannot be used as requested."""
 
 
 class VideoError(FaircutError, ValueError):
-    """A clip that cannot be read, written or used."""
+    """A clip cannot be read, written or used."""
 
 
 class ModelError(FaircutError, ValueError):
-    """A checkpoint that is missing, of another kind or incomplete."""
+    """A checkpoint is missing, incomplete or not supported."""
 
 
 class AttentionError(FaircutError, RuntimeError):
-    """Attention that was not under control where it had to be."""
+    """An attention layer did not run under the control of faircut where it had to."""
 
 
 class NumericalError(FaircutError, ArithmeticError):
-    """Latents that are no longer numbers."""
+    """Latents contain NaN or infinity."""
 
 
 class OutOfMemoryError(FaircutError, MemoryError):
-    """Not enough memory, with the plan that would fit."""
+    """Memory ran out. The message names settings that would fit."""
 
 
 class Cancelled(FaircutError):
@@ -63,22 +63,22 @@ class Cancelled(FaircutError):
 
 
 class DamagedFileWarning(UserWarning):
-    """A file of an earlier run that cannot be read any more; it was set aside, and is made again."""
+    """A file of an earlier run is damaged. It is renamed, and a new one is made."""
 
 
 class ReconstructionWarning(UserWarning):
-    """The inversion does not give the source back as well as it should."""
+    """The inversion reconstructs the source clip too poorly for a good edit."""
 
 
 def choices(given: str, possible: Iterable[str]) -> str:
-    """Say what was possible: the close names first, then the whole list.
+    """Return a clause for an error message that lists the possible names, close matches first.
 
     Args:
-        given: the name that was not found.
-        possible: every name that would have been.
+        given: Name that does not exist.
+        possible: All names that exist.
 
     Returns:
-        A clause for an error message, such as ``did you mean 'fame'? Possible: fame, fatezero``.
+        A clause such as ``did you mean 'fame'? Possible: fame, fatezero``.
     """
     names = sorted(possible)
     close = difflib.get_close_matches(given[:100], names, n=2, cutoff=0.6)  # Its time grows with the length squared.
@@ -87,10 +87,10 @@ def choices(given: str, possible: Iterable[str]) -> str:
 
 
 def ran_out_of_memory(error: BaseException | None) -> bool:
-    """Whether an exception, of whatever library, says that memory ran out."""
+    """Return whether an exception, from any library, means that memory ran out."""
     text = str(error)
-    named = any(cls.__name__ in ("MemoryError", "OutOfMemoryError") for cls in type(error).__mro__)
-    return named or (
+    is_memory_error = any(cls.__name__ in ("MemoryError", "OutOfMemoryError") for cls in type(error).__mro__)
+    return is_memory_error or (
         isinstance(error, RuntimeError)
         and any(
             sign in text for sign in ("can't allocate memory", "not enough memory", "out of memory", "MPS backend out")

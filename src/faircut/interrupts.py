@@ -1,4 +1,4 @@
-"""Stopping: at once, or in order, so that the step at hand is finished and kept."""
+"""Handle interrupt signals: stop at once, or finish and save the current step first."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from typing import Any
 __all__ = ["Stopped", "raise_on_signals", "received", "stop_if_asked", "stop_on_signals"]
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
-# People press Ctrl-C twice, and process managers repeat themselves: a signal that follows this soon, in seconds, must not
-# break off the clearing up that the first one has begun.
+# People press Ctrl-C twice, and process managers repeat their signals. A signal within this many seconds after the first
+# one is ignored, so that it does not abort the cleanup.
 _GRACE = 3.0
 
 
 class Stopped(KeyboardInterrupt):
-    """The process was asked to stop by a signal."""
+    """Raised when a signal asks the process to stop."""
 
 
 class _Received:
-    """The signal that asked the process to stop, and when; whether it is too late for one."""
+    """State of the process: the signal that asked it to stop, when that was, and whether signals are ignored by now."""
 
     number: int | None = None
     at: float = 0.0
@@ -30,15 +30,15 @@ class _Received:
 
 
 def received() -> int | None:
-    """Return the number of the signal that asked the process to stop; None if none did."""
+    """Return the number of the signal that asked the process to stop, or None."""
     return _Received.number
 
 
 def stop_if_asked() -> None:
-    """Raise `Stopped` again if a signal has come: code of libraries, such as a destructor, may have swallowed the first.
+    """Raise `Stopped` again if a signal has arrived: library code, such as a destructor, may have swallowed the first.
 
     Raises:
-        Stopped: the process was asked to stop.
+        Stopped: If the process was asked to stop.
     """
     if _Received.number is not None:
         raise Stopped
@@ -57,20 +57,20 @@ def _stop(number: int, frame: Any) -> None:
 
 
 def _signals() -> list[int]:
-    """The signals that stop a process, but for those that whoever started it wants ignored, as ``nohup`` does."""
-    there = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
-    return [number for number in there if signal.getsignal(number) is not signal.SIG_IGN]
+    """Return the signals to handle, except those that are ignored already, as under ``nohup``."""
+    numbers = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
+    return [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 @contextmanager
 def raise_on_signals(last: bool = False) -> Iterator[None]:
-    """Let an interrupt, a termination or a closed terminal raise `Stopped` wherever the process is.
+    """Raise `Stopped` in the current code on an interrupt, a termination request or a closed terminal.
 
-    Outside the main thread, where Python hands out no signals, nothing happens.
+    Outside the main thread this does nothing, because Python delivers signals to the main thread only.
 
     Args:
-        last: nothing but the process's end comes afterwards; signals are ignored from then on, for an exception that is
-            raised while Python clears up shows as a traceback.
+        last: Whether the process ends after this block. Signals are then ignored from its end on, because an exception
+            during Python's shutdown would print a traceback.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -87,9 +87,9 @@ def raise_on_signals(last: bool = False) -> Iterator[None]:
 
 @contextmanager
 def stop_on_signals() -> Iterator[threading.Event]:
-    """Give an event that an interrupt or a termination sets; a second one raises `Stopped` at once.
+    """Yield an event that the first interrupt or termination request sets; a second one raises `Stopped` at once.
 
-    Outside the main thread, where Python hands out no signals, the event is never set.
+    Outside the main thread the event is never set, because Python delivers signals to the main thread only.
     """
     stop = threading.Event()
     before = {}

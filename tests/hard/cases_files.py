@@ -13,7 +13,7 @@ from .corpus import SOURCE, TARGET, Case, World, edit
 
 _CLIP = Video.from_frames(torch.zeros(2, 3, 16, 16))
 _MADE = ("out.*",)
-_OTHER = "faircut did not make"
+_OTHER = "not made by faircut"
 
 
 def _folder(name: str, *files: str):
@@ -107,14 +107,14 @@ SHAPES = {  # by what is wrong with an output of an edit: how it is given, what 
     "the clip by a link": ("link.mp4", _linked("link.mp4", "jeep.mp4"), "is the input"),
     "the clip by a hard link": (
         "hard.mp4", lambda world: os.link(world.folder / "jeep.mp4", world.folder / "hard.mp4"), "the input"),
-    "a file of the user by a way that is not there": ("missing/../out.mp4", _file("out.mp4"), "leads through missing"),
+    "a file of the user by a way that is not there": ("missing/../out.mp4", _file("out.mp4"), "passes through missing"),
     "a folder of collected results": (
         "results", lambda world: [write_video(_CLIP, world.folder / "results" / n) for n in ("a.mp4", "b.mp4")], _OTHER),
     "a result under another name": (
         "kept.mp4", lambda world: write_video(_CLIP, world.folder / "out.mp4").rename(world.folder / "kept.mp4"), _OTHER),
     "under a file": ("jeep.mp4/out.mp4", None, "cannot write|is a file"),
     "a link that leads in a circle": ("loop.mp4", _linked("loop.mp4", "loop.mp4"), "cannot write"),
-    "a pipe": ("out.mp4", lambda world: os.mkfifo(world.folder / "out.mp4"), "no file but a device, pipe or socket"),
+    "a pipe": ("out.mp4", lambda world: os.mkfifo(world.folder / "out.mp4"), "is a device, pipe or socket, not a file"),
     "a device": ("/dev/null", None, "folder"),
     "of an unknown kind": ("out.avi", None, "cannot write a .avi file"),
     "of an unknown kind with upper case": ("out.TXT", None, "cannot write a .TXT file"),

@@ -23,7 +23,7 @@ from faircut.edit.run import read_clip
 from faircut.edit.session import Session, open_cache
 from faircut.errors import ConfigError, choices
 from faircut.evaluate import measure_edit, metrics_of
-from faircut.files import is_ours
+from faircut.files import made_by_faircut
 from faircut.methods import get_method
 from faircut.metrics import pareto_front
 from faircut.metrics.clip import ClipScorer
@@ -214,7 +214,7 @@ def _remove_front(folder: Path, count: int) -> None:
     """Remove the videos of an earlier sweep's front that this one's, of so many, does not replace."""
     for path in folder.glob("front-*.mp4"):
         number = path.stem.removeprefix("front-")
-        if number.isascii() and number.isdigit() and int(number) > count and is_ours(path):
+        if number.isascii() and number.isdigit() and int(number) > count and made_by_faircut(path):
             path.unlink()
 
 

@@ -1,4 +1,4 @@
-"""Files that others wrote, read strictly: YAML, JSON, tables and text, each within limits, and nothing in them can run."""
+"""Read YAML, JSON, CSV and text files that others wrote, strictly and within limits. Nothing in a file can run code."""
 
 from __future__ import annotations
 
@@ -30,18 +30,19 @@ __all__ = [
 ]
 
 MAX_BYTES = {"yaml": 2 * 2**20, "json": 16 * 2**20, "text": 4 * 2**20}
-"""Size of the largest file of a kind; PyYAML reads about half a megabyte a second."""
+"""Maximum file size by kind; PyYAML reads about half a megabyte per second."""
 MAX_NODES = {"yaml": 100_000, "json": 1_000_000}
-"""How many values a file may hold, each alias counted with all that it stands for."""
+"""Maximum number of values in a file. An alias counts as all the values that it refers to."""
 MAX_DEPTH = 64
-"""How deep lists and mappings may be nested."""
+"""Maximum nesting of lists and mappings."""
 MAX_KEY_LENGTH = 1000
+"""Maximum number of characters in a key of a mapping."""
 
 _LARGEST_INT, _MAX_DIGITS = 2**64, 20
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff]")
 
-# Plain words of YAML that are no text. As in YAML 1.2, 1e-3 is a number, and 1:30 (a base-60 number in YAML 1.1) and 010
-# (8 there, 10 here) are text, so that a place for a number refuses them; yes, no, on and off are what they are in YAML 1.1.
+# Unquoted YAML words that are not text, as in YAML 1.1. As in YAML 1.2, 1e-3 is a number. 1:30 (base 60 in YAML 1.1)
+# and 010 (octal in 1.1, decimal in 1.2) are text, so that number settings reject them.
 _WORDS = {
     word: value
     for value, words in {
@@ -59,7 +60,7 @@ _ENDLESS = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
 
 class _Unreadable(Exception):
-    """What is wrong with the content of a file, for the end of a message."""
+    """The problem with the content of a file. The message ends an error message."""
 
 
 class _Shortener(reprlib.Repr):
@@ -68,28 +69,28 @@ class _Shortener(reprlib.Repr):
         self.maxstring = self.maxother = self.maxlong = 80
 
     def repr_int(self, x: int, level: int) -> str:
-        # Python refuses to write out numbers of several thousand digits.
+        # Python refuses to print numbers of several thousand digits.
         return repr(x) if x.bit_length() < 256 else f"a number of {x.bit_length()} bits"
 
 
 def short_repr(value: Any) -> str:
-    """Write a value for a message, as Python does, at most a line long."""
+    """Return the ``repr`` of a value, shortened to fit in an error message."""
     return _Shortener().repr(value)
 
 
 def read_yaml(path: str | Path, what: str) -> Any:
-    """Read a YAML file: lists, mappings by name, text, finite numbers, true, false and null, and no other objects.
+    """Read a YAML file that contains only lists, mappings, text, finite numbers, true, false and null.
 
     Args:
-        path: of the file.
-        what: it is, for the message, such as ``"the tasks"``.
+        path: Path of the file.
+        what: Name of the file's content for error messages, such as ``"the tasks"``.
 
     Returns:
-        What it holds; None if that is nothing.
+        The value in the file, or None if the file is empty.
 
     Raises:
-        ConfigError: it cannot be read, is too large, too deep or too long once its aliases are written out, names a key
-            twice, or holds anything else.
+        ConfigError: If the file cannot be read, is too large, nested too deeply, has too many values with its aliases
+            expanded, has a duplicate key, or contains anything else.
     """
     text = read_text(path, what, "yaml")
     try:
@@ -99,10 +100,10 @@ def read_yaml(path: str | Path, what: str) -> Any:
 
 
 def parse_yaml(text: str) -> Any:
-    """Read a YAML text as `read_yaml` reads a file.
+    """Read a YAML text with the rules of `read_yaml`.
 
     Raises:
-        ConfigError: it cannot be read; the message ends with why.
+        ConfigError: If the text cannot be read. The message is only the reason.
     """
     try:
         _check_text(text)
@@ -112,16 +113,16 @@ def parse_yaml(text: str) -> Any:
 
 
 def dump_yaml(data: Any, **layout: Any) -> str:
-    """Write plain data as YAML that `read_yaml` reads as the same.
+    """Return plain data as YAML text that `read_yaml` reads back unchanged.
 
     Args:
-        data: of dicts, lists, text and numbers.
-        layout: of ``yaml.dump``.
+        data: Dicts, lists, texts and numbers.
+        layout: Keyword arguments for ``yaml.dump``.
     """
     import yaml
 
     class Dumper(yaml.SafeDumper):
-        """Quotes what would be read as a number."""
+        """Quotes texts that would be read as numbers."""
 
     Dumper.add_implicit_resolver(
         "tag:yaml.org,2002:float", re.compile(f"(?:{_DECIMAL.pattern})$"), list("-+.0123456789")
@@ -132,16 +133,16 @@ def dump_yaml(data: Any, **layout: Any) -> str:
 
 
 def read_json(path: str | Path, what: str, *, finite: bool = True) -> Any:
-    """Read a JSON file; what it says of who made it, under ``generator``, is left out.
+    """Read a JSON file, without the entry ``generator`` with which faircut marks its own files.
 
     Args:
-        path: of the file.
-        what: it is, for the message.
-        finite: whether NaN and Infinity are refused.
+        path: Path of the file.
+        what: Name of the file's content for error messages.
+        finite: Whether to reject NaN and Infinity.
 
     Raises:
-        ConfigError: it cannot be read, is too large or too deep, names a key twice, or holds numbers beyond 64 bits or
-            control characters.
+        ConfigError: If the file cannot be read, is too large or nested too deeply, has a duplicate key, or contains
+            numbers beyond 64 bits or control characters.
     """
     text = read_text(path, what, "json")
     try:
@@ -154,10 +155,10 @@ def read_json(path: str | Path, what: str, *, finite: bool = True) -> Any:
 
 
 def parse_json(text: str) -> Any:
-    """Read a JSON text as `read_json` reads a file.
+    """Read a JSON text with the rules of `read_json`.
 
     Raises:
-        ConfigError: it cannot be read; the message ends with why.
+        ConfigError: If the text cannot be read. The message is only the reason.
     """
     try:
         _check_text(text)
@@ -167,17 +168,18 @@ def parse_json(text: str) -> Any:
 
 
 def read_table(path: str | Path, what: str) -> list[dict[str, str]]:
-    """Read a CSV file with a line of headings.
+    """Read a CSV file whose first line contains the headings.
 
     Args:
-        path: of the file.
-        what: it is, for the message.
+        path: Path of the file.
+        what: Name of the file's content for error messages.
 
     Returns:
-        Its rows by heading, without space around headings and values; a short row has empty values at its end.
+        The rows as mappings from heading to value, without surrounding spaces. Missing values at the end of a row
+        are empty texts.
 
     Raises:
-        ConfigError: it cannot be read, or a row has more values than there are headings.
+        ConfigError: If the file cannot be read, or a row has more values than there are headings.
     """
     import csv
 
@@ -198,35 +200,35 @@ def read_table(path: str | Path, what: str) -> list[dict[str, str]]:
 
 
 def read_text(path: str | Path, what: str, kind: str = "text") -> str:
-    """Read a file of text in UTF-8, with or without a byte-order mark.
+    """Read a text file in UTF-8, with or without a byte-order mark.
 
     Args:
-        path: of the file.
-        what: it is, for the message.
-        kind: of the limit, one of `MAX_BYTES`.
+        path: Path of the file.
+        what: Name of the file's content for error messages.
+        kind: Which size limit applies, a key of `MAX_BYTES`.
 
     Raises:
-        ConfigError: it is no plain file, cannot be read, is too large, or is no text.
+        ConfigError: If the path is not a regular file, or the file cannot be read, is too large or is not text.
     """
-    most = MAX_BYTES[kind]
+    limit = MAX_BYTES[kind]
     try:
-        # Opening a pipe or a device would wait for it, or worse.
+        # Opening a pipe would block, and a device may never end.
         mode = os.stat(path).st_mode
         if not stat.S_ISREG(mode):
             raise _Unreadable(f"it is a {'folder' if stat.S_ISDIR(mode) else 'pipe or device'}; give a file")
         with open(path, "rb") as file:
-            data = file.read(most + 1)
-        if len(data) > most:
-            raise _Unreadable(f"it is larger than {most // 2**20} MiB, which no such file is")
+            data = file.read(limit + 1)
+        if len(data) > limit:
+            raise _Unreadable(f"it is larger than the limit of {limit // 2**20} MiB")
         if data.startswith((b"\xff\xfe", b"\xfe\xff")):
             raise _Unreadable("it is in UTF-16; save it in UTF-8")
         text = data.decode("utf-8-sig")
         _check_text(text)
         return text
     except UnicodeEncodeError:
-        reason = "its name is no valid text"
+        reason = "its name is not valid text"
     except UnicodeDecodeError as error:
-        reason = f"it is no text in UTF-8 (at byte {error.start}); save it in UTF-8"
+        reason = f"it is not UTF-8 text (byte {error.start} is invalid); save it in UTF-8"
     except OSError as error:
         reason = error.strerror or str(error)
     except (ValueError, _Unreadable) as error:  # A name with a NUL is a ValueError.
@@ -235,50 +237,57 @@ def read_text(path: str | Path, what: str, kind: str = "text") -> str:
 
 
 def set_aside(path: Path, why: object, *more: Path) -> None:
-    """Rename a damaged file of ours, so that it can be made again and nothing is lost, and warn.
+    """Rename a damaged file written by faircut, with a warning, so that a new one can be written and nothing is lost.
 
     Args:
-        path: of the file, or of a folder where a file should be.
-        why: what is wrong with it.
-        more: files and folders that mean nothing without it, and are renamed, too, where they are there.
+        path: Path of the file, or of a folder where a file should be.
+        why: Problem with the file.
+        more: Files and folders that are useless without this file. Those that exist are renamed too.
+
+    Raises:
+        ConfigError: If a file cannot be renamed.
     """
-    kept = []
-    for each in (path, *(other for other in more if os.path.lexists(other))):
-        ends = itertools.chain([".damaged"], (f".damaged-{number}" for number in itertools.count(2)))
-        aside = next(place for end in ends if not os.path.lexists(place := each.with_name(each.name + end)))
+    new_names = []
+    for source in (path, *(extra for extra in more if os.path.lexists(extra))):
+        suffixes = itertools.chain([".damaged"], (f".damaged-{number}" for number in itertools.count(2)))
+        aside = next(name for end in suffixes if not os.path.lexists(name := source.with_name(source.name + end)))
         try:
-            each.rename(aside)
-            kept.append(aside.name)
+            source.rename(aside)
+            new_names.append(aside.name)
         except FileNotFoundError:
-            return  # Another process was quicker.
+            return  # Another process has renamed it already.
         except OSError as error:
             raise ConfigError(
-                f"{each} is damaged and cannot be renamed to be made again: {error.strerror or error}; remove it"
+                f"{source} is damaged and cannot be renamed: {error.strerror or error}; remove it"
             ) from None
-    # The reason names the file again, and all of it must fit a line.
+    # The reason contains the path again; cut it so that the message fits on a line.
     reason = " ".join(str(why).split())[:300]
     warnings.warn(
-        f"{path} is damaged and is made again; it is kept as {', '.join(kept)} ({reason})",
+        f"{path} is damaged and is made again; it is kept as {', '.join(new_names)} ({reason})",
         DamagedFileWarning,
         stacklevel=2,
     )
 
 
 def _name(path: str | Path) -> str:
-    """Write a path for a message; one with control characters or that is very long as Python would."""
+    """Return a path for an error message, quoted if it has control characters and cut if it is very long."""
     text = str(path)
     return text if text.isprintable() and 0 < len(text) <= 300 else short_repr(text)
 
 
 def _check_text(text: str) -> None:
-    found = _CONTROL.search(text)
-    if found:
-        line = text.count("\n", 0, found.start()) + 1
-        raise _Unreadable(f"line {line} holds the character U+{ord(found[0]):04X}, which no text has")
+    match = _CONTROL.search(text)
+    if match:
+        line = text.count("\n", 0, match.start()) + 1
+        raise _Unreadable(f"line {line} contains the character {_code_point(match[0])}, which text must not contain")
+
+
+def _code_point(character: str) -> str:
+    return f"U+{ord(character):04X}"
 
 
 def _at(path: str, key: object) -> str:
-    """Name a value in another: ``tasks[2].prompt``."""
+    """Return the name of a value inside another one, such as ``tasks[2].prompt``."""
     if len(path) > 200:
         return path if path.endswith("...") else f"{path}..."
     if isinstance(key, int):
@@ -288,51 +297,57 @@ def _at(path: str, key: object) -> str:
 
 
 class _Yaml:
-    """Builds the value of one YAML document out of PyYAML's events, which know no objects yet."""
+    """Builds the value of a YAML document from PyYAML's parser events, before PyYAML would create objects.
+
+    Attributes:
+        text: The document.
+        anchors: By anchor: its value, the number of nodes in it and its depth. None while the value is being read.
+        nodes: Number of values so far, with aliases expanded.
+        deepest: Deepest nesting inside the current value.
+    """
 
     def __init__(self, text: str) -> None:
         import yaml
 
         self.yaml = yaml
         self.text = text
-        # What an anchor stands for, how many values that is and how deep; None while it is being read.
         self.anchors: dict[str, tuple[Any, int, int] | None] = {}
         self.nodes = self.deepest = 0
 
     def value(self) -> Any:
-        """Return the document's value; None if there is none."""
+        """Return the value of the document, or None if the text is empty."""
         yaml = self.yaml
         try:
             events = iter(yaml.parse(self.text, Loader=yaml.SafeLoader))
             next(events)
             if isinstance(next(events), yaml.StreamEndEvent):
                 return None
-            found = self._node(next(events), events, "", 0)
+            value = self._node(next(events), events, "", 0)
             next(events)
             if not isinstance(next(events), yaml.StreamEndEvent):
-                raise _Unreadable("it holds several documents; give one")
-            return found
+                raise _Unreadable("it contains several documents; give one")
+            return value
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
-            place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-            raise _Unreadable(f"{place}{' '.join(str(error.problem or error.context).split())}") from None
+            position = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+            raise _Unreadable(f"{position}{' '.join(str(error.problem or error.context).split())}") from None
         except (yaml.YAMLError, ValueError, OverflowError) as error:
-            # Some of what PyYAML's scanner chokes on (a version of thousands of digits, \UFFFFFFFF) ends as it comes.
-            raise _Unreadable(f"it is no YAML: {' '.join(str(error).split())[:200]}") from None
+            # PyYAML does not catch all of its own errors, such as a version of thousands of digits or \UFFFFFFFF.
+            raise _Unreadable(f"it is not valid YAML: {' '.join(str(error).split())[:200]}") from None
 
     def _node(self, event: Any, events: Iterator[Any], path: str, depth: int) -> Any:
         yaml = self.yaml
         where = f"line {event.start_mark.line + 1}{path and ', '}{path}"
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in self.anchors:
-                raise _Unreadable(f"{where}: *{_name(event.anchor)} stands for nothing; there is no such &name above")
-            known = self.anchors[event.anchor]
-            if known is None:
-                raise _Unreadable(f"{where}: *{_name(event.anchor)} holds itself")
-            value, size, height = known
+                raise _Unreadable(f"{where}: *{_name(event.anchor)} is not defined; no value above has this &name")
+            anchored = self.anchors[event.anchor]
+            if anchored is None:
+                raise _Unreadable(f"{where}: *{_name(event.anchor)} contains itself")
+            value, size, height = anchored
             self._count(size, depth + height, where)
             return value
-        before, outside, self.deepest = self.nodes, self.deepest, depth
+        nodes_before, deepest_before, self.deepest = self.nodes, self.deepest, depth
         self._count(1, depth, where)
         if event.anchor is not None:
             self.anchors[event.anchor] = None
@@ -349,50 +364,50 @@ class _Yaml:
         else:
             value = self._mapping(events, path, depth)
         if event.anchor is not None:
-            self.anchors[event.anchor] = value, self.nodes - before, self.deepest - depth
-        self.deepest = max(outside, self.deepest)
+            self.anchors[event.anchor] = value, self.nodes - nodes_before, self.deepest - depth
+        self.deepest = max(deepest_before, self.deepest)
         return value
 
     def _mapping(self, events: Iterator[Any], path: str, depth: int) -> dict[str, Any]:
-        """Read a mapping; its keys are names and so are taken as they are written, be it ``2`` or ``yes``."""
+        """Read a mapping. Keys stay text as written, even ``2`` and ``yes``."""
         yaml = self.yaml
-        own: dict[str, Any] = {}
+        explicit: dict[str, Any] = {}
         merged: dict[str, Any] = {}
         while not isinstance(event := next(events), yaml.MappingEndEvent):
             where = f"line {event.start_mark.line + 1}{path and ', '}{path}"
             if not isinstance(event, yaml.ScalarEvent) or event.tag not in (None, "!", "tag:yaml.org,2002:str"):
-                raise _Unreadable(f"{where} has a key that is no plain name; give names as keys")
+                raise _Unreadable(f"{where} has a key that is not a plain name; use names as keys")
             key = event.value
             if len(key) > MAX_KEY_LENGTH or _CONTROL.search(key):
-                raise _Unreadable(f"{where} has the key {short_repr(key)}, which is no name")
+                raise _Unreadable(f"{where} has the key {short_repr(key)}, which is not a valid name")
             if event.anchor is not None:
                 self.anchors[event.anchor] = key, 1, 0
             if key == "<<" and event.implicit[0]:
                 inner = self._node(next(events), events, _at(path, key), depth + 1)
-                for each in reversed(inner if isinstance(inner, list) else [inner]):
-                    if not isinstance(each, dict):
+                for source in reversed(inner if isinstance(inner, list) else [inner]):
+                    if not isinstance(source, dict):
                         raise _Unreadable(
-                            f"{where}: << merges {short_repr(each)}; give a mapping, or a list of mappings"
+                            f"{where}: << merges {short_repr(source)}; give a mapping, or a list of mappings"
                         )
-                    self._count(len(each), depth, where)
-                    merged |= each
+                    self._count(len(source), depth, where)
+                    merged |= source
                 continue
-            if key in own:
-                raise _Unreadable(f"{where}: the key {short_repr(key)} is there twice")
-            own[key] = self._node(next(events), events, _at(path, key), depth + 1)
-        return merged | own if merged else own
+            if key in explicit:
+                raise _Unreadable(f"{where}: the key {short_repr(key)} appears twice")
+            explicit[key] = self._node(next(events), events, _at(path, key), depth + 1)
+        return merged | explicit if merged else explicit
 
     def _scalar(self, event: Any, where: str) -> Any:
         text: str = event.value
-        found = _CONTROL.search(text)  # Written as an escape, such as "\x1b".
-        if found:
-            raise _Unreadable(f"{where} holds the character U+{ord(found[0]):04X}, which no text has")
+        match = _CONTROL.search(text)  # A control character written as an escape, such as "\x1b".
+        if match:
+            raise _Unreadable(f"{where} contains the character {_code_point(match[0])}, which text must not contain")
         if not event.implicit[0] or event.tag == "!":
             return text
         if text in _WORDS:
             return _WORDS[text]
         if _WHOLE.fullmatch(text) or _BASED.fullmatch(text):
-            # Only bases that are powers of two are read without looking at the length.
+            # Python limits the length of decimal numbers only, not of those in bases that are powers of two.
             if len(text.replace("_", "").lstrip("+-")) > (_MAX_DIGITS if _WHOLE.fullmatch(text) else 2 + 64):
                 raise _Unreadable(f"{where} is a number of {len(text)} digits; quote it if it is text")
             return _in_range(int(text.replace("_", ""), 0), where)
@@ -403,13 +418,13 @@ class _Yaml:
     def _count(self, nodes: int, depth: int, where: str) -> None:
         self.nodes, self.deepest = self.nodes + nodes, max(self.deepest, depth)
         if self.nodes > MAX_NODES["yaml"]:
-            raise _Unreadable(f"{where}: it holds more than {MAX_NODES['yaml']} values, its aliases written out")
+            raise _Unreadable(f"{where}: it has more than {MAX_NODES['yaml']} values with its aliases expanded")
         if depth > MAX_DEPTH:
             raise _Unreadable(f"{where}: lists and mappings are nested more than {MAX_DEPTH} deep")
 
 
 def _leads_with_zero(text: str) -> bool:
-    """Whether a number of digits alone begins with a 0, as names of clips do."""
+    """Return whether a text is digits with a leading 0, such as the name of a clip."""
     digits = text.lstrip("+-")
     return digits.isdigit() and len(digits) > 1
 
@@ -422,23 +437,23 @@ def _in_range(value: int, where: str) -> int:
 
 def _json(text: str, finite: bool) -> Any:
     if sum(map(text.count, ",[{")) >= 2 * MAX_NODES["json"]:
-        raise _Unreadable(f"it holds more than {MAX_NODES['json']} values")
+        raise _Unreadable(f"it has more than {MAX_NODES['json']} values")
 
-    def whole(digits: str) -> int:
+    def parse_int(digits: str) -> int:
         if len(digits.lstrip("-")) > _MAX_DIGITS:
-            raise _Unreadable(f"it has a number of {len(digits)} digits; numbers have at most 64 bits")
+            raise _Unreadable(f"it contains a number of {len(digits)} digits; numbers have at most 64 bits")
         return int(digits)
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
+        mapping = dict(pairs)
+        if len(mapping) < len(pairs):
             seen: set[str] = set()
             twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-            raise _Unreadable(f"the key {short_repr(twice)} is there twice")
-        return found
+            raise _Unreadable(f"the key {short_repr(twice)} appears twice")
+        return mapping
 
     try:
-        data = json.loads(text, object_pairs_hook=unique, parse_int=whole)
+        data = json.loads(text, object_pairs_hook=unique, parse_int=parse_int)
     except RecursionError:
         raise _Unreadable(f"lists and mappings are nested more than {MAX_DEPTH} deep") from None
     except json.JSONDecodeError as error:
@@ -448,17 +463,17 @@ def _json(text: str, finite: bool) -> Any:
 
 
 def _check(value: Any, path: str, depth: int, count: list[int], finite: bool) -> None:
-    """Check the values of a JSON text, for what its parser lets through."""
+    """Check values that the JSON parser accepts: numbers, control characters, depth and size."""
     count[0] += 1
     where = path or "it"
     if count[0] > MAX_NODES["json"]:
-        raise _Unreadable(f"it holds more than {MAX_NODES['json']} values")
+        raise _Unreadable(f"it has more than {MAX_NODES['json']} values")
     if depth > MAX_DEPTH:
         raise _Unreadable(f"lists and mappings are nested more than {MAX_DEPTH} deep")
     if isinstance(value, str):
-        found = _CONTROL.search(value)
-        if found:
-            raise _Unreadable(f"{where} holds the character U+{ord(found[0]):04X}, which no text has")
+        match = _CONTROL.search(value)
+        if match:
+            raise _Unreadable(f"{where} contains the character {_code_point(match[0])}, which text must not contain")
     elif isinstance(value, float):
         if finite and not math.isfinite(value):
             raise _Unreadable(f"{where} is {value}; give a finite number")
@@ -467,7 +482,7 @@ def _check(value: Any, path: str, depth: int, count: list[int], finite: bool) ->
     elif isinstance(value, Mapping):
         for key, inner in value.items():
             if len(key) > MAX_KEY_LENGTH or _CONTROL.search(key):
-                raise _Unreadable(f"{where} has the key {short_repr(key)}, which is no name")
+                raise _Unreadable(f"{where} has the key {short_repr(key)}, which is not a valid name")
             _check(inner, _at(path, key), depth + 1, count, finite)
     elif isinstance(value, list):
         for number, inner in enumerate(value):

@@ -1,4 +1,7 @@
-"""Choices, one frozen dataclass each; the same object feeds Python, the command line, YAML files and the report."""
+"""Convert settings between dataclasses and plain data, with type checks.
+
+Each group of settings is one frozen dataclass. Python code, the command line, YAML files and reports all use it.
+"""
 
 from __future__ import annotations
 
@@ -26,20 +29,21 @@ Supplier = Literal["auto", "live", "memory", "disk"]
 
 T = TypeVar("T")
 
-# Of few digits: Fraction computes 10**exponent for a number such as 1e999999999.
+# The number of digits is limited because Fraction computes 10**exponent, which never ends for 1e999999999.
 _FRACTION = re.compile(r"[-+]?[0-9]{1,30}(\.[0-9]{1,30}|/0*[1-9][0-9]{0,29})?")
 
 
 @dataclass(frozen=True)
 class SpatialTemporal:
-    """How the frames of a clip see each other, in inversion and in editing alike (FateZero, section 3.4).
+    """Which frames of a clip attend to each other, in the inversion and in the edit alike (FateZero, section 3.4).
 
     Attributes:
-        frames: whose keys and values a query sees, concatenated: relative indices (0 the frame itself, -1 the one before;
-            clamped to the clip), ``"first"``, ``"middle"`` or ``"last"``. The paper has (0, "middle"), the published
-            style and attribute configurations have ("middle",).
-        least_channels: self-attention layers narrower than this attend within their own frame; 0 is none.
-        clip_norm: group norms of residual blocks take their statistics over the whole clip.
+        frames: Frames whose keys and values each query sees, concatenated: relative indices (0 is the frame itself, -1
+            the previous one, clamped to the clip), ``"first"``, ``"middle"`` or ``"last"``. The paper uses
+            (0, "middle"); its published style and attribute configurations use ("middle",).
+        least_channels: Minimum width of a self-attention layer that attends across frames. Narrower layers attend
+            within their own frame; 0 excludes no layer.
+        clip_norm: Whether group norms of residual blocks take their statistics over the whole clip.
     """
 
     frames: tuple[int | str, ...] = ("middle",)
@@ -51,12 +55,12 @@ class SpatialTemporal:
             object.__setattr__(self, "frames", (self.frames,))
         object.__setattr__(self, "frames", tuple(self.frames))
         if not self.frames:
-            raise ConfigError("no frames to attend to were given; give at least one, such as (0,) for the frame itself")
+            raise ConfigError("frames to attend to is empty; give at least one, such as (0,) for the frame itself")
         for frame in self.frames:
             if isinstance(frame, str) and frame not in ("first", "middle", "last"):
                 raise ConfigError(
-                    f"no frame {frame!r} to attend to: {choices(frame, ('first', 'middle', 'last'))}, "
-                    "or an integer relative to the frame itself"
+                    f"cannot attend to frame {frame!r}: {choices(frame, ('first', 'middle', 'last'))}, "
+                    "or a whole number relative to the frame itself"
                 )
             if not isinstance(frame, str):
                 check_range("a frame to attend to", frame, -MAX_FRAMES, MAX_FRAMES, flag="--attend", example="-1")
@@ -64,11 +68,14 @@ class SpatialTemporal:
 
 
 TUNED = SpatialTemporal(("first", -1))
-"""As Tune-A-Video tunes a model to a clip, and as frames see each other on a tuned model."""
+"""The attention across frames with which Tune-A-Video tunes a model, and which a tuned model uses by default."""
 
 
 def to_dict(value: Any) -> Any:
-    """Turn a dataclass, however nested, into what JSON and YAML can hold, but for fields of metadata ``saved: False``."""
+    """Convert a dataclass, with everything in it, to plain data for JSON and YAML.
+
+    Fields whose metadata has ``saved: False`` are left out.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = [f for f in dataclasses.fields(value) if f.metadata.get("saved", True)]
         return {f.name: to_dict(getattr(value, f.name)) for f in fields}
@@ -86,19 +93,19 @@ def to_dict(value: Any) -> Any:
 def check_clips(
     path: str | Path, folder: Path, names: Iterable[str], remedy: str = "check their names", *, inside: bool = False
 ) -> None:
-    """Check that the clips that a file names are there.
+    """Check that the clips named in a file exist.
 
-    A relative name stays in the folder; an absolute one is the user's own word, and is taken as it is.
+    A relative name must stay in the folder. An absolute name is taken as it is.
 
     Args:
-        path: of the file, for the message.
-        folder: what the names are relative to.
-        names: of the clips.
-        remedy: what to do.
-        inside: whether absolute names are refused, because others wrote the file.
+        path: Path of the file that names the clips, for the error message.
+        folder: Folder that relative names refer to.
+        names: Names of the clips.
+        remedy: What the error message tells the user to do about missing clips.
+        inside: Whether absolute names are rejected too, because the file may come from somebody else.
 
     Raises:
-        VideoError: some are not there, or are names that no clip has.
+        VideoError: If a clip does not exist, or its name is not valid.
     """
     missing = set()
     for name in names:
@@ -108,46 +115,48 @@ def check_clips(
             )
         if Path(name).is_absolute():
             if inside:
-                raise VideoError(f"{path} names the clip {name}, which is not in {folder}; give a name inside of it")
+                raise VideoError(f"{path} names the clip {name}, which is not in {folder}; give a name inside it")
         elif os.path.normpath(name).split(os.sep)[0] == os.pardir:
             raise VideoError(
-                f"{path} names the clip {name}, which leaves {folder}; put the clip there, or give its absolute name"
+                f"{path} names the clip {name}, which is outside {folder}; put it there, or give its absolute path"
             )
         try:
-            there = (folder / name).exists()
+            exists = (folder / name).exists()
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise VideoError(f"{path} names the clip {short_repr(name)}, which cannot be one: {reason}") from None
-        if not there:
+            raise VideoError(
+                f"{path} names the clip {short_repr(name)}: {reason}; give the name of a file or folder"
+            ) from None
+        if not exists:
             missing.add(name)
     if missing:
-        some = sorted(missing)
-        more = f" and {len(some) - 3} more" if len(some) > 3 else ""
-        raise VideoError(f"{path} names clips that are not in {folder}: {', '.join(some[:3])}{more}; {remedy}")
+        names = sorted(missing)
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        raise VideoError(f"{path} names clips that are not in {folder}: {', '.join(names[:3])}{more}; {remedy}")
 
 
 def from_dict(cls: type[T], data: Mapping[str, Any], where: str = "") -> T:
-    """Build a dataclass from what a file or the command line holds, checked against the types of its fields.
+    """Build a dataclass from plain data of a file or the command line, and check the types of its fields.
 
-    Numbers that are not finite are refused, but for fields of metadata ``finite: False``, where null is NaN.
+    NaN and infinity are rejected, except in fields whose metadata has ``finite: False``; there null is read as NaN.
 
     Args:
-        cls: the dataclass.
-        data: its fields by name; missing ones take their defaults.
-        where: what to call it in messages, such as a file's name.
+        cls: Dataclass to build.
+        data: Values by field name. Missing fields take their defaults.
+        where: Name of the data for error messages, such as a file name. The default is the name of the dataclass.
 
     Raises:
-        ConfigError: a key that the dataclass does not have, one that it needs and that is missing, or a value of another
-            type or out of its range; it names the key, such as ``tasks[2].prompt``.
+        ConfigError: If a key is not a field, a field without default is missing, or a value has the wrong type or is
+            out of its range. The message names the key, such as ``tasks[2].prompt``.
     """
     return _build(cls, data, where or cls.__name__, "")
 
 
 def check_types(cls: type, data: Mapping[str, Any], where: str) -> None:
-    """Check what there is of a dataclass's fields as `from_dict` does, without building it: others may follow.
+    """Check the fields that are present like `from_dict`, without building the dataclass: other fields may be missing.
 
     Raises:
-        ConfigError: a key that the dataclass does not have, or a value of another type.
+        ConfigError: If a key is not a field, or a value has the wrong type.
     """
     _fields(cls, data, where, "")
 
@@ -155,8 +164,8 @@ def check_types(cls: type, data: Mapping[str, Any], where: str) -> None:
 def _build(cls: type[T], data: Any, where: str, key: str) -> T:
     values = _fields(cls, data, where, key)
     for field in dataclasses.fields(typing.cast(Any, cls)):
-        needed = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        if field.init and needed and field.name not in values:
+        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if field.init and required and field.name not in values:
             meaning = _meaning(cls, field.name)
             raise ConfigError(f"{where} lacks {_inside(key, field.name)}{meaning and ': '}{meaning}; add it")
     try:
@@ -166,57 +175,58 @@ def _build(cls: type[T], data: Any, where: str, key: str) -> T:
 
 
 def _fields(cls: type, data: Any, where: str, key: str) -> dict[str, Any]:
-    """Convert the fields that there are."""
+    """Return the fields that are present, converted to their types."""
     fields = {f.name: f for f in dataclasses.fields(typing.cast(Any, cls)) if f.init}
     if data is None or not isinstance(data, Mapping):
-        found = "holds nothing" if data is None else f"is {short_repr(data)}"
-        raise ConfigError(f"{where}{key and ': '}{key} {found}; give a mapping of {', '.join(fields)}")
+        problem = "is empty" if data is None else f"is {short_repr(data)}"
+        raise ConfigError(f"{where}{key and ': '}{key} {problem}; give a mapping of {', '.join(fields)}")
     hints = typing.get_type_hints(cls)
     values = {}
     for name, value in data.items():
         if name not in fields:
-            place = f"{where}: {key}" if key else where
-            raise ConfigError(f"{place} has no setting {short_repr(name)}: {choices(str(name), fields)}")
+            raise ConfigError(f"{_place(where, key)} has no setting {short_repr(name)}: {choices(str(name), fields)}")
         finite = fields[name].metadata.get("finite", True)
         values[name] = _convert(hints[name], value, where, _inside(key, name), finite)
     return values
 
 
 def _meaning(cls: type, name: str) -> str:
-    """Return what the docstring of a dataclass says about a field, the first part of it; empty if it says nothing."""
+    """Return the first clause of a field's description in the docstring of its dataclass, or an empty string."""
     lines = inspect.cleandoc(cls.__doc__ or "").splitlines()
-    found: list[str] = []
+    description: list[str] = []
     for line in lines:
-        start = re.match(r" {4}(\w+): (.*)", line)
-        if start and found:
+        entry = re.match(r" {4}(\w+): (.*)", line)
+        if entry and description:
             break
-        if start and start[1] == name:
-            found.append(start[2])
-        elif found and line.startswith(" " * 8):
-            found.append(line.strip())
-        elif found:
+        if entry and entry[1] == name:
+            description.append(entry[2])
+        elif description and line.startswith(" " * 8):
+            description.append(line.strip())
+        elif description:
             break
-    return re.split(r"[.;] |[.;]$", " ".join(found).replace("`", ""))[0]
+    clause = re.split(r"[.;] |[.;]$", " ".join(description).replace("`", ""))[0]
+    # Entries begin with a capital; in the middle of a message only names and abbreviations do.
+    return clause[:1].lower() + clause[1:] if re.match(r"[A-Z]( |[a-z]+\b)", clause) else clause
 
 
 def _inside(key: str, name: object) -> str:
-    """Name a value inside of another."""
+    """Return the name of a value inside another one, such as ``tasks[2].prompt``."""
     if isinstance(name, int):
         return f"{key}[{name}]"
     return f"{key}.{name}" if key else str(name)
 
 
 def convert(hint: Any, value: Any, where: str, *, finite: bool = True) -> Any:
-    """Check a value against a type hint; lists become tuples, mappings become dataclasses.
+    """Check a value against a type hint. Lists become tuples, and mappings become dataclasses.
 
     Args:
-        hint: the type.
-        value: what was given.
-        where: what to call it in messages.
-        finite: whether NaN and infinity are refused; else null is NaN.
+        hint: Type that the value must have.
+        value: Value to convert.
+        where: Name of the value for error messages.
+        finite: Whether to reject NaN and infinity. If False, they are accepted and null is read as NaN.
 
     Raises:
-        ConfigError: it is of another type.
+        ConfigError: If the value has another type.
     """
     return _convert(hint, value, where, "", finite)
 
@@ -231,7 +241,7 @@ def _convert(hint: Any, value: Any, where: str, key: str, finite: bool) -> Any:
             return None
         nested = [option for option in options if isinstance(option, type) and dataclasses.is_dataclass(option)]
         if len(options) == 1 or (len(nested) == 1 and isinstance(value, Mapping)):
-            # What is wrong with it is worth saying.
+            # With a single candidate its own error is more useful than a general one.
             return _convert(options[0] if len(options) == 1 else nested[0], value, where, key, finite)
         for option in options:
             try:
@@ -287,9 +297,9 @@ def _convert(hint: Any, value: Any, where: str, key: str, finite: bool) -> Any:
     elif isinstance(hint, type) and isinstance(value, hint):
         return value
     name = getattr(hint, "__name__", None) if origin is None else None
-    wanted = name or re.sub(r"\b(?:\w+\.)+(?=\w)", "", str(hint))
+    expected = name or re.sub(r"\b(?:\w+\.)+(?=\w)", "", str(hint))
     raise ConfigError(
-        f"{_place(where, key)} is {short_repr(value)}; give {'an' if wanted[0] in 'aeio' else 'a'} {wanted}"
+        f"{_place(where, key)} is {short_repr(value)}; give {'an' if expected[0] in 'aeio' else 'a'} {expected}"
     )
 
 

@@ -1,11 +1,11 @@
-"""What is written: whole or not at all, and never in the place of what faircut did not make."""
+"""Write results completely or not at all, and never over files that faircut did not make."""
 
 from faircut.files.atomic import (
     HeldFolder,
     all_or_nothing,
     atomic_path,
     clear_partials,
-    naming,
+    name_in_errors,
     remove,
     replace_all,
     save_picture,
@@ -14,7 +14,7 @@ from faircut.files.atomic import (
     write_json,
     write_text,
 )
-from faircut.files.marks import GENERATOR, MARK, foreign, is_ours, json_text, list_files, signature
+from faircut.files.marks import GENERATOR, MARK, foreign_files, json_text, list_files, made_by_faircut, signature
 from faircut.files.outputs import Output, check_name, check_outputs, folder_outputs
 
 __all__ = [
@@ -28,11 +28,11 @@ __all__ = [
     "check_outputs",
     "clear_partials",
     "folder_outputs",
-    "foreign",
-    "is_ours",
+    "foreign_files",
     "json_text",
     "list_files",
-    "naming",
+    "made_by_faircut",
+    "name_in_errors",
     "remove",
     "replace_all",
     "save_picture",

@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all, and are cleared up after a kill."""
+"""Write files and folders completely or not at all, and clean up what a killed process has left behind."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = [
     "all_or_nothing",
     "atomic_path",
     "clear_partials",
-    "naming",
+    "name_in_errors",
     "remove",
     "replace_all",
     "save_picture",
@@ -40,7 +40,7 @@ _PARTIAL = re.compile(
 _cleared: set[str] = set()
 
 
-# Names of what is not finished -----------------------------------------------------------------------------------------
+# Temporary names ----------------------------------------------------------------------------------------------------
 
 
 def _host() -> str:
@@ -48,18 +48,18 @@ def _host() -> str:
 
 
 def _owner() -> str:
-    """Name this process so that another one can tell whether it still lives: computer, number and time of its start."""
+    """Return a text that identifies this process for other processes: computer, process id and start time."""
     import psutil
 
     return f"{_host()}-{os.getpid()}-{int(psutil.Process().create_time())}"
 
 
 def temporary_name(final: Path, kind: Literal["partial", "old"] = "partial") -> Path:
-    """Return a free name beside a file or folder that says which process owns it.
+    """Return an unused name beside a file or folder that tells which process owns it.
 
     Args:
-        final: what shall be there in the end; its suffix is kept, since writers look at it.
-        kind: ``"partial"`` for what is being written, ``"old"`` for what steps aside.
+        final: Final path. The temporary name has the same suffix, because writers choose the format by it.
+        kind: ``"partial"`` for something that is being written, ``"old"`` for something moved out of the way.
     """
     stem = final.stem.encode()[:60].decode(errors="ignore")
     suffix = final.suffix if len(final.suffix) <= 16 else ""
@@ -67,21 +67,21 @@ def temporary_name(final: Path, kind: Literal["partial", "old"] = "partial") -> 
 
 
 def clear_partials(folder: Path) -> None:
-    """Remove from a folder what processes that are dead have left there, and put back what they had moved aside.
+    """Remove what dead processes have left in a folder, and put back what they had moved out of the way.
 
-    A folder is looked at once by each process. What belongs to a living process, another computer or another user stays.
+    Each process does this once per folder. Files of running processes, other computers and other users are left alone.
 
     Args:
-        folder: where; nothing happens if it is missing.
+        folder: Folder to clean. Does nothing if it does not exist.
     """
-    place = os.path.realpath(folder)
-    if place in _cleared:
+    real_path = os.path.realpath(folder)
+    if real_path in _cleared:
         return
-    _cleared.add(place)
+    _cleared.add(real_path)
     with contextlib.suppress(OSError):
-        for entry in list(os.scandir(place)):
+        for entry in list(os.scandir(real_path)):
             owner = _PARTIAL.fullmatch(entry.name)
-            if owner is None or owner["host"] != _host() or _lives(int(owner["pid"]), int(owner["start"])):
+            if owner is None or owner["host"] != _host() or _is_running(int(owner["pid"]), int(owner["start"])):
                 continue
             if hasattr(os, "getuid") and entry.stat(follow_symlinks=False).st_uid != os.getuid():
                 continue
@@ -93,7 +93,7 @@ def clear_partials(folder: Path) -> None:
             remove(path)
 
 
-def _lives(pid: int, start: int) -> bool:
+def _is_running(pid: int, start: int) -> bool:
     import psutil
 
     try:
@@ -105,7 +105,7 @@ def _lives(pid: int, start: int) -> bool:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder that is ours, as far as the file system lets us; a link goes, not what it leads to."""
+    """Remove a file or folder as far as the file system permits. Of a link, only the link is removed."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -113,36 +113,36 @@ def remove(path: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-# Writing ---------------------------------------------------------------------------------------------------------------
+# Writing ------------------------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a temporary sibling of ``path`` to write to, and rename it to ``path`` when all went well.
+    """Yield a temporary path beside ``path``, and rename it to ``path`` if the body succeeds.
 
-    The body may make a file or a folder of the name that it is given. A reader of ``path`` sees what was there before or
-    the finished work, never a half of it. After any exception, a keyboard interrupt included, the temporary is removed and
-    what was there before is untouched. Parent folders are made where they are missing; a link is followed.
+    The body may create a file or a folder at the temporary path. Readers of ``path`` see the old content or the
+    complete new content. After any exception, including a keyboard interrupt, the temporary path is removed and the old
+    content is unchanged. Missing parent folders are created, and a link is followed.
 
     Args:
-        path: the final name of a file or of a folder.
+        path: Final path of the file or folder.
 
     Yields:
-        A name in the same folder, with the same suffix (writers look at it), at which nothing exists yet.
+        Unused path in the same folder with the same suffix, because writers choose the format by it.
 
     Raises:
-        FileNotFoundError: the body ended without making anything at the name it was given.
-        IsADirectoryError: a file was made, and ``path`` is a folder.
-        NotADirectoryError: a folder was made, and ``path`` is a file.
-        ConfigError: a folder was made, and the one at ``path`` holds something that faircut did not make.
-        OSError: whatever the file system says, such as no space or no permission.
+        FileNotFoundError: If the body creates nothing at the temporary path.
+        IsADirectoryError: If a file would replace a folder.
+        NotADirectoryError: If a folder would replace a file.
+        ConfigError: If a folder would replace one with files that faircut did not make.
+        OSError: If the file system refuses, for example because the disk is full.
     """
     final = Path(os.path.realpath(path))
     final.parent.mkdir(parents=True, exist_ok=True)
     clear_partials(final.parent)
     temporary = temporary_name(final)
     try:
-        with naming(final, temporary):
+        with name_in_errors(final, temporary):
             yield temporary
             if not temporary.exists():
                 raise FileNotFoundError(f"nothing was written for {final}")
@@ -152,13 +152,13 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def naming(final: Path, temporary: Path | None = None, place: Path | None = None) -> Iterator[None]:
-    """Let errors of the file system name the file that is made: a full disk names none, and temporary names say nothing.
+def name_in_errors(final: Path, temporary: Path | None = None, place: Path | None = None) -> Iterator[None]:
+    """Put the final path into file system errors. Those of a full disk name no file, and temporary names mean nothing.
 
     Args:
-        final: what is made.
-        temporary: the name that it has meanwhile, or the folder that it is in.
-        place: what the temporary name stands for, if not for ``final``.
+        final: Path of the file or folder that is being written.
+        temporary: Its temporary path, or the temporary folder that contains it.
+        place: Path that replaces ``temporary`` in the error, if not ``final``.
     """
     try:
         yield
@@ -166,7 +166,7 @@ def naming(final: Path, temporary: Path | None = None, place: Path | None = None
         name = str(final if error.filename is None else error.filename)
         if temporary is not None and (name == str(temporary) or name.startswith(f"{temporary}{os.sep}")):
             name = f"{place or final}{name[len(str(temporary)) :]}"
-        # Without a number it is one of ours, in words; FFmpeg's errors let nobody change them.
+        # An error without a number already has a message of faircut. FFmpeg's errors are read-only.
         if error.errno is not None:
             with contextlib.suppress(AttributeError):
                 error.filename = name
@@ -174,32 +174,33 @@ def naming(final: Path, temporary: Path | None = None, place: Path | None = None
 
 
 def replace_all(moves: Sequence[tuple[Path, Path]]) -> None:
-    """Move files and folders to their final names: all of them, or none.
+    """Move several files and folders to their final paths: all of them or none.
 
     Args:
-        moves: where each is and where it shall be, on one file system; what is there is replaced.
+        moves: Pairs of current path and final path, on one file system. Existing files at the final paths are replaced.
 
     Raises:
-        IsADirectoryError, NotADirectoryError: a file would replace a folder, or a folder a file.
-        ConfigError: a folder that would be replaced holds something that faircut did not make.
-        OSError: whatever the file system says; everything is then as it was.
+        IsADirectoryError: If a file would replace a folder.
+        NotADirectoryError: If a folder would replace a file.
+        ConfigError: If a folder with files that faircut did not make would be replaced.
+        OSError: If the file system refuses. Everything is then as it was before.
     """
     for new, final in moves:
         if final.is_dir() and not new.is_dir():
             raise IsADirectoryError(
-                errno.EISDIR, f"{final} is a folder; a file cannot take its place: choose another name"
+                errno.EISDIR, f"{final} is a folder, which a file cannot replace; choose another name"
             )
         if new.is_dir() and final.exists():
             if not final.is_dir():
                 raise NotADirectoryError(
                     errno.ENOTDIR,
-                    f"{final} is a file; a folder cannot take its place: remove it or choose another name",
+                    f"{final} is a file, which a folder cannot replace; remove it or choose another name",
                 )
             check_folder(final)
     if len(moves) == 1 and not moves[0][0].is_dir():
         moves[0][0].replace(moves[0][1])
         return
-    undo: list[tuple[Path, Path]] = []  # where each thing is now, and where it was
+    undo: list[tuple[Path, Path]] = []  # Pairs of new path and previous path.
     aside: dict[Path, Path] = {}
     try:
         for new, final in moves:
@@ -213,8 +214,8 @@ def replace_all(moves: Sequence[tuple[Path, Path]]) -> None:
             new.rename(final)
             undo.append((final, new))
     except BaseException:
-        for now, before in reversed(undo):
-            now.rename(before)
+        for current, previous in reversed(undo):
+            current.rename(previous)
         raise
     finally:
         for folder in aside.values():
@@ -223,10 +224,11 @@ def replace_all(moves: Sequence[tuple[Path, Path]]) -> None:
 
 @contextlib.contextmanager
 def workspace(beside: Path | None = None) -> Iterator[Path]:
-    """Give an empty folder that is gone afterwards, whatever happens; after a kill the next run clears it.
+    """Yield an empty folder that is removed afterwards, in any case. If the process is killed, the next run removes it.
 
     Args:
-        beside: a file or folder that is being made; None for the folder of temporary files.
+        beside: File or folder next to which the new folder is created. None uses the system's folder for temporary
+            files.
     """
     folder = _temporary_folder(beside)
     folder.mkdir(mode=0o700)
@@ -268,54 +270,55 @@ def _remove_own(path: Path, process: int) -> None:
 
 @contextlib.contextmanager
 def all_or_nothing(final: Mapping[str, Path]) -> Iterator[dict[str, Path]]:
-    """Give temporary names to write several files to, and move them to their final names when all went well.
+    """Yield temporary paths for several files, and move all of them to their final paths if the body succeeds.
 
     Args:
-        final: the files and folders by what they are, all in one folder.
+        final: Final paths of the files and folders by any name, all in one folder.
 
     Yields:
-        The same with temporary names; what the body does not write is passed over.
+        Temporary paths by the same names. Paths at which the body writes nothing are skipped.
 
     Raises:
-        OSError: the file system refuses; nothing has then been changed.
+        OSError: If the file system refuses. Nothing has then been changed.
     """
     first = next(iter(final.values()))
     with workspace(first) as staging, contextlib.ExitStack() as elsewhere:
         files = {kind: staging / path.name for kind, path in final.items()}
-        with naming(first, staging, first.parent):
+        with name_in_errors(first, staging, first.parent):
             yield files
             moves = []
             for kind, path in final.items():
-                place, made = Path(os.path.realpath(path)), files[kind]
-                if not made.exists():
+                target, written = Path(os.path.realpath(path)), files[kind]
+                if not written.exists():
                     continue
-                if made.is_file() and can_be_marked(path):
+                if written.is_file() and can_be_marked(path):
                     _check_free(path, staging)
-                if place.parent != staging.parent:  # By a link, perhaps to where nothing of here can be renamed to.
-                    made = Path(shutil.move(made, elsewhere.enter_context(workspace(place)) / path.name))
-                moves.append((made, place))
+                if target.parent != staging.parent:  # The path is a link, perhaps to another file system.
+                    written = Path(shutil.move(written, elsewhere.enter_context(workspace(target)) / path.name))
+                moves.append((written, target))
             replace_all(moves)
 
 
 def _check_free(path: Path, staging: Path) -> None:
-    """Check that nobody has put a file where ours goes since the run began; if so, what was made is kept beside it.
+    """Check that no foreign file has appeared at a final path since the run began. If one has, keep the results beside
+    it.
 
     Raises:
-        ConfigError: somebody has.
+        ConfigError: If there is such a file.
     """
     try:
         check_file(path)
     except ConfigError as error:
-        kept = next(name for n in range(1, 10_000) if not (name := staging.parent / f"{path.stem}.kept-{n}").exists())
-        staging.rename(kept)
-        raise ConfigError(f"{error}; it came while the run went on, whose results are in {kept}") from None
+        rescued = next(f for n in range(1, 10_000) if not (f := staging.parent / f"{path.stem}.kept-{n}").exists())
+        staging.rename(rescued)
+        raise ConfigError(f"{error}; it appeared during the run, whose results are in {rescued}") from None
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> Path:
-    """Write text that bears the mark, in UTF-8, whole or not at all.
+    """Write a text that already contains the mark as a UTF-8 file, completely or not at all.
 
     Raises:
-        ConfigError: it would replace what faircut did not make.
+        ConfigError: If it would replace a file that faircut did not make.
     """
     check_file(path)
     with atomic_path(path) as temporary:
@@ -324,25 +327,25 @@ def write_text(path: str | os.PathLike[str], text: str) -> Path:
 
 
 def write_json(path: str | os.PathLike[str], data: Mapping[str, Any]) -> Path:
-    """Write a mapping as JSON with the mark under ``generator``, whole or not at all.
+    """Write a mapping as a JSON file with the mark under ``generator``, completely or not at all.
 
     Raises:
-        ValueError: a number is not finite.
-        ConfigError: it would replace what faircut did not make.
+        ValueError: If a number is not finite.
+        ConfigError: If it would replace a file that faircut did not make.
     """
     return write_text(path, json_text(data) + "\n")
 
 
 def save_picture(picture: Any, path: str | os.PathLike[str], **options: Any) -> Path:
-    """Write a Pillow image as PNG with the mark, whole or not at all.
+    """Write a Pillow image as a PNG file with the mark, completely or not at all.
 
     Args:
-        picture: a ``PIL.Image.Image``.
-        path: where.
-        options: of Pillow's writer.
+        picture: A ``PIL.Image.Image``.
+        path: Path of the file.
+        options: Keyword arguments for ``PIL.Image.Image.save``.
 
     Raises:
-        ConfigError: it would replace what faircut did not make.
+        ConfigError: If it would replace a file that faircut did not make.
     """
     from PIL.PngImagePlugin import PngInfo
 

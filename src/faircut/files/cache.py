@@ -1,8 +1,8 @@
 """The folder of what is expensive to make and is found again by its content, kept under a size.
 
 An entry is a folder named by its key. It appears by one rename and is never changed: of several processes that make the
-same entry the first wins, and the others drop theirs. Whoever finds an entry takes a copy of it first (hard links, which
-cost no space), checks the copy and uses that, so that other processes may remove the entry at any moment.
+same entry the first wins, and the others drop theirs. Whoever finds an entry takes a copy of it first (hard links,
+which cost no space), checks the copy and uses that, so that other processes may remove the entry at any moment.
 """
 
 from __future__ import annotations
@@ -184,8 +184,8 @@ class Cache:
 
         Args:
             key: its name.
-            load: reads and checks a copy of its files: the folder, and what to refer to as long as the files are needed;
-                raises a `FaircutError` if they are damaged.
+            load: reads and checks a copy of its files: the folder, and what to refer to as long as the files are
+                needed; raises a `FaircutError` if they are damaged.
 
         Returns:
             What was loaded, or None if there is no such entry.

@@ -15,7 +15,7 @@ from torch import nn
 from faircut.config.reading import parse_json, read_json, set_aside
 from faircut.config.values import convert
 from faircut.errors import ConfigError
-from faircut.files import atomic_path, is_ours, list_files, remove, workspace, write_json
+from faircut.files import atomic_path, list_files, made_by_faircut, remove, workspace, write_json
 from faircut.files.tensors import save_tensors, writing_tensors
 
 __all__ = ["Checkpoint", "open_folder", "publish", "published"]
@@ -42,7 +42,7 @@ def open_folder(folder: Path, facts: Mapping[str, Any], *, fresh: bool) -> None:
         raise ConfigError(f"{folder} is there and holds no tuning; choose another folder")
     if fresh and notes.is_file():
         for clip in (folder / "validation").glob("step-*.mp4"):
-            if is_ours(clip):
+            if made_by_faircut(clip):
                 clip.unlink()
         for name in (_INDEX, _CHECKPOINT, "log.jsonl", _FACTS):
             (folder / name).unlink(missing_ok=True)
@@ -70,7 +70,7 @@ def open_folder(folder: Path, facts: Mapping[str, Any], *, fresh: bool) -> None:
 
 def _is_tuning(folder: Path) -> bool:
     """Whether a folder is of a tuning of ours: its facts bear the mark, or, where they are damaged, its checkpoint does."""
-    if is_ours(folder / _FACTS):
+    if made_by_faircut(folder / _FACTS):
         return True
     try:
         with safe_open(folder / _CHECKPOINT, "pt") as file:

@@ -20,7 +20,7 @@ from faircut.edit.editor import VideoEditor
 from faircut.edit.request import EditRequest
 from faircut.edit.session import Session
 from faircut.errors import ConfigError, ModelError, NumericalError, OutOfMemoryError, VideoError
-from faircut.files import naming
+from faircut.files import name_in_errors
 from faircut.interrupts import stop_on_signals
 from faircut.methods import TuneAVideo
 from faircut.model.backbone import backbone_of
@@ -198,7 +198,7 @@ class _Run:
         if self.step % _LOG_EVERY == 0 or self.step == self.settings.steps:
             line |= {"loss": round(sum(self.losses[-_LOG_EVERY:]) / len(self.losses[-_LOG_EVERY:]), 6)}
             path = self.folder / "log.jsonl"
-            with naming(path), open(path, "a", encoding="utf-8") as lines:
+            with name_in_errors(path), open(path, "a", encoding="utf-8") as lines:
                 lines.write(json.dumps({"step": self.step, "seconds": round(self.seconds, 1), **line}) + "\n")
         self.log("Tuning", line)
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from ..errors import FaircutError, VideoError, choices
-from ..files import atomic_path, foreign, signature
+from ..files import atomic_path, foreign_files, signature
 from .audio import Sound, SoundError
 from .clip import Video, as_rate, to_uint8
 from .decode import QUALITY_FLAGS
@@ -145,7 +145,7 @@ def _as_clip(video: Video | torch.Tensor, fps: float | Fraction | str | None) ->
 def _check_folder(target: Path) -> None:
     if target.is_file():
         raise VideoError(f"{target} is a file: choose another name for the folder, or remove it")
-    others = foreign(target)
+    others = foreign_files(target)
     if others:
         raise VideoError(
             f"the folder {target} holds other things ({', '.join(others[:3])}): choose an empty or a new one"
