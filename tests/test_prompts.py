@@ -90,8 +90,8 @@ def test_auto_replaces_where_it_can_and_refines_otherwise(tokenizer):
     assert align(a, b).kind == "replace"
     assert align(a, c).kind == "refine"
     assert align(a, b).changed == [("jeep", "car")]
-    assert [align(a, b).fate(w) for w in b.words] == ["kept", "kept", "replaced"]
-    assert [align(a, c).fate(w) for w in c.words] == ["kept", "added"]
+    assert [align(a, b).change_of(w) for w in b.words] == ["kept", "kept", "replaced"]
+    assert [align(a, c).change_of(w) for w in c.words] == ["kept", "added"]
 
 
 def test_replace_of_unequal_lengths_names_the_words_and_the_remedy(tokenizer):

@@ -1,4 +1,4 @@
-"""Prompts as words and tokens: encoding them, finding words in them, aligning two of them."""
+"""Tokenise and encode prompts, find words in them, and align the words of two prompts."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ _WORD = re.compile(r"\w+(?:['\u2019-]\w+)*|[^\w\s]")
 
 
 def split_words(text: str) -> list[re.Match[str]]:
-    """Find the words and punctuation marks of a text, in order."""
+    """Return the words and punctuation marks of a text as matches, in order."""
     return list(_WORD.finditer(text))
 
 
 @dataclass(frozen=True)
 class Word:
-    """One word, or one punctuation mark, of a prompt.
+    """A word or punctuation mark of a prompt.
 
     Attributes:
-        text: as it stands in the prompt.
-        tokens: positions of its tokens in the sequence that the text encoder sees.
+        text: Word as written in the prompt.
+        tokens: Positions of the word's tokens in the text encoder's input.
     """
 
     text: str
@@ -53,10 +53,10 @@ class Prompt:
     """A tokenised prompt.
 
     Attributes:
-        text: the prompt.
-        ids: token ids, padded to the encoder's length.
-        length: tokens that are not padding, start and end included.
-        words: its words in order, each with its tokens.
+        text: Text of the prompt.
+        ids: Token ids, padded to the text encoder's length.
+        length: Number of tokens without padding, including the start and end tokens.
+        words: Words in order, each with its tokens.
     """
 
     text: str
@@ -69,19 +69,19 @@ class Prompt:
         """Tokenise a prompt.
 
         Args:
-            text: the prompt; may be empty.
-            tokenizer: a fast ``CLIPTokenizer``.
+            text: Text of the prompt, which may be empty.
+            tokenizer: A fast ``CLIPTokenizer``.
 
         Raises:
-            PromptError: it has more tokens than the text encoder takes, or characters that no prompt has.
-            ModelError: the tokenizer cannot tell where its tokens stand in the text.
+            PromptError: If the prompt has more tokens than the text encoder reads, or contains control characters.
+            ModelError: If the tokenizer does not report where tokens are in the text, or how many the model reads.
         """
         if not getattr(tokenizer, "is_fast", False):
             raise ModelError(
                 f"{type(tokenizer).__name__} does not report where tokens stand in the text; load the model with "
                 "transformers' fast tokenizer"
             )
-        # Before the tokenizer sees it: one of many thousand characters keeps it busy for very long.
+        # Checked before tokenising, because a text of many thousand characters takes the tokenizer very long.
         check_prompt(text)
         limit = tokenizer.model_max_length
         if not isinstance(limit, int) or not 2 <= limit <= 100_000:
@@ -90,33 +90,32 @@ class Prompt:
             )
         encoded = tokenizer(text, return_offsets_mapping=True, add_special_tokens=True)
         ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
-        words = [(m.group(), m.start(), m.end()) for m in split_words(text)]
-        owned: list[list[int]] = [[] for _ in words]
+        tokens_of_words: list[list[int]] = [[] for _ in words]
         for position, (start, stop) in enumerate(offsets):
-            for tokens, (_, word_start, word_stop) in zip(owned, words, strict=True):
+            for tokens, (_, word_start, word_stop) in zip(tokens_of_words, words, strict=True):
                 if start < stop and word_start <= start < word_stop:
                     tokens.append(position)
+        pairs = list(zip(words, tokens_of_words, strict=True))
         if len(ids) > limit:
-            kept = [w[0] for w, tokens in zip(words, owned, strict=True) if tokens and tokens[-1] < limit - 1]
+            visible_words = [word[0] for word, tokens in pairs if tokens and tokens[-1] < limit - 1]
             raise PromptError(
                 f"the prompt has {len(ids)} tokens, the model takes {limit} with start and end; shorten it: the model "
-                f"would not see anything after {' '.join(kept[-3:])!r}"
+                f"would not see anything after {' '.join(visible_words[-3:])!r}"
             )
         padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
         ids = [*ids, *[padding] * (limit - len(ids))]
         length = len(encoded["input_ids"])
-        pairs = zip(words, owned, strict=True)
-        return cls(text, tuple(ids), length, tuple(Word(w[0], tuple(tokens)) for w, tokens in pairs))
+        return cls(text, tuple(ids), length, tuple(Word(word[0], tuple(tokens)) for word, tokens in pairs))
 
     @cached_property
     def _lower(self) -> tuple[str, ...]:
         return tuple(word.text.lower() for word in self.words)
 
     def find(self, phrase: str) -> tuple[int, ...]:
-        """Return the tokens of every occurrence of a word or phrase, whatever its case.
+        """Return the tokens of every occurrence of a word or phrase, ignoring case.
 
         Raises:
-            PromptError: it does not occur; the message names close words.
+            PromptError: If the phrase does not occur. The message names similar words.
         """
         tokens = self._tokens(phrase)
         if not tokens:
@@ -124,24 +123,24 @@ class Prompt:
         return tokens
 
     def holds(self, phrase: str) -> bool:
-        """Whether a word or phrase occurs, as `find` looks for it."""
+        """Return whether a word or phrase occurs, ignoring case."""
         return bool(self._tokens(phrase))
 
     def tokens_of(self, words: str | Sequence[str]) -> tuple[int, ...]:
-        """Return the tokens of one word or phrase, or of several in the order given.
+        """Return the tokens of one word or phrase, or of several in the given order.
 
         Raises:
-            PromptError: one of them does not occur.
+            PromptError: If one of them does not occur.
         """
         return tuple(token for phrase in phrases(words) for token in self.find(phrase))
 
     def _tokens(self, phrase: str) -> tuple[int, ...]:
-        """Return the tokens of every occurrence of a phrase; none if there is none."""
-        wanted = [m.group().lower() for m in split_words(phrase)]
+        """Return the tokens of every occurrence of a phrase, or an empty tuple."""
+        words = [m.group().lower() for m in split_words(phrase)]
         tokens: list[int] = []
-        for i in range(len(self._lower) - len(wanted) + 1):
-            if wanted and list(self._lower[i : i + len(wanted)]) == wanted:
-                tokens += [token for word in self.words[i : i + len(wanted)] for token in word.tokens]
+        for i in range(len(self._lower) - len(words) + 1):
+            if words and list(self._lower[i : i + len(words)]) == words:
+                tokens += [token for word in self.words[i : i + len(words)] for token in word.tokens]
         return tuple(dict.fromkeys(tokens))
 
 
@@ -150,12 +149,12 @@ def encode(prompt: Prompt, text_encoder: Any, device: torch.device) -> torch.Ten
     """Encode a prompt.
 
     Args:
-        prompt: the tokenised prompt.
-        text_encoder: a ``CLIPTextModel``.
-        device: where it runs; with offloading that is not where it rests.
+        prompt: Tokenised prompt.
+        text_encoder: A ``CLIPTextModel``.
+        device: Device on which the text encoder runs. With offloading its weights may be elsewhere.
 
     Returns:
-        Its embedding, (1, token, channel), in the encoder's dtype.
+        Embedding of the prompt, (1, token, channel), in the text encoder's dtype.
     """
     ids = torch.tensor([prompt.ids], device=device)
     mask = None
@@ -166,14 +165,15 @@ def encode(prompt: Prompt, text_encoder: Any, device: torch.device) -> torch.Ten
 
 @dataclass(frozen=True)
 class Alignment:
-    """How the tokens of a target prompt come from those of a source prompt.
+    """How the tokens of a target prompt correspond to those of a source prompt.
 
     Attributes:
-        source: the source prompt.
-        target: the target prompt.
+        source: Source prompt.
+        target: Target prompt.
         kind: ``"replace"`` or ``"refine"``.
-        mapper: (source token, target token); a target column is the source columns weighted by it.
-        aligned: (target token,), 1 where a target token takes the source's attention, 0 where it keeps its own.
+        mapper: Weights, (source token, target token). The cross-attention map of a target token is the sum of the
+            source tokens' maps with these weights.
+        aligned: (target token,), 1 for a target token that takes the source's attention, 0 for one that keeps its own.
     """
 
     source: Prompt
@@ -184,59 +184,62 @@ class Alignment:
 
     @property
     def changed(self) -> list[tuple[str, str]]:
-        """The places where the prompts differ, as (source words, target words)."""
+        """The differences between the prompts as pairs of (source words, target words)."""
         return _differences(self.source, self.target)
 
-    def fate(self, word: Word) -> str:
-        """Say what becomes of a target word: ``"kept"``, ``"replaced"`` or ``"added"``."""
+    def change_of(self, word: Word) -> str:
+        """Return what happens to a word of the target prompt: ``"kept"``, ``"replaced"`` or ``"added"``."""
         if not word.tokens or not bool(self.aligned[list(word.tokens)].all()):
             return "added"
         if self.kind == "refine":
             return "kept"
-        own = {w.text.lower() for w in self.source.words for t in w.tokens if self.mapper[t, list(word.tokens)].any()}
-        return "kept" if own == {word.text.lower()} else "replaced"
+        sources = {
+            w.text.lower() for w in self.source.words for t in w.tokens if self.mapper[t, list(word.tokens)].any()
+        }
+        return "kept" if sources == {word.text.lower()} else "replaced"
 
 
 def align(source: Prompt, target: Prompt, kind: Literal["auto", "replace", "refine"] = "auto") -> Alignment:
     """Align two prompts (Prompt-to-Prompt, arXiv 2208.01626, section 3).
 
     Args:
-        source: what is in the clip.
-        target: what shall be in it.
-        kind: ``"replace"`` exchanges words one for one, ``"refine"`` adds or drops words; ``"auto"`` replaces where the
-            prompts have as many words, and refines otherwise.
+        source: Source prompt: what the clip shows.
+        target: Target prompt: what the edited clip should show.
+        kind: ``"replace"`` exchanges words one for one, and ``"refine"`` adds or drops words. ``"auto"`` replaces if
+            the prompts have equally many words, and refines otherwise.
 
     Raises:
-        PromptError: replace was asked for, but the prompts do not have as many words.
+        PromptError: If ``kind`` is ``"replace"`` but the prompts do not have equally many words, or is unknown.
     """
     equal = len(source.words) == len(target.words)
     if kind == "auto":
         kind = "replace" if equal else "refine"
     if kind == "replace" and not equal:
-        places = "; ".join(f"{a or 'nothing'!r} -> {b or 'nothing'!r}" for a, b in _differences(source, target))
+        changes = "; ".join(f"{a or 'nothing'!r} -> {b or 'nothing'!r}" for a, b in _differences(source, target))
         raise PromptError(
-            f"Replace needs as many words in both prompts, but they have {len(source.words)} and {len(target.words)} "
-            f"({places}); use alignment 'refine', or write the prompts with as many words"
+            f"Replace needs two prompts with equally many words, but they have {len(source.words)} and "
+            f"{len(target.words)} ({changes}); use alignment 'refine', or change the number of words"
         )
     if kind == "replace":
         mapper = replace_mapper(source, target)
         return Alignment(source, target, kind, mapper, torch.ones(mapper.shape[1]))
     if kind == "refine":
         return Alignment(source, target, kind, *refine_mapper(source, target))
-    raise PromptError(f"no alignment {kind!r}: {choices(kind, ('auto', 'replace', 'refine'))}")
+    raise PromptError(f"alignment is {kind!r}: {choices(kind, ('auto', 'replace', 'refine'))}")
 
 
 def replace_mapper(source: Prompt, target: Prompt) -> torch.Tensor:
-    """Build R of Replace: identity off the changed words, whose source tokens spread evenly over their target tokens.
+    """Build the mapper of Replace: the identity, except that each source token of a changed word is spread evenly.
 
-    Unlike in FateZero's reference, words after a change of token count stay aligned.
+    A changed word's source tokens map to all target tokens of the word that replaces it. Unlike in FateZero's code,
+    words after one whose number of tokens changes stay aligned.
 
     Args:
-        source: the source prompt.
-        target: the target prompt, of as many words.
+        source: Source prompt.
+        target: Target prompt with equally many words.
 
     Returns:
-        (source token, target token), float32; every row sums to 1.
+        Mapper, (source token, target token), float32. Every row sums to 1.
     """
     size = len(source.ids)
     mapper = torch.zeros(size, size)
@@ -244,7 +247,7 @@ def replace_mapper(source: Prompt, target: Prompt) -> torch.Tensor:
     for a, b in zip(source.words, target.words, strict=True):
         if not a.tokens or not b.tokens:
             continue
-        # Tokens before the word that belong to no word: the start token.
+        # Tokens before the word that are not part of a word, such as the start token.
         while i < a.tokens[0] and j < b.tokens[0]:
             mapper[i, j] = 1.0
             i, j = i + 1, j + 1
@@ -253,22 +256,22 @@ def replace_mapper(source: Prompt, target: Prompt) -> torch.Tensor:
         else:
             mapper[a.tokens[0] : a.tokens[-1] + 1, b.tokens[0] : b.tokens[-1] + 1] = 1.0 / len(b.tokens)
         i, j = a.tokens[-1] + 1, b.tokens[-1] + 1
-    # The end token and the padding; where the source has more of it than the target, the rest joins the last one.
+    # The end token and the padding. If the source has more padding than the target, the rest maps to the last position.
     for row in range(i, size):
         mapper[row, min(row - i + j, size - 1)] = 1.0
     return mapper
 
 
 def refine_mapper(source: Prompt, target: Prompt) -> tuple[torch.Tensor, torch.Tensor]:
-    """Build the mapper of Refine by global alignment of the tokens (match +1, mismatch -1, gap 0).
+    """Build the mapper of Refine by a global sequence alignment of the tokens (match +1, mismatch -1, gap 0).
 
     Args:
-        source: the source prompt.
-        target: the target prompt.
+        source: Source prompt.
+        target: Target prompt.
 
     Returns:
-        (source token, target token) and (target token,), float32: the mapper, and 1 where a target token has a partner.
-        Padding keeps its place, as in Prompt-to-Prompt.
+        Mapper, (source token, target token), and (target token,) with 1 for each target token that has a source token,
+        both float32. Padding keeps its position, as in Prompt-to-Prompt.
     """
     size = len(source.ids)
     x, y = source.ids[: source.length], target.ids[: target.length]
@@ -280,7 +283,7 @@ def refine_mapper(source: Prompt, target: Prompt) -> tuple[torch.Tensor, torch.T
     mapper, aligned = torch.zeros(size, size), torch.zeros(size)
     i, j = len(x), len(y)
     while i and j:
-        # Of equal scores a gap wins over a match, so of repeated tokens the earliest is taken.
+        # At equal scores a gap is preferred to a match, so that the first one of repeated tokens is taken.
         if score[i][j] == score[i][j - 1]:
             j -= 1
         elif score[i][j] == score[i - 1][j]:
@@ -294,17 +297,17 @@ def refine_mapper(source: Prompt, target: Prompt) -> tuple[torch.Tensor, torch.T
 
 
 def token_weights(prompt: Prompt, weights: Mapping[str, float]) -> torch.Tensor:
-    """Build the factors of Reweight.
+    """Build the attention factors of Reweight.
 
     Args:
-        prompt: the target prompt.
-        weights: factor by word or phrase.
+        prompt: Target prompt.
+        weights: Factors by word or phrase.
 
     Returns:
-        (token,), float32: the factor of each token, 1 where none is named.
+        Factor of each token, (token,), float32; 1 for words without a factor.
 
     Raises:
-        PromptError: a word is not in the prompt.
+        PromptError: If a word is not in the prompt.
     """
     factors = torch.ones(len(prompt.ids))
     for phrase, factor in weights.items():
@@ -313,21 +316,21 @@ def token_weights(prompt: Prompt, weights: Mapping[str, float]) -> torch.Tensor:
 
 
 def _differences(source: Prompt, target: Prompt) -> list[tuple[str, str]]:
-    """Return (source words, target words) of every place where two prompts differ."""
+    """Return the differences between two prompts as pairs of (source words, target words)."""
     a, b = [w.text for w in source.words], [w.text for w in target.words]
     matcher = SequenceMatcher(None, [w.lower() for w in a], [w.lower() for w in b], autojunk=False)
     return [(" ".join(a[i:j]), " ".join(b[k:m])) for tag, i, j, k, m in matcher.get_opcodes() if tag != "equal"]
 
 
 def replaced_phrases(source: str, target: str) -> list[tuple[str, str]]:
-    """Find what one prompt says in place of another, without the articles.
+    """Return the phrases that the target prompt replaces, without articles.
 
     Args:
-        source: such as ``"a person walking in a park"``.
-        target: such as ``"an engineer walking in a park"``.
+        source: Source prompt, such as ``"a person walking in a park"``.
+        target: Target prompt, such as ``"an engineer walking in a park"``.
 
     Returns:
-        Pairs of phrases in order, such as ``("person", "engineer")``.
+        Pairs of replaced phrase and new phrase in order, such as ``("person", "engineer")``.
     """
     before, after = ([m.group() for m in split_words(text)] for text in (source, target))
     lowered = [[word.lower() for word in words] for words in (before, after)]
@@ -344,14 +347,14 @@ def replaced_phrases(source: str, target: str) -> list[tuple[str, str]]:
 
 
 def fit_article(before: str, word: str) -> str:
-    """Make an article at the end of a text fit the word that follows: "an engineer", but "a female engineer".
+    """Change an article at the end of a text to fit the next word, as in "an engineer" but "a female engineer".
 
     Args:
-        before: the text before the word, up to it.
-        word: what follows.
+        before: Text up to the word.
+        word: Next word.
 
     Returns:
-        The text; as it was if it ends with no article.
+        The text with a fitting article, or unchanged if it does not end with an article.
     """
     article = re.search(r"(?<!\w)(an?)(\s+)$", before, re.IGNORECASE)
     if article is None:
@@ -361,5 +364,5 @@ def fit_article(before: str, word: str) -> str:
 
 
 def phrases(value: str | Sequence[str]) -> tuple[str, ...]:
-    """Read one phrase or several."""
+    """Return one phrase, or several, as a tuple of phrases."""
     return (value,) if isinstance(value, str) else tuple(value)

@@ -434,7 +434,7 @@ CASES = [
             damaged(filled, how),
             0,
             None,
-            ("damaged entry of the cache",),
+            ("damaged cache entry",),
             OUT,
             check=made_again,
         )
@@ -477,9 +477,16 @@ CASES = [
         environment={"FAIRCUT_CACHE_LIMIT": "many"},
     ),
     Case("cache: found again", RUN, filled, 0, None, new=OUT, check=found),
-    Case("cache: an entry under another name", RUN, moved, 0, None, ("damaged entry",), OUT, check=made_again),
+    Case("cache: an entry under another name", RUN, moved, 0, None, ("damaged cache entry",), OUT, check=made_again),
     Case(
-        "cache: a file in the place of an entry", RUN, entry_is_file, 0, None, ("damaged entry",), OUT, check=made_again
+        "cache: a file in the place of an entry",
+        RUN,
+        entry_is_file,
+        0,
+        None,
+        ("damaged cache entry",),
+        OUT,
+        check=made_again,
     ),
     Case("cache: a link in the place of an entry", RUN, entry_is_link, 0, None, new=OUT),
     Case(
@@ -488,7 +495,7 @@ CASES = [
         damaged(filled, lambda e: (shutil.rmtree(e), e.mkdir())),
         0,
         None,
-        ("damaged entry",),
+        ("damaged cache entry",),
         OUT,
         check=made_again,
     ),
@@ -551,7 +558,7 @@ CASES = [
         Case(
             f"FAIRCUT_CACHE_LIMIT={value[:20]!r}: {command}",
             arguments,
-            says="FAIRCUT_CACHE_LIMIT.*no amount of memory",
+            says="FAIRCUT_CACHE_LIMIT.*not an amount of memory",
             environment={"FAIRCUT_CACHE_LIMIT": value},
         )
         for command, arguments in COMMANDS.items()

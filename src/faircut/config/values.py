@@ -130,9 +130,9 @@ def check_clips(
         if not exists:
             missing.add(name)
     if missing:
-        names = sorted(missing)
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        raise VideoError(f"{path} names clips that are not in {folder}: {', '.join(names[:3])}{more}; {remedy}")
+        examples = ", ".join(sorted(missing)[:3])
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise VideoError(f"{path} names clips that are not in {folder}: {examples}{more}; {remedy}")
 
 
 def from_dict(cls: type[T], data: Mapping[str, Any], where: str = "") -> T:

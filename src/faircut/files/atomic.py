@@ -239,7 +239,7 @@ def workspace(beside: Path | None = None) -> Iterator[Path]:
 
 
 def _temporary_folder(beside: Path | None = None) -> Path:
-    """Return a free name for a folder that is of use to this process alone; see `workspace`."""
+    """Return an unused name for a folder that only this process uses, as described in `workspace`."""
     beside = Path(tempfile.gettempdir(), "faircut") if beside is None else Path(os.path.realpath(beside))
     beside.parent.mkdir(parents=True, exist_ok=True)
     clear_partials(beside.parent)
@@ -247,24 +247,26 @@ def _temporary_folder(beside: Path | None = None) -> Path:
 
 
 class HeldFolder:
-    """A new folder that is removed as soon as nothing refers to this object any more; after a kill the next run clears it.
+    """A new folder that is removed when the last reference to this object is gone.
+
+    If the process is killed, the next run removes the folder.
 
     Args:
-        path: a name from `temporary_name`; None for one in the folder of temporary files.
+        path: Path from `temporary_name`. None uses the system's folder for temporary files.
 
     Attributes:
-        path: the folder.
-        close: removes it at once.
+        path: Path of the folder.
+        close: Function that removes the folder at once.
     """
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = _temporary_folder() if path is None else path
         self.path.mkdir(mode=0o700)
-        self.close = weakref.finalize(self, _remove_own, self.path, os.getpid())
+        self.close = weakref.finalize(self, _remove_if_owner, self.path, os.getpid())
 
 
-def _remove_own(path: Path, process: int) -> None:
-    if os.getpid() == process:  # A fork inherits the object, but the files are its parent's.
+def _remove_if_owner(path: Path, process: int) -> None:
+    if os.getpid() == process:  # A forked process inherits the object, but the files belong to its parent.
         shutil.rmtree(path, ignore_errors=True)
 
 

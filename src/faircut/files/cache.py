@@ -1,8 +1,8 @@
-"""The folder of what is expensive to make and is found again by its content, kept under a size.
+"""A cache folder for results that are expensive to compute, found by their content and limited in size.
 
-An entry is a folder named by its key. It appears by one rename and is never changed: of several processes that make the
-same entry the first wins, and the others drop theirs. Whoever finds an entry takes a copy of it first (hard links,
-which cost no space), checks the copy and uses that, so that other processes may remove the entry at any moment.
+An entry is a folder named by its key. It appears by a single rename and never changes. If several processes make the
+same entry, the first one wins and the others discard theirs. A process that finds an entry first copies it with hard
+links, which take no space, then checks and uses the copy. Other processes may therefore remove the entry at any time.
 """
 
 from __future__ import annotations
@@ -30,38 +30,33 @@ _LIMIT = "8GiB"
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 _AMOUNT = re.compile(r"(?P<number>[0-9]+(\.[0-9]*)?(e[+-]?[0-9]+)?)(?P<unit>([kmgt]i?)?)b?")
 _KEY = re.compile(r"[0-9a-f]{32,128}")
-_OURS = {
-    "inversions",
-    "calibrations",
-    "digests",
-    "faults",
-    "pocket-train",
-}  # What faircut makes in the root of its cache.
+# Folders that faircut makes in the root of its cache.
+_ROOT_FOLDERS = {"inversions", "calibrations", "digests", "faults", "pocket-train"}
 
 
 # Settings -------------------------------------------------------------------------------------------------------------
 
 
 def parse_bytes(text: str) -> int:
-    """Read a number of bytes as people write it: ``4GiB``, ``500 MB``, ``1e9``.
+    """Read a number of bytes, such as ``4GiB``, ``500 MB`` or ``1e9``.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: If the text is not a number of bytes from 0 to 8 EiB.
     """
     amount = _AMOUNT.fullmatch(text.strip().lower().replace(" ", ""))
     size = float(amount["number"]) * _UNITS[amount["unit"]] if amount else -1
     if not 0 <= size < 2**63:
         raise ConfigError(
-            f"{text[:60]!r} is no amount of memory; give a number and a unit, such as 4GiB or 500MB, under 8 EiB"
+            f"{text[:60]!r} is not an amount of memory; give a number and a unit, such as 4GiB or 500MB, under 8 EiB"
         )
     return int(size)
 
 
 def cache_limit() -> int:
-    """Return how many bytes a cache may take: ``$FAIRCUT_CACHE_LIMIT``, or 8 GiB.
+    """Return the maximum size of a cache in bytes: ``$FAIRCUT_CACHE_LIMIT``, or 8 GiB.
 
     Raises:
-        ConfigError: the variable is no amount of memory.
+        ConfigError: If the variable is not an amount of memory.
     """
     try:
         return parse_bytes(os.environ.get("FAIRCUT_CACHE_LIMIT", "").strip() or _LIMIT)
@@ -70,13 +65,13 @@ def cache_limit() -> int:
 
 
 def cache_folder() -> Path | None:
-    """Return where inversions are kept: ``$FAIRCUT_CACHE``, or ``~/.cache/faircut``, and in it ``inversions``.
+    """Return the folder of cached inversions: ``$FAIRCUT_CACHE/inversions`` or ``~/.cache/faircut/inversions``.
 
     Returns:
-        The folder, which may be missing; None if the variable is not set and there is no home folder.
+        The folder, which may not exist yet. None if the variable is not set and there is no home folder.
 
     Raises:
-        ConfigError: the variable is no path.
+        ConfigError: If the variable is not a valid path.
     """
     root = _root()
     if not root:
@@ -90,7 +85,7 @@ def cache_folder() -> Path | None:
         ) from None
     except RuntimeError:
         raise ConfigError(
-            f"the environment variable FAIRCUT_CACHE is {root!r}, and there is no such user's home folder; give another one"
+            f"the environment variable FAIRCUT_CACHE is {root!r}, but that user has no home folder; give another folder"
         ) from None
 
 
@@ -100,7 +95,7 @@ def _root() -> str:
 
 def _home() -> Path | None:
     if os.environ.get("HOME") == "":
-        return None  # Python takes an empty one for the root of the file system.
+        return None  # Python would take an empty HOME for the root folder.
     try:
         home = Path.home()
     except RuntimeError:
@@ -109,35 +104,35 @@ def _home() -> Path | None:
 
 
 def private_folder(folder: Path) -> Path:
-    """Make a folder that its owner alone may read, or close one that is there to everybody else.
+    """Create a folder that only its owner can read, or make an existing folder private.
 
     Args:
-        folder: where; parents that are missing are made in the same way.
+        folder: Folder to create. Missing parent folders are created in the same way.
 
     Raises:
-        OSError: it cannot be made, or belongs to another user.
+        OSError: If the folder cannot be created, or belongs to another user.
     """
     for path in (*reversed([p for p in folder.parents if not p.exists()]), folder):
         path.mkdir(mode=0o700, exist_ok=True)
     if hasattr(os, "geteuid"):
-        facts = folder.stat()
-        if facts.st_uid != os.geteuid():
+        status = folder.stat()
+        if status.st_uid != os.geteuid():
             raise PermissionError(errno.EACCES, "the folder belongs to another user", str(folder))
-        if facts.st_mode & 0o077:
+        if status.st_mode & 0o077:
             folder.chmod(0o700)
     return folder
 
 
 def user_cache() -> Cache | None:
-    """Return the user's cache of inversions, ready to be used; None, with a warning, if there is no place for one.
+    """Return the user's cache of inversions, ready for use. If there is no folder for it, warn and return None.
 
     Raises:
-        ConfigError: ``$FAIRCUT_CACHE`` or ``$FAIRCUT_CACHE_LIMIT`` is wrong.
+        ConfigError: If ``$FAIRCUT_CACHE`` or ``$FAIRCUT_CACHE_LIMIT`` is not valid.
     """
     limit, folder = cache_limit(), cache_folder()
     if folder is None:
         warnings.warn(
-            "there is no home folder, so inversions are not kept; name a place for them in FAIRCUT_CACHE", stacklevel=2
+            "there is no home folder, so inversions are not cached; set FAIRCUT_CACHE to a folder", stacklevel=2
         )
         return None
     cache = Cache(folder, limit, named="FAIRCUT_CACHE" if _root() else "in the home folder")
@@ -148,18 +143,18 @@ def user_cache() -> Cache | None:
 
 
 class Cache:
-    """A folder of entries by key that several processes may use at once.
+    """A folder of entries by key that several processes can use at the same time.
 
-    What goes wrong with it, such as a full disk, is a warning: whoever uses it goes on as if there were none.
+    Problems with the cache, such as a full disk, are warnings. The program then continues without a cache.
 
     Args:
-        folder: where; made when it is needed.
-        limit: bytes; by default ``$FAIRCUT_CACHE_LIMIT``, or 8 GiB.
-        named: what names the folder, for messages, if it is faircut's own: it is then closed to all other users; in any
-            other folder only the entries are.
+        folder: Folder of the cache. It is created when it is first used.
+        limit: Maximum size in bytes. The default is ``$FAIRCUT_CACHE_LIMIT``, or 8 GiB.
+        named: Where the folder's name comes from, for messages, if it is faircut's own cache folder. It is then made
+            private. In any other folder only the entries are private.
 
     Raises:
-        ConfigError: the variable is no amount of memory.
+        ConfigError: If the environment variable is not an amount of memory.
     """
 
     def __init__(self, folder: str | Path, limit: int | None = None, *, named: str = "") -> None:
@@ -169,7 +164,7 @@ class Cache:
         self._usable: bool | None = None
 
     def open(self) -> bool:
-        """Make the folder ready, and say whether the cache can be used; if not, there is a warning, once."""
+        """Prepare the folder, and return whether the cache can be used. If not, warn once."""
         if self._usable is None:
             try:
                 self._make_folder()
@@ -180,21 +175,22 @@ class Cache:
         return bool(self._usable)
 
     def find(self, key: str, load: Callable[[Path, HeldFolder], T]) -> T | None:
-        """Return what an entry holds; one that cannot be loaded is removed, with a warning.
+        """Return the value of an entry. An entry that cannot be loaded is removed, with a warning.
 
         Args:
-            key: its name.
-            load: reads and checks a copy of its files: the folder, and what to refer to as long as the files are
-                needed; raises a `FaircutError` if they are damaged.
+            key: Name of the entry.
+            load: Function that loads and checks the value. It gets the folder with a copy of the entry's files, and the
+                `HeldFolder` to keep a reference to as long as the files are needed. It must raise a `FaircutError` if
+                they are damaged.
 
         Returns:
-            What was loaded, or None if there is no such entry.
+            The loaded value, or None if there is no such entry.
         """
         entry = self.folder / key
         if not self.open():
             return None
         try:
-            copy, made = self._copy(entry)
+            copy, identity = self._copy(entry)
         except OSError as error:
             self._give_up(error)
             return None
@@ -205,19 +201,19 @@ class Cache:
         except FaircutError as error:
             copy.close()
             reason = str(error).replace(str(copy.path), str(entry))
-            warnings.warn(f"a damaged entry of the cache is made again: {reason}", stacklevel=2)
-            if _identity(entry) == made:
+            warnings.warn(f"a damaged cache entry is made again: {reason}", stacklevel=2)
+            if _identity(entry) == identity:
                 self._remove(entry)
             return None
         _use(entry)
         return value
 
     def keep(self, key: str, save: Callable[[Path], object]) -> None:
-        """Make an entry, unless it is there, and remove what was not used for longest.
+        """Make an entry if it does not exist, then remove the least recently used entries beyond the size limit.
 
         Args:
-            key: its name.
-            save: writes a folder of the name that it is given.
+            key: Name of the entry.
+            save: Function that creates a folder at the given path and writes the entry's files into it.
         """
         entry = self.folder / key
         if not self.open():
@@ -226,7 +222,7 @@ class Cache:
             if not entry.is_dir():
                 with workspace(entry) as staging:
                     save(staging / key)
-                    _close_to_others(staging / key)
+                    _make_private(staging / key)
                     try:
                         (staging / key).rename(entry)
                     except OSError as error:
@@ -238,10 +234,10 @@ class Cache:
         self.prune()
 
     def note(self, key: str, facts: dict[str, Any]) -> None:
-        """Note beside an entry what was measured of it later; nothing happens if the entry has gone."""
+        """Store facts that were measured later beside an entry. Does nothing if the entry is gone."""
         try:
             if self.open() and (self.folder / key).is_dir():
-                # Private before it has its name: another process may remove it at once, with the entry.
+                # Made private before it gets its name, because another process may remove it with its entry at once.
                 with atomic_path(self._notes(key)) as path:
                     path.write_text(json_text({"facts": facts, "check": _check(key, facts)}), encoding="utf-8")
                     path.chmod(0o600)
@@ -249,7 +245,7 @@ class Cache:
             self._give_up(error)
 
     def notes(self, key: str) -> dict[str, Any]:
-        """Return what was noted beside an entry; nothing if there is no note or a damaged one."""
+        """Return the facts stored beside an entry, or an empty dict if they are missing or damaged."""
         try:
             data = json.loads(self._notes(key).read_bytes())
             return dict(data["facts"]) if data["check"] == _check(key, data["facts"]) else {}
@@ -257,9 +253,9 @@ class Cache:
             return {}
 
     def prune(self) -> None:
-        """Remove the entries that were not used for longest, until the rest fits, and notes whose entry has gone."""
+        """Remove the least recently used entries until the rest fits, and notes without an entry."""
         total = 0
-        for _, size, entry in sorted(self._entries(), key=lambda known: -known[0]):
+        for _, size, entry in sorted(self._entries(), key=lambda item: -item[0]):
             if total + size > self.limit:
                 self._remove(entry)
             else:
@@ -274,9 +270,9 @@ class Cache:
         return self.folder / f"{key}.note.json"
 
     def _entries(self) -> Iterator[tuple[int, int, Path]]:
-        """Yield when each entry was used, in nanoseconds, its bytes and its folder; all else in the folder is not ours."""
-        with contextlib.suppress(OSError), os.scandir(self.folder) as found:
-            for item in found:
+        """Yield (time of last use in ns, size in bytes, folder) of each entry. Other files in the folder are ignored."""
+        with contextlib.suppress(OSError), os.scandir(self.folder) as items:
+            for item in items:
                 with contextlib.suppress(OSError):
                     if _KEY.fullmatch(item.name) and item.is_dir(follow_symlinks=False):
                         path = Path(item.path)
@@ -287,7 +283,7 @@ class Cache:
             self.folder.mkdir(parents=True, exist_ok=True)
             return
         root = self.folder.parent
-        if not root.exists() or (_is_own(root) and set(os.listdir(root)) <= _OURS):
+        if not root.exists() or (_belongs_to_user(root) and set(os.listdir(root)) <= _ROOT_FOLDERS):
             private_folder(root)
         private_folder(self.folder)
 
@@ -298,14 +294,14 @@ class Cache:
         warnings.warn(f"the cache {where} cannot be used ({reason}); going on without it", stacklevel=3)
 
     def _copy(self, entry: Path) -> tuple[HeldFolder | None, tuple[int, int] | None]:
-        """Return a copy of an entry and the entry's identity; None if there is no entry.
+        """Return a copy of an entry and the entry's identity, or (None, None) if there is no entry.
 
         Raises:
-            OSError: there is one, and it cannot be copied.
+            OSError: If the entry exists but cannot be copied.
         """
         for _ in range(10):
-            made = _identity(entry)
-            if made is None:
+            identity = _identity(entry)
+            if identity is None:
                 break
             copy = HeldFolder(temporary_name(entry))
             try:
@@ -314,17 +310,17 @@ class Cache:
                     target.parent.mkdir(mode=0o700, exist_ok=True)
                     _link(file, target)
             except FileNotFoundError:
-                pass  # It was removed meanwhile, and perhaps made again: look once more.
+                pass  # Another process removed the entry, and perhaps made it again: look once more.
             except BaseException:
                 copy.close()
                 raise
-            if _identity(entry) == made:
-                return copy, made
+            if _identity(entry) == identity:
+                return copy, identity
             copy.close()
         return None, None
 
     def _remove(self, entry: Path) -> None:
-        """Remove an entry: one rename, so that nobody sees a part of it, then its files."""
+        """Remove an entry. It is renamed first, so that no other process sees a part of it."""
         aside = temporary_name(entry)
         with contextlib.suppress(OSError):
             entry.rename(aside)
@@ -333,16 +329,16 @@ class Cache:
 
 
 def _identity(entry: Path) -> tuple[int, int] | None:
-    """Return what tells an entry from a later one of its name; None if there is none."""
+    """Return what distinguishes an entry from a later one with the same name, or None if there is no entry."""
     try:
-        facts = entry.lstat()
+        status = entry.lstat()
     except FileNotFoundError:
         return None
-    return facts.st_dev, facts.st_ino
+    return status.st_dev, status.st_ino
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Yield the regular files in a folder and below; links are not followed."""
+    """Yield the regular files in a folder and its subfolders. Links are not followed."""
     for root, _, names in os.walk(folder):
         yield from (path for name in names if (path := Path(root, name)).is_file() and not path.is_symlink())
 
@@ -352,7 +348,7 @@ def _link(file: Path, target: Path) -> None:
         os.link(file, target)
     except FileNotFoundError:
         raise
-    except OSError:  # File systems without hard links, and files of other users.
+    except OSError:  # The file system has no hard links, or the file belongs to another user.
         shutil.copyfile(file, target)
 
 
@@ -361,11 +357,11 @@ def _use(entry: Path) -> None:
         os.utime(entry)
 
 
-def _is_own(folder: Path) -> bool:
+def _belongs_to_user(folder: Path) -> bool:
     return not hasattr(os, "geteuid") or folder.stat().st_uid == os.geteuid()
 
 
-def _close_to_others(folder: Path) -> None:
+def _make_private(folder: Path) -> None:
     for root, _, names in os.walk(folder):
         os.chmod(root, 0o700)
         for name in names:

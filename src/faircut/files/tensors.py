@@ -1,4 +1,4 @@
-"""Files of tensors: written whole or not at all, their errors those of any file, and known by their content."""
+"""Write safetensors files completely or not at all, and compute digests of files."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ __all__ = ["file_digest", "save_tensors", "writing_tensors"]
 
 
 def save_tensors(tensors: Mapping[str, torch.Tensor], path: Path, metadata: Mapping[str, str] | None = None) -> None:
-    """Write tensors to a safetensors file, whole or not at all, readable by whom the user's umask says.
+    """Write tensors to a safetensors file, completely or not at all, with the permissions of the user's umask.
 
     Args:
-        tensors: by name, on any device.
-        path: of the file.
-        metadata: what the file says about itself.
+        tensors: Tensors by name, on any device.
+        path: Path of the file.
+        metadata: Metadata of the safetensors file.
 
     Raises:
-        OSError: the file system refuses, such as for want of space.
+        OSError: If the file system refuses, for example because the disk is full.
     """
     # safetensors writes to a name of its own beside the file first, which a killed process would leave there; and it
     # gives its files to their owner alone, whatever the umask.
@@ -45,24 +45,24 @@ def save_tensors(tensors: Mapping[str, torch.Tensor], path: Path, metadata: Mapp
 
 @contextmanager
 def writing_tensors(path: Path) -> Iterator[None]:
-    """Turn what safetensors raises when it cannot write a file into the OSError that it is.
+    """Convert the error that safetensors raises when it cannot write a file into an OSError.
 
     Args:
-        path: what is written, for the error.
+        path: Path of the file for the error message.
     """
     try:
         yield
     except SafetensorError as error:
-        known = re.search(r"os error (\d+)", str(error))
-        number = int(known[1]) if known else errno.EIO
-        raise OSError(number, os.strerror(number) if known else str(error), str(path)) from error
+        code = re.search(r"os error (\d+)", str(error))
+        number = int(code[1]) if code else errno.EIO
+        raise OSError(number, os.strerror(number) if code else str(error), str(path)) from error
 
 
 def file_digest(path: Path) -> str:
-    """Return the digest of a file's bytes, 32 hexadecimal digits.
+    """Return a digest of a file's content, 32 hexadecimal digits.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: If the file cannot be read.
     """
     digest = hashlib.blake2b(digest_size=16)
     with open(path, "rb") as file:

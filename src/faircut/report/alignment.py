@@ -123,12 +123,12 @@ def _pairs(alignment: Alignment) -> Sequence[tuple[Word | None, Word | None, str
     """Pair the words of both prompts, in the order of the target's, dropped ones where they stood."""
     source, target = alignment.source.words, alignment.target.words
     if alignment.kind == "replace":
-        return [(a, b, alignment.fate(b)) for a, b in zip(source, target, strict=True)]
+        return [(a, b, alignment.change_of(b)) for a, b in zip(source, target, strict=True)]
     owner: Mapping[int, int] = {token: i for i, word in enumerate(source) for token in word.tokens}
     pairs: list[tuple[Word | None, Word | None, str]] = []
     done = 0
     for word in target:
-        fate = alignment.fate(word)
+        fate = alignment.change_of(word)
         partner = None
         if fate != "added":
             tokens = alignment.mapper[:, word.tokens[0]].nonzero().flatten().tolist()
