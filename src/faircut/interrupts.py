@@ -12,8 +12,8 @@ from typing import Any
 __all__ = ["Stopped", "raise_on_signals", "received", "stop_if_asked", "stop_on_signals"]
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
-# People press Ctrl-C twice, and process managers repeat their signals. A signal within this many seconds after the first
-# one is ignored, so that it does not abort the cleanup.
+# People press Ctrl-C twice, and process managers repeat their signals. A signal within this many seconds after the
+# first one is ignored, so that it does not abort the cleanup.
 _GRACE = 3.0
 
 

@@ -193,9 +193,8 @@ class Alignment:
             return "added"
         if self.kind == "refine":
             return "kept"
-        sources = {
-            w.text.lower() for w in self.source.words for t in w.tokens if self.mapper[t, list(word.tokens)].any()
-        }
+        weights = self.mapper[:, list(word.tokens)]
+        sources = {w.text.lower() for w in self.source.words for token in w.tokens if weights[token].any()}
         return "kept" if sources == {word.text.lower()} else "replaced"
 
 

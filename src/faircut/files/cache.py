@@ -270,7 +270,7 @@ class Cache:
         return self.folder / f"{key}.note.json"
 
     def _entries(self) -> Iterator[tuple[int, int, Path]]:
-        """Yield (time of last use in ns, size in bytes, folder) of each entry. Other files in the folder are ignored."""
+        """Yield (time of last use in ns, size in bytes, folder) of each entry. Other files are ignored."""
         with contextlib.suppress(OSError), os.scandir(self.folder) as items:
             for item in items:
                 with contextlib.suppress(OSError):
