@@ -1,4 +1,4 @@
-"""Fairness: attributes and their values, the debiasing of prompts, and which value is asked for."""
+"""Fairness: attributes of people and their values, debiased prompts, and policies for the value of each edit."""
 
 from faircut.fairness.attributes import ATTRIBUTES, GENDER, HAIR, Attribute, Value, get_attribute
 from faircut.fairness.targets import Policy, allocate, choose_value

@@ -1,4 +1,4 @@
-"""What can be unfair: an attribute, its values, and the words that say them."""
+"""Attributes of people that an edit can bias, their values, and the words that express them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class Value:
     """One value of an attribute.
 
     Attributes:
-        name: what users and reports call it.
-        word: the debiasing word, put right before the phrase of the person.
-        said_by: words that say this value; where a prompt holds one of them, the user has decided.
-        judged: the class of the pocket judge that reads it.
-        probe: what a CLIP compares a picture with, to read it.
+        name: Name in settings and reports.
+        word: Debiasing word, which is inserted right before the phrase for the person.
+        said_by: Words that express this value. If a prompt contains one of them, the user has decided.
+        judged: Class of the pocket judge for this value.
+        probe: Text that a CLIP compares with a picture to recognise this value.
     """
 
     name: str
@@ -31,11 +31,11 @@ class Value:
 
 @dataclass(frozen=True)
 class Attribute:
-    """Something about a person that a prompt may leave open.
+    """A property of a person that a prompt may leave open.
 
     Attributes:
-        name: what users and reports call it; also the head of the pocket judge.
-        values: at least two.
+        name: Name in settings and reports, and of the pocket judge's output for it.
+        values: Possible values, at least two.
     """
 
     name: str
@@ -43,14 +43,14 @@ class Attribute:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The values' names."""
+        """Names of the values."""
         return tuple(value.name for value in self.values)
 
     def value(self, name: str) -> Value:
-        """Return a value by its name.
+        """Return the value with a name.
 
         Raises:
-            ConfigError: there is none of that name.
+            ConfigError: If the attribute has no value of that name.
         """
         for value in self.values:
             if value.name == name:
@@ -58,21 +58,21 @@ class Attribute:
         raise ConfigError(f"{self.name} has no value {name!r}: {choices(name, self.names)}")
 
     def said_in(self, text: str) -> str | None:
-        """Return the name of the value that a text says of a person, or None if it leaves it open.
+        """Return the name of the value that a text expresses, or None if the text leaves it open.
 
         Raises:
-            ConfigError: it says several.
+            ConfigError: If the text expresses several values.
         """
         words = set(re.findall(r"\w+", text.lower()))
-        said = [value.name for value in self.values if words & set(value.said_by)]
-        if len(said) > 1:
+        names = [value.name for value in self.values if words & set(value.said_by)]
+        if len(names) > 1:
             raise ConfigError(
-                f"{text!r} says {' and '.join(said)} at once; give each person a prompt of their own, or leave it open"
+                f"{text!r} says {' and '.join(names)} at once; give each person a separate prompt, or leave it open"
             )
-        return said[0] if said else None
+        return names[0] if names else None
 
     def judged(self, name: str) -> str | None:
-        """Return the value's name for a class of the pocket judge; None for "unclear"."""
+        """Return the name of the value for a class of the pocket judge, or None for "unclear"."""
         return next((value.name for value in self.values if value.judged == name), None)
 
 
@@ -95,7 +95,7 @@ GENDER = Attribute(
         ),
     ),
 )
-"""Perceived gender, binary as the classifiers are."""
+"""Perceived gender. It is binary because the classifiers are."""
 
 HAIR = Attribute(
     "hair",
@@ -110,16 +110,16 @@ HAIR = Attribute(
         )
     ),
 )
-"""Hair colour: a second attribute, which shows that nothing here is tied to the first."""
+"""Hair colour, a second attribute, which shows that the code does not depend on gender."""
 
 ATTRIBUTES = {attribute.name: attribute for attribute in (GENDER, HAIR)}
 
 
 def get_attribute(name: str) -> Attribute:
-    """Return an attribute by its name.
+    """Return the attribute with a name.
 
     Raises:
-        ConfigError: there is none of that name.
+        ConfigError: If there is no attribute of that name.
     """
     if name not in ATTRIBUTES:
         raise ConfigError(f"no attribute {name!r}: {choices(name, ATTRIBUTES)}")

@@ -1,4 +1,6 @@
-"""How strong the debiasing must be: a table per model, found by search and stored with where it comes from."""
+"""Calibrated strengths of the debiasing: one table per model, found by a search and stored with the measurements behind
+it.
+"""
 
 from __future__ import annotations
 
@@ -34,13 +36,13 @@ SHIPPED = Path(__file__).parent / "calibrations"
 
 @dataclass(frozen=True)
 class Point:
-    """What was measured at one strength.
+    """Measurements at one strength.
 
     Attributes:
-        alpha: the strength.
-        hit_rate: share of edits in which the value was perceived.
-        profession_success: share in which the profession was.
-        n: how many edits.
+        alpha: Strength.
+        hit_rate: Share of the edits in which the requested value was perceived.
+        profession_success: Share of the edits in which the requested profession was perceived.
+        n: Number of edits.
     """
 
     alpha: float
@@ -51,17 +53,17 @@ class Point:
 
 @dataclass(frozen=True)
 class Calibration:
-    """The strengths of a model.
+    """The calibrated strengths of a model for one attribute.
 
     Attributes:
-        attribute: of which attribute.
-        model: what the model is called.
-        weights: its fingerprint, whatever the precision it runs in.
-        alphas: per profession and value the strength.
-        default: per value the strength for a profession that was not measured.
-        priors: per profession how often the model renders each value when nothing is said.
-        curves: per profession and value what was measured.
-        settings: how it was measured.
+        attribute: Name of the attribute.
+        model: Name of the model.
+        weights: Fingerprint of the model's weights, independent of the precision in which it runs.
+        alphas: Strength by profession and value.
+        default: Strength by value, for professions that were not measured.
+        priors: By profession, how often the model renders each value when the prompt leaves it open.
+        curves: Measurements by profession and value.
+        settings: Settings of the measurement.
     """
 
     attribute: str
@@ -74,42 +76,44 @@ class Calibration:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def alpha(self, profession: str, value: str) -> float:
-        """Return the strength for a profession and a value; the default of the value where it was not measured."""
+        """Return the strength for a profession and a value, or the value's default if the profession was not measured."""
         return self.alphas.get(profession.lower(), {}).get(value, self.default[value])
 
     def prior(self, profession: str) -> Mapping[str, float] | None:
-        """Return how often the model renders each value for a profession; None if it was not measured."""
+        """Return how often the model renders each value for a profession, or None if that was not measured."""
         return self.priors.get(profession.lower())
 
 
 def best_alpha(points: tuple[Point, ...], *, wanted: float = 0.95, loss: float = 0.03) -> float:
-    """Choose the smallest strength above 0 that reaches the wanted hit rate without losing the profession.
+    """Return the smallest strength above 0 that reaches the wanted hit rate without losing the profession.
 
-    A stronger one must win more than one edit over every weaker one that keeps the profession as well: one is no evidence.
+    A stronger one is chosen only if it wins more than one edit over every weaker one that keeps the profession as well,
+    because a single edit is no evidence.
 
     Args:
-        points: what was measured; at 0, where nothing is asked for, only to know how often the profession succeeds.
-        wanted: hit rate.
-        loss: how far profession success may fall below that at the smallest strength measured.
+        points: Measurements. One at strength 0, where no value is requested, only tells how often the profession
+            succeeds.
+        wanted: Hit rate to reach, 0 to 1.
+        loss: How far the profession's success may fall below its value at the smallest measured strength, 0 to 1.
 
     Returns:
-        That strength; where none qualifies, the one with the most edits that hit with the profession kept, the smallest of
-        equal ones.
+        The strength. If none reaches the hit rate, the smallest one with the most edits that show the value and keep
+        the profession.
     """
     first, *rest = sorted(points, key=lambda point: point.alpha)
-    asked = [point for point in (first, *rest) if point.alpha > 0]
+    candidates = [point for point in (first, *rest) if point.alpha > 0]
 
-    kept = [point for point in asked if point.profession_success >= first.profession_success - loss]
-    for point in kept:
+    keeping = [point for point in candidates if point.profession_success >= first.profession_success - loss]
+    for point in keeping:
         if point.hit_rate >= wanted:
-            as_good = (p for p in kept if round((point.hit_rate - p.hit_rate) * p.n) <= 1)
+            as_good = (p for p in keeping if round((point.hit_rate - p.hit_rate) * p.n) <= 1)
             return min(p.alpha for p in as_good)
-    # min of both: a strength that hits without the profession is as bad as one that keeps it without a hit.
-    return min(asked, key=lambda p: (-round(min(p.hit_rate, p.profession_success), 6), p.alpha)).alpha
+    # The minimum of both rates, because showing the value without the profession is as bad as the reverse.
+    return min(candidates, key=lambda p: (-round(min(p.hit_rate, p.profession_success), 6), p.alpha)).alpha
 
 
 def save_calibration(calibration: Calibration, path: str | Path) -> Path:
-    """Write a calibration as JSON, whole or not at all."""
+    """Write a calibration as a JSON file, completely or not at all."""
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(to_dict(calibration), indent=1) + "\n", encoding="utf-8")
     return Path(path)
@@ -119,43 +123,43 @@ def load_calibration(path: str | Path) -> Calibration:
     """Read a calibration.
 
     Raises:
-        ConfigError: it cannot be read.
+        ConfigError: If the file cannot be read, or a strength is negative or belongs to an unknown value.
     """
     try:
         data = read_json(path, "the calibration")
     except ConfigError as error:
         raise ConfigError(f"{error}; faircut audit --calibrate writes one") from None
-    found = from_dict(Calibration, data, f"calibration {path}")
-    for profession, strengths in (("default", found.default), *found.alphas.items()):
+    calibration = from_dict(Calibration, data, f"calibration {path}")
+    for profession, strengths in (("default", calibration.default), *calibration.alphas.items()):
         for value, alpha in strengths.items():
-            if value not in found.default or alpha < 0:
+            if value not in calibration.default or alpha < 0:
                 raise ConfigError(
                     f"calibration {path}: the strength of {value!r} is {alpha} for {profession!r}, not 0 or more"
                 )
-    return found
+    return calibration
 
 
 def calibration_folder() -> Path | None:
-    """Return where calibrations of this user are kept, beside the inversions; None if there is no home folder.
+    """Return the folder of the user's calibrations, beside the cached inversions, or None if there is no home folder.
 
     Raises:
-        ConfigError: ``$FAIRCUT_CACHE`` is no path.
+        ConfigError: If ``$FAIRCUT_CACHE`` is not a valid path.
     """
     inversions = cache_folder()
     return None if inversions is None else inversions.parent / "calibrations"
 
 
 def keep_calibration(calibration: Calibration, attribute: Attribute) -> None:
-    """Keep a calibration for this user, readable by nobody else; if it cannot be, that is a warning.
+    """Store a calibration for this user, readable by nobody else. If that fails, only warn.
 
     Args:
-        calibration: it.
-        attribute: of which attribute.
+        calibration: Calibration to store.
+        attribute: Attribute of the calibration.
     """
     folder = calibration_folder()
     if folder is None:
         warnings.warn(
-            "there is no home folder, so the calibration is not kept; name a place in FAIRCUT_CACHE", stacklevel=2
+            "there is no home folder, so the calibration is not stored; set FAIRCUT_CACHE to a folder", stacklevel=2
         )
         return
     try:
@@ -163,8 +167,8 @@ def keep_calibration(calibration: Calibration, attribute: Attribute) -> None:
         save_calibration(calibration, path).chmod(0o600)
     except OSError as error:
         warnings.warn(
-            f"the calibration is not kept, as {folder} cannot be written ({error.strerror or error}); it is used for this "
-            "run alone",
+            f"the calibration is not stored because {folder} cannot be written ({error.strerror or error}); it is used "
+            "for this run only",
             stacklevel=2,
         )
 
@@ -173,20 +177,23 @@ def calibration_name(attribute: Attribute, weights: str) -> str:
     """Return the file name of a calibration.
 
     Args:
-        attribute: of which attribute.
-        weights: fingerprint of the model's, whatever the precision it runs in.
+        attribute: Attribute of the calibration.
+        weights: Fingerprint of the model's weights, independent of the precision in which it runs.
     """
     return f"{attribute.name}-{weights[:16]}.json"
 
 
 def find_calibration(editor: Any, attribute: Attribute) -> Calibration | None:
-    """Return the stored calibration of a model: the user's own, or the one that ships with faircut.
+    """Return the stored calibration of a model: the user's own one, or one that ships with faircut.
 
-    A damaged one is set aside.
+    A damaged file is renamed, with a warning.
 
     Args:
-        editor: a VideoEditor.
-        attribute: of which attribute.
+        editor: `VideoEditor` with the model.
+        attribute: Attribute of the calibration.
+
+    Returns:
+        The calibration, or None if there is none.
     """
     name = calibration_name(attribute, editor.weights_fingerprint)
     for folder in (calibration_folder(), SHIPPED):

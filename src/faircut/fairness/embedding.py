@@ -1,4 +1,6 @@
-"""The fairness embedding: a dial between a prompt and the same prompt with a debiasing word (FAME, our equation 1)."""
+"""The fairness embedding: an interpolation between a prompt and the same prompt with a debiasing word (FAME, equation
+1).
+"""
 
 from __future__ import annotations
 
@@ -16,14 +18,15 @@ __all__ = ["Debiased", "FairEmbedding", "debias", "fair_embedding", "sensitivity
 
 @dataclass(frozen=True)
 class Debiased:
-    """A prompt and its debiased twin, token by token.
+    """A prompt and its twin, which has a debiasing word, with the correspondence of their tokens.
 
     Attributes:
-        plain: P, the prompt.
-        twin: P_a, the prompt with the debiasing word before the phrase.
-        partner: (token,), int64: j', the twin's token for each of the prompt's; -1 for the last paddings, which have none.
-        slots: D, the debiasing word's tokens in the twin.
-        phrase: the phrase's tokens in the prompt.
+        plain: The prompt, P.
+        twin: The prompt with the debiasing word before the phrase, P_a.
+        partner: j', (token,), int64: the twin's token for each token of the prompt. -1 for the last padding tokens,
+            which have no partner because the twin is longer.
+        slots: D, tokens of the debiasing word in the twin.
+        phrase: Tokens of the phrase in the prompt.
     """
 
     plain: Prompt
@@ -34,24 +37,24 @@ class Debiased:
 
 
 def debias(prompt: Prompt, phrase: str, word: str, tokenize: Callable[[str], Prompt]) -> Debiased:
-    """Put a debiasing word right before the first occurrence of a phrase.
+    """Insert a debiasing word right before the first occurrence of a phrase.
 
-    An article before it follows the new sound: "an engineer" becomes "a female engineer".
+    A preceding article is changed to fit: "an engineer" becomes "a female engineer".
 
     Args:
-        prompt: the prompt.
-        phrase: names the person, such as "doctor".
-        word: such as "female".
-        tokenize: makes a Prompt of a text.
+        prompt: Prompt to debias.
+        phrase: Words for the person, such as "doctor".
+        word: Debiasing word, such as "female".
+        tokenize: Function that tokenises a text.
 
     Raises:
-        PromptError: the phrase is not in the prompt.
+        PromptError: If the phrase is not in the prompt.
     """
     tokens = prompt.find(phrase)
-    wanted = r"\s+".join(re.escape(part) for part in phrase.split())
-    match = re.search(rf"(?<!\w){wanted}(?!\w)", prompt.text, re.IGNORECASE)
+    pattern = r"\s+".join(re.escape(part) for part in phrase.split())
+    match = re.search(rf"(?<!\w){pattern}(?!\w)", prompt.text, re.IGNORECASE)
     if match is None:
-        raise PromptError(f"{phrase!r} is in the prompt {prompt.text!r} only in pieces; write it as it stands there")
+        raise PromptError(f"{phrase!r} is spelled differently in the prompt {prompt.text!r}; copy it from the prompt")
     before = fit_article(prompt.text[: match.start()], word)
     added, place = len(split_words(word)), len(split_words(before))
     twin = tokenize(f"{before}{word} {prompt.text[match.start() :]}")
@@ -59,9 +62,10 @@ def debias(prompt: Prompt, phrase: str, word: str, tokenize: Callable[[str], Pro
     partner = torch.full((len(prompt.ids),), -1, dtype=torch.int64)
     partner[0] = 0
     rest = [*twin.words[:place], *twin.words[place + added :]]
-    for own, other in zip(prompt.words, rest, strict=True):
-        # An article may change, and with it, in theory, its number of tokens.
-        for j, k in zip(own.tokens, (*other.tokens, *[other.tokens[-1]] * len(own.tokens)), strict=False):
+    for word_in_prompt, word_in_twin in zip(prompt.words, rest, strict=True):
+        # A changed article could have another number of tokens; its last token is then repeated.
+        padded = (*word_in_twin.tokens, *[word_in_twin.tokens[-1]] * len(word_in_prompt.tokens))
+        for j, k in zip(word_in_prompt.tokens, padded, strict=False):
             partner[j] = k
     ends = range(prompt.length - 1, len(prompt.ids))
     for j, k in zip(ends, range(twin.length - 1, len(twin.ids)), strict=False):
@@ -71,12 +75,13 @@ def debias(prompt: Prompt, phrase: str, word: str, tokenize: Callable[[str], Pro
 
 @dataclass(frozen=True)
 class FairEmbedding:
-    """What a region attends to in place of the prompt's embedding.
+    """Keys and values that a region attends to instead of the prompt's embedding.
 
     Attributes:
         embedding: F, (1, key, channel).
-        log_weights: (key,), added to the keys' logits; 0 is a whole weight. Keys without weight are left out altogether.
-        source: (key,), int64: the prompt's token of each key, -1 for the debiasing word's.
+        log_weights: Logarithm of each key's weight, (key,), added to the attention logits; 0 is full weight. Keys with
+            zero weight are left out.
+        source: Prompt token of each key, (key,), int64; -1 for keys of the debiasing word.
     """
 
     embedding: torch.Tensor
@@ -85,19 +90,20 @@ class FairEmbedding:
 
 
 def fair_embedding(pair: Debiased, plain: torch.Tensor, twin: torch.Tensor, alpha: float) -> FairEmbedding:
-    """Mix the embeddings of a prompt and of its debiased twin: ``F[j'] = E[j] + alpha (E_a[j'] - E[j])``.
+    """Mix the embeddings of a prompt and its twin: ``F[j'] = E[j] + alpha (E_a[j'] - E[j])``.
 
-    At 0 it is exactly the prompt's, at 1 exactly the twin's; above it extrapolates. In between the debiasing word's keys
-    have weight alpha, and the last paddings, which have no partner, weight 1 - alpha.
+    With alpha 0 the result is exactly the prompt's embedding, with 1 exactly the twin's, and above 1 it extrapolates.
+    Between 0 and 1 the keys of the debiasing word have weight alpha, and the last padding tokens, which have no
+    partner, have weight 1 - alpha.
 
     Args:
-        pair: the prompt and its twin.
-        plain: E, (1, token, channel).
-        twin: E_a, the same shape.
-        alpha: 0 or more.
+        pair: The prompt and its twin.
+        plain: E, embedding of the prompt, (1, token, channel).
+        twin: E_a, embedding of the twin, (1, token, channel).
+        alpha: Strength, 0 or more.
 
     Returns:
-        The mixture.
+        The mixed embedding.
     """
     partner = pair.partner.to(plain.device)
     paired = partner >= 0
@@ -108,20 +114,21 @@ def fair_embedding(pair: Debiased, plain: torch.Tensor, twin: torch.Tensor, alph
     )
     keys = torch.cat([mixed, twin[:, list(pair.slots)]], dim=1)
     source = torch.cat([torch.arange(len(partner)), torch.full((len(pair.slots),), -1)]).to(plain.device)
-    kept = weights > 0
-    return FairEmbedding(keys[:, kept], weights[kept].log(), source[kept])
+    has_weight = weights > 0
+    return FairEmbedding(keys[:, has_weight], weights[has_weight].log(), source[has_weight])
 
 
 def sensitivity(pair: Debiased, plain: torch.Tensor, twin: torch.Tensor) -> torch.Tensor:
-    """How much each token of the prompt feels the debiasing word: ``|E_a[j'] - E[j]|``, scaled to a maximum of 1.
+    """Return how strongly the debiasing word changes each token of the prompt: ``|E_a[j'] - E[j]|``, scaled to a
+    maximum of 1.
 
     Args:
-        pair: the prompt and its twin.
-        plain: E, (1, token, channel).
-        twin: E_a, the same shape.
+        pair: The prompt and its twin.
+        plain: E, embedding of the prompt, (1, token, channel).
+        twin: E_a, embedding of the twin, (1, token, channel).
 
     Returns:
-        (token,), float32, 0 to 1; 0 where there is no partner.
+        Sensitivity, (token,), float32, 0 to 1; 0 for tokens without a partner.
     """
     partner = pair.partner.to(plain.device)
     change = (twin[0, partner.clamp_min(0)].float() - plain[0].float()).norm(dim=-1)

@@ -1,4 +1,4 @@
-"""What is seen in a clip: readings frame by frame, a majority, its margin, and abstention."""
+"""What people see in a clip: a reading per frame, the majority of the readings, and whether it is clear."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from faircut.fairness.attributes import Attribute
 __all__ = ["MARGIN", "Perceived", "Reader", "boxes_of", "crop_to_boxes", "majority", "perceive"]
 
 MARGIN = 0.1
-"""Below this lead of the first value over the second, as a share of the frames, a reading abstains."""
+"""Minimum lead of the most frequent value over the next one, as a share of the frames, for a clear reading."""
 
 
 class Reader(Protocol):
-    """Reads an attribute from pictures: a trained judge, or a CLIP."""
+    """Reads an attribute from pictures: a trained judge or a CLIP."""
 
     def __call__(self, frames: torch.Tensor, boxes: torch.Tensor | None, attribute: Attribute) -> list[str | None]:
-        """Read each frame.
+        """Read an attribute in each frame.
 
         Args:
             frames: (frame, 3, height, width), RGB in [0, 1].
-            boxes: (frame, 4), left, top, right and bottom of the person in pixels; None for the whole picture.
-            attribute: what to read.
+            boxes: (frame, 4), left, top, right and bottom of the person in pixels. None for the whole picture.
+            attribute: Attribute to read.
 
         Returns:
-            A value's name for each frame; None where it cannot be told.
+            Name of the value in each frame, or None where it is unclear.
         """
 
 
 @dataclass(frozen=True)
 class Perceived:
-    """What is seen in a clip.
+    """What is perceived in a clip.
 
     Attributes:
-        value: the majority's; None where the reading abstains.
-        stability: share of the frames that show the most frequent value; 0 if no frame shows any.
-        margin: lead of the most frequent value over the next, as a share of the frames.
-        frames: what each frame shows.
+        value: Value of the majority of frames, or None if the clip is unclear.
+        stability: Share of the frames that show the most frequent value; 0 if no frame shows any.
+        margin: Lead of the most frequent value over the next one, as a share of the frames.
+        frames: Value that each frame shows, or None where it is unclear.
     """
 
     value: str | None
@@ -52,16 +52,16 @@ class Perceived:
 
 
 def perceive(readings: Sequence[str | None]) -> Perceived:
-    """Take the majority of the frames' readings.
+    """Return the majority of the readings of a clip's frames.
 
-    A frame that shows nothing clear votes against every value: a clip whose most frequent value is not that of more than
-    half of its frames, or leads by less than `MARGIN`, is unclear.
+    An unclear frame counts against every value: the clip is unclear if its most frequent value is not in more than half
+    of all frames, or leads by less than `MARGIN`.
 
     Args:
-        readings: of each frame, None where it cannot be told.
+        readings: Value of each frame, or None where it is unclear.
 
     Returns:
-        What is seen.
+        The perceived value with its statistics.
     """
     counts = Counter(r for r in readings if r is not None).most_common(2)
     if not counts:
@@ -74,23 +74,24 @@ def perceive(readings: Sequence[str | None]) -> Perceived:
 
 
 def majority(readings: Sequence[str | None]) -> str | None:
-    """Return what more than half of the frames show; None where there is no such thing, or it cannot be told.
+    """Return the reading of more than half of the frames, or None if there is no such majority or the majority is
+    unclear.
 
     Args:
-        readings: of each frame, at least one; None where it cannot be told.
+        readings: Value of each frame, at least one, or None where it is unclear.
     """
     name, count = Counter(readings).most_common(1)[0]
     return name if 2 * count > len(readings) else None
 
 
 def boxes_of(masks: torch.Tensor) -> torch.Tensor:
-    """Return the boxes around masks.
+    """Return the bounding boxes of masks.
 
     Args:
         masks: (frame, height, width), bool.
 
     Returns:
-        (frame, 4), float32: left, top, right, bottom in pixels; the whole picture where a mask is empty.
+        (frame, 4), float32: left, top, right and bottom in pixels. The whole picture for an empty mask.
     """
     height, width = masks.shape[-2:]
     boxes = []
@@ -108,17 +109,17 @@ def crop_to_boxes(frames: torch.Tensor, boxes: torch.Tensor, size: int, margin: 
 
     Args:
         frames: (frame, 3, height, width).
-        boxes: (frame, 4), left, top, right, bottom in pixels.
-        size: height and width of what is cut.
-        margin: added on each side, as a share of the box's longer side.
+        boxes: (frame, 4), left, top, right and bottom in pixels.
+        size: Height and width of the result in pixels.
+        margin: Margin on each side, as a share of the box's longer side.
 
     Returns:
-        (frame, 3, size, size); what lies outside the picture repeats its edge.
+        (frame, 3, size, size). Outside the picture, its edge is repeated.
     """
     height, width = frames.shape[-2:]
     left, top, right, bottom = boxes.to(frames).unbind(-1)
     side = torch.maximum(right - left, bottom - top).clamp_min(1.0) * (1 + 2 * margin)
-    theta = frames.new_zeros(len(boxes), 2, 3)
+    theta = frames.new_zeros(len(boxes), 2, 3)  # (box, x or y, affine coefficient), in coordinates from -1 to 1
     theta[:, 0, 0], theta[:, 1, 1] = side / width, side / height
     theta[:, 0, 2], theta[:, 1, 2] = (left + right) / width - 1, (top + bottom) / height - 1
     grid = F.affine_grid(theta, [len(boxes), 3, size, size], align_corners=False)

@@ -1,4 +1,4 @@
-"""Which value is fair: the policies, and how values are allocated to a batch of edits."""
+"""Policies that decide which value each edit should show."""
 
 from __future__ import annotations
 
@@ -17,27 +17,28 @@ POLICIES: tuple[str, ...] = ("preserve", "balanced", "minority")
 
 
 def allocate(values: Sequence[str], n: int, *, shares: Mapping[str, float] | None = None, seed: int = 0) -> list[str]:
-    """Give each of n edits a value, so that the shares come out exactly.
+    """Assign a value to each of n edits so that the shares are met exactly.
 
-    Where n does not divide, the largest remainders get one more; which of equal ones does is drawn from the seed. The order
-    is a seeded shuffle, so that nothing about an edit tells its value.
+    If the counts are not whole numbers, the values with the largest remainders get one edit more; ties are broken at
+    random with the seed. The order is shuffled with the seed, so that the position of an edit does not reveal its
+    value.
 
     Args:
-        values: names of the values.
-        n: number of edits.
-        shares: how much of each value, to be brought to a sum of 1; equal ones by default.
-        seed: of the shuffle.
+        values: Names of the values.
+        n: Number of edits.
+        shares: Relative frequency of each value; they need not sum to 1. The default is equal shares.
+        seed: Seed of the shuffle and of the ties.
 
     Returns:
-        n names.
+        The n assigned names.
 
     Raises:
-        ConfigError: a share of an unknown value, a negative one, or none above 0.
+        ConfigError: If a share is negative or belongs to an unknown value, or if no share is above 0.
     """
     shares = dict.fromkeys(values, 1.0) if shares is None else shares
     for name, share in shares.items():
         if name not in values:
-            raise ConfigError(f"a share for {name!r}: {choices(name, values)}")
+            raise ConfigError(f"shares contains {name!r}: {choices(name, values)}")
         if not 0 <= share < float("inf"):
             raise ConfigError(f"the share of {name!r} is {share}; give 0 or more")
     total = sum(shares.values())
@@ -47,7 +48,7 @@ def allocate(values: Sequence[str], n: int, *, shares: Mapping[str, float] | Non
     exact = {name: n * shares.get(name, 0.0) / total for name in values}
     counts = {name: int(exact[name]) for name in values}
     tie_break = {name: rng.random() for name in values}
-    # Rounded, so that remainders which are equal but for float arithmetic are drawn for.
+    # Rounded, so that remainders that differ only by floating-point error count as ties.
     order = sorted(values, key=lambda name: (-round(exact[name] - counts[name], 9), tie_break[name]))
     for name in order[: n - sum(counts.values())]:
         counts[name] += 1
@@ -65,22 +66,22 @@ def choose_value(
     prior: Mapping[str, float] | None = None,
     seed: int = 0,
 ) -> str | None:
-    """Decide which value one edit shall show.
+    """Decide which value one edit should show.
 
     Args:
-        attribute: of which attribute.
-        target: a policy, or the name of a value.
-        prompt: the person's prompt; a value that it already says wins over every policy.
-        perceived: the value read in the source, None if it is unclear; for ``"preserve"``.
-        prior: how often the model renders each value for this prompt; for ``"minority"``.
-        seed: for ``"balanced"``, which for a single edit is a fair draw.
+        attribute: Attribute of the person.
+        target: Policy, or name of a value.
+        prompt: Prompt for the person. A value that it already expresses takes precedence over every policy.
+        perceived: Value that was read in the source clip, or None if it is unclear. Used by ``"preserve"``.
+        prior: How often the model renders each value for this prompt. Used by ``"minority"``.
+        seed: Seed for ``"balanced"``, which is a fair random draw for a single edit.
 
     Returns:
-        The value's name, or None where nothing shall be injected: the prompt says it, or the source is unclear and is to
-        be preserved.
+        Name of the value, or None if no debiasing word should be injected: the prompt already expresses a value, or the
+        source should be preserved but is unclear.
 
     Raises:
-        ConfigError: no such policy or value, or ``"minority"`` without a prior.
+        ConfigError: If there is no such policy or value, or if ``"minority"`` has no prior.
     """
     if target not in (*POLICIES, *attribute.names):
         raise ConfigError(f"target is {target!r}: {choices(target, (*POLICIES, *attribute.names))}")
