@@ -90,6 +90,7 @@ class Prompt:
             )
         encoded = tokenizer(text, return_offsets_mapping=True, add_special_tokens=True)
         ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
+        words = [(m.group(), m.start(), m.end()) for m in split_words(text)]
         tokens_of_words: list[list[int]] = [[] for _ in words]
         for position, (start, stop) in enumerate(offsets):
             for tokens, (_, word_start, word_stop) in zip(tokens_of_words, words, strict=True):

@@ -76,7 +76,7 @@ class Calibration:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def alpha(self, profession: str, value: str) -> float:
-        """Return the strength for a profession and a value, or the value's default if the profession was not measured."""
+        """Return the strength for a profession and a value, or the default if the profession was not measured."""
         return self.alphas.get(profession.lower(), {}).get(value, self.default[value])
 
     def prior(self, profession: str) -> Mapping[str, float] | None:

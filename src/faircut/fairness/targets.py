@@ -95,6 +95,6 @@ def choose_value(
         return allocate(attribute.names, 1, seed=seed)[0]
     if not prior:
         raise ConfigError(
-            "target 'minority' needs to know how often the model renders each value; calibrate it first, or name a value"
+            "target 'minority' needs to know how often the model renders each value; calibrate it first or give a value"
         )
     return min(attribute.names, key=lambda name: prior.get(name, 0.0))
