@@ -302,7 +302,9 @@ class EditorPipeline(
         level: Literal["inversion", "denoising"] = "inversion",
     ) -> RecordedSource:
         """Return the supplier of the source's attention."""
-        if inversion.attention is not None and level == "inversion":
+        last = next((layer.name for layer in reversed(self.layers.values()) if layer.coarse), None)
+        # Without such a layer nothing was recorded; the live source says so as soon as a method asks for it.
+        if inversion.attention is not None and level == "inversion" and last is not None:
             return RecordedSource(inversion.attention, self._execution_device)
         embedding = self.embed(inversion.source_prompt)
         predict = self._beside(inversion, noise_path, "source")
@@ -312,7 +314,6 @@ class EditorPipeline(
         def run_source(k: int, recorder: Recorder) -> None:
             predict(latents[offset - k], k, embedding, [recorder])
 
-        last = next((layer.name for layer in reversed(self.layers.values()) if layer.coarse), None)
         return LiveSource(run_source, self._execution_device, last)
 
     @contextmanager
