@@ -17,8 +17,10 @@ from faircut.controllers.features import TokenPropagation, nearest_tokens
 from faircut.controllers.guidance import MapKeeper, RegionGuidance
 from faircut.controllers.latents import FreshNoise
 from faircut.controllers.regions import FixedRegion
+from faircut.edit.footprint import Shadow
 from faircut.edit.inversion import Inversion
 from faircut.errors import AttentionError, ConfigError, PromptError, VideoError
+from faircut.fairness.attributes import get_attribute
 from faircut.methods import (
     BlendedLatent,
     Ddim,
@@ -553,3 +555,59 @@ def test_the_masks_of_several_regions_are_drawn_in_colours():
     spread = [part.max(1) - part.min(1) for part in pixels]
     assert spread[0].max() == 0, "one region is not tinted"
     assert len({tuple(colour // 64) for colour in pixels[1][spread[1] > 60]}) >= 2
+
+
+# What an edit costs ---------------------------------------------------------------------------------------------------
+
+
+class Counted:
+    """Counts evaluations of the UNet by what they are for, in clips of one branch."""
+
+    def __init__(self, editor, frames):
+        self.forward, self.gradient, self.frames = 0, 0, frames
+        self.hook = editor.unet.register_forward_pre_hook(self.note, with_kwargs=True)
+
+    def note(self, module, arguments, named):
+        inputs = (arguments[0], named["encoder_hidden_states"])
+        if torch.is_grad_enabled() and any(x.requires_grad for x in inputs):
+            self.gradient += len(arguments[0]) // self.frames
+        else:
+            self.forward += len(arguments[0]) // self.frames
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.hook.remove()
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_an_edit_costs_what_the_method_says(editor, clip, name):
+    """Every evaluation of a real edit, live, is one that `cost` counted on an edit without data."""
+    method = EVERY[name]
+    inversion = editor.invert(clip, SOURCE, num_inference_steps=STEPS, temporal=method.temporal, supplier="live")
+    prompts = editor.tokenize(SOURCE), editor.tokenize(TARGET)
+    grid = tuple(inversion.latents.shape[-2:])
+    task = Shadow(editor.unet, editor.vae).task(3, grid, STEPS, inversion.temporal, prompts, editor.tokenize)
+    method = method.costliest(prompts[1])
+    cost = method.cost(task, method.controllers(task))
+    assert 0 <= cost.first < STEPS
+    assert set(cost.source_steps) <= set(range(cost.first, STEPS))
+    with Counted(editor, 3) as counted:
+        if method.null_text:
+            inversion = editor.optimise_null_text(inversion)
+        edit(editor, inversion, method)
+    branches = 3 if cost.reference else 2
+    assert counted.forward == (STEPS - cost.first) * branches + len(cost.source_steps) + cost.evaluations
+    assert counted.gradient == cost.gradients
+
+
+def test_what_is_decided_with_the_clip_is_planned_as_decided(editor):
+    target = editor.tokenize("a doctor walking")
+    people = (Person("person", "doctor", "preserve"), Person("dog", "dog"), Person("man", "man", "male", alpha=0.5))
+    planned = Fame(people, alpha="auto").costliest(target).people
+    assert [person.target for person in planned] == [get_attribute("gender").names[0], None, "male"]
+    assert [person.alpha for person in planned] == [1.0, 1.0, 0.5]
+    said = Fame((Person("person", "doctor", "balanced", prompt="a female doctor"),)).costliest(target)
+    assert said.people[0].target is None
+    assert not said.undecided

@@ -10,7 +10,7 @@ from faircut.config.values import SpatialTemporal
 from faircut.edit.footprint import LiveBytes, Shadow, footprint, what_fits
 from faircut.edit.memory import explain_out_of_memory
 from faircut.errors import OutOfMemoryError
-from faircut.methods import FateZero
+from faircut.methods import Ddim, FateZero, NullText, Pix2PixZero
 
 from ..conftest import make_editor
 from .conftest import SOURCE, TARGET
@@ -126,3 +126,31 @@ def test_plan_command(cli, clip, tiny_folder):
     shown = cli("plan", *shared).out
     assert "chosen" in shown
     assert "live" in shown
+
+
+def test_a_backward_pass_is_counted_where_a_method_has_one(editor, shadow):
+    prompts = editor.tokenize(SOURCE), editor.tokenize(TARGET)
+    counted = {
+        type(method): footprint(shadow, 2, (64, 64), 4, SpatialTemporal(), method, prompts, tokenize=editor.tokenize)
+        for method in (Pix2PixZero(), NullText(), Ddim())
+    }
+    assert counted[Ddim].gradient < counted[Ddim].source
+    assert counted[Pix2PixZero].gradient > 2 * counted[Pix2PixZero].edit
+    assert counted[NullText].gradient > 2 * counted[NullText].source
+
+
+def test_a_plan_counts_what_a_method_does(cli, clip, tiny_folder):
+    def planned(*method: object):
+        shared = (clip, "-s", SOURCE, "-p", TARGET, "--model", tiny_folder, "--steps", 4, "--json")
+        result = cli("plan", *shared, "--method", *method)
+        assert result.code == 0, result.err
+        return result.report
+
+    null_text, fame = planned("null-text"), planned("fame", "--blend", "jeep:car", "--target", "balanced")
+    assert null_text["cost"] | {"source_steps": []} == {
+        "first": 0, "source_steps": [], "level": "denoising", "reference": False, "evaluations": 8, "gradients": 40,
+    }  # fmt: skip
+    assert len(fame["cost"]["source_steps"]) == 4
+    gradient = null_text["probe"]["gradient_seconds"]
+    assert 0 < 40 * gradient < min(mode["seconds"] for mode in null_text["modes"])
+    assert fame["probe"]["gradient_seconds"] == 0

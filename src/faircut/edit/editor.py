@@ -19,7 +19,7 @@ from faircut.edit.inversion import Inversion, find_inversion, keep_inversion, st
 from faircut.edit.pipeline import EditorPipeline, StepEnd
 from faircut.errors import ConfigError, ReconstructionWarning, VideoError
 from faircut.files.cache import Cache
-from faircut.methods.base import EditTask, Method, Watcher, describe
+from faircut.methods.base import NULL_TEXT_STEPS, EditTask, Method, Watcher, describe
 from faircut.model import latents as vae_io
 from faircut.model.noise_path import (
     classifier_free_guidance,
@@ -307,7 +307,7 @@ class VideoEditor(EditorPipeline):
         inversion: Inversion,
         *,
         guidance_scale: float = 7.5,
-        inner_steps: int = 10,
+        inner_steps: int = NULL_TEXT_STEPS,
         shared: bool = False,
         callback_on_step_end: StepEnd | None = None,
     ) -> Inversion:

@@ -30,6 +30,7 @@ from faircut.methods.base import EditTask, Method
 from faircut.model.backbone import Backbone, backbone_of
 from faircut.model.latents import vae_factor
 from faircut.model.noise_path import DDIMPath
+from faircut.model.predictor import frozen
 from faircut.prompts import Prompt
 
 __all__ = ["Footprint", "LiveBytes", "Shadow", "evaluate", "footprint", "free_bytes", "what_fits"]
@@ -85,13 +86,26 @@ class LiveBytes(TorchDispatchMode):
         return self.peak - before
 
 
+class _Fused(torch.autograd.Function):
+    """What fused attention allocates, and keeps for its backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        output = query.new_empty((*query.shape[:-1], value.shape[-1]))
+        ctx.save_for_backward(query, key, value, output)
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(torch.empty_like(x) for x in ctx.saved_tensors[:3])
+
+
 class _FusedAttention(TorchFunctionMode):
     """Lets fused attention allocate what its kernels do, rather than the map that the meta device would build."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.nn.functional.scaled_dot_product_attention:
-            query, _, value = args[:3]
-            return query.new_empty((*query.shape[:-1], value.shape[-1]))
+            return _Fused.apply(*args[:3])
         return func(*args, **(kwargs or {}))
 
 
@@ -104,6 +118,7 @@ class Footprint:
         decode: one chunk of latents through its decoder.
         source: one evaluation of the UNet for the source alone: inversion and reconstruction.
         edit: one evaluation for the edit, with all its branches and, when live, one step of the source's attention.
+        gradient: one evaluation with a backward pass, for methods that need it; else 0.
         recorded: the source's attention of all steps.
         latents: the latents of all steps.
         clip: the clip as float32 pictures.
@@ -113,6 +128,7 @@ class Footprint:
     decode: int
     source: int
     edit: int
+    gradient: int
     recorded: int
     latents: int
     clip: int
@@ -132,8 +148,52 @@ class Shadow:
             self.vae = torch.nn.Module.to(type(vae).from_config(vae.config), vae.dtype).eval()
         self.unet = backbone_of(unet).shadow().network
 
+    def task(
+        self,
+        frames: int,
+        grid: tuple[int, int],
+        steps: int,
+        temporal: SpatialTemporal,
+        prompts: tuple[Prompt, Prompt],
+        tokenize: Callable[[str], Prompt] | None = None,
+    ) -> EditTask:
+        """Return an edit without data, of which a method builds its controllers as for a real one.
 
-@torch.no_grad()
+        Args:
+            frames: of the clip.
+            grid: (height, width) of the latents.
+            steps: N.
+            temporal: how the frames see each other.
+            prompts: source and target.
+            tokenize: makes a Prompt of a text; needed with methods that have prompts of their own.
+        """
+        backbone, tokens = backbone_of(self.unet), len(prompts[0].ids)
+        trajectory = torch.empty(steps + 1, frames, backbone.latent_channels, *grid, device="meta")
+        # Levels matter to nobody where there are shapes and no numbers.
+        levels = DDIMPath(tuple(reversed(range(steps))), torch.ones(steps), torch.ones(steps), "epsilon")
+
+        def predict(
+            z: torch.Tensor, index: int, embedding: torch.Tensor, controllers: Sequence[Controller] = ()
+        ) -> torch.Tensor:
+            if not torch.is_grad_enabled():
+                return z  # An evaluation of its own, which holds less than the edit's.
+            count, latents = (index, steps), z.to(backbone.dtype)
+            return evaluate(self.unet, ("cond",), frames, grid, temporal, controllers, count, tokens, latents=latents)
+
+        return EditTask(
+            source=prompts[0],
+            target=prompts[1],
+            noise_path=levels,
+            trajectory=trajectory,
+            layers=tuple(backbone.layers().values()),
+            source_attention=RecordedSource(MemoryStore(), torch.device("meta")),
+            text=ShadowText(backbone, tokenize, tokens),
+            predict=predict,
+            temporal=temporal,
+            feature_layer=backbone.feature_layer,
+        )
+
+
 def evaluate(
     unet: Any,
     branches: Sequence[str],
@@ -143,7 +203,10 @@ def evaluate(
     controllers: Sequence[Controller] = (),
     step: tuple[int, int] = (0, 1),
     tokens: int = 77,
-) -> None:
+    *,
+    latents: torch.Tensor | None = None,
+    backward: bool = False,
+) -> torch.Tensor:
     """Evaluate a UNet once on nothing, as `VideoEditor` does on a clip; on the meta device only shapes are computed.
 
     Args:
@@ -155,6 +218,11 @@ def evaluate(
         controllers: what is attached besides that.
         step: (k, N).
         tokens: length of the text sequence.
+        latents: what is evaluated, (branch * frame, channel, height, width); None is zeros.
+        backward: go back to latents and text as well.
+
+    Returns:
+        What the UNet returned, (branch * frame, channel, height, width).
     """
     backbone = backbone_of(unet)
     layout = BatchLayout(tuple(branches), frames, backbone.frames_in)
@@ -167,11 +235,18 @@ def evaluate(
         if backbone.device.type == "meta":
             stack.enter_context(_FusedAttention())
         control.begin(Step("denoise", step[0], step[1], 500, layout, grid))
+        stack.enter_context(torch.set_grad_enabled(backward or (latents is not None and latents.requires_grad)))
+        stack.enter_context(frozen(unet))
         z = torch.zeros(len(layout.branches) * frames, backbone.latent_channels, *grid, **like)
+        z = z if latents is None else latents
         text = torch.zeros(layout.batch_size, tokens, backbone.text_channels, **like)
+        inputs = (z.requires_grad_(), text.requires_grad_()) if backward else ()
         timestep = torch.zeros((), dtype=torch.long, device=backbone.device)
         noise = backbone.predict(z, timestep, text, layout)
         control.end(noise[:frames])
+        if backward:
+            torch.autograd.grad(noise.sum(), inputs)
+        return noise
 
 
 @dataclass(frozen=True)
@@ -244,46 +319,51 @@ def footprint(
         z = torch.empty(chunk, vae.config.latent_channels, *grid, dtype=vae.dtype, device="meta")
         return vae.decode(z).sample.float().clamp(-1, 1)
 
+    # Recorded attention is not that of the edit's own noise level, so that it is computed again all the same.
+    live = live or (method is not None and method.source_level == "denoising")
+
+    def attach(method: Method, prompts: tuple[Prompt, Prompt]) -> tuple[EditTask, Sequence[Controller], int]:
+        """Build the controllers, and have the source's attention ready in the step in which most of them look at it."""
+        task = shadow.task(frames, grid, steps, temporal, prompts, tokenize)
+        controllers = list(method.controllers(task))
+        counter.now -= task.trajectory.nbytes  # It is counted among the latents.
+        counter.peak = counter.now
+        # The step in which most of them act holds the most.
+        k = max(
+            range(method.first_step(steps), steps), key=lambda index: sum(c.uses_source(index) for c in controllers)
+        )
+        task.source_attention.advance(k)
+        store = task.source_attention.store
+        last = next((layer.name for layer in reversed(task.layers) if layer.coarse), None)
+        with suppress(SourceComplete):
+            evaluate(unet, ("source",), frames, grid, temporal, [Recorder(store, last)], (k, steps), tokens)
+        if not live:
+            # What was recorded is counted whole; here it only supplies shapes.
+            counter.now -= store.nbytes
+            counter.peak = counter.now
+        return task, controllers, k
+
     def edit() -> None:
         controllers: Sequence[Controller] = ()
         k = 0
         if method is not None and prompts is not None:
-            store = MemoryStore()
-            source = RecordedSource(store, torch.device("meta"))
-            trajectory = torch.empty(steps + 1, frames, backbone.latent_channels, *grid, device="meta")
-            layers = tuple(backbone.layers().values())
-            text = ShadowText(backbone, tokenize, tokens)
-            # Levels matter to nobody where there are shapes and no numbers.
-            levels = DDIMPath(tuple(reversed(range(steps))), torch.ones(steps), torch.ones(steps), "epsilon")
-            task = EditTask(
-                prompts[0],
-                prompts[1],
-                levels,
-                trajectory,
-                layers,
-                source,
-                text,
-                _same,
-                temporal,
-                feature_layer=backbone.feature_layer,
-            )
-            controllers = list(method.controllers(task))
-            counter.now -= trajectory.nbytes  # It is counted among the latents.
-            counter.peak = counter.now
-            # The step in which most of them act holds the most.
-            k = max(range(steps), key=lambda index: sum(c.uses_source(index) for c in controllers))
-            source.advance(k)
-            last = next((layer.name for layer in reversed(layers) if layer.coarse), None)
-            with suppress(SourceComplete):
-                evaluate(unet, ("source",), frames, grid, temporal, [Recorder(store, last)], (k, steps), tokens)
-            if not live:
-                # What was recorded is counted whole; here it only supplies shapes.
-                counter.now -= store.nbytes
-                counter.peak = counter.now
+            # Kept while the edit is evaluated, as the source's attention is.
+            _task, controllers, k = attach(method, prompts)
         branches = ("uncond", "cond") if guided else ("cond",)
         if method is not None and method.reference:
             branches = ("reference", *branches)
         evaluate(unet, branches, frames, grid, temporal, controllers, (k, steps), tokens)
+
+    def gradient() -> None:
+        if method is None or prompts is None:
+            return
+        task, controllers, k = attach(method, prompts)
+        if not method.cost(task, controllers).gradients:
+            counter.peak = counter.now
+            return
+        evaluate(unet, ("uncond",), frames, grid, temporal, (), (k, steps), tokens, backward=True)
+        for controller in controllers:
+            controller.on_latents(k, task.source_latents(k))
 
     with torch.no_grad(), counter:
         peaks: Mapping[str, int] = {
@@ -291,6 +371,7 @@ def footprint(
             "decode": counter.peak_of(decode),
             "source": counter.peak_of(lambda: evaluate(unet, ("source",), frames, grid, temporal, tokens=tokens)),
             "edit": counter.peak_of(edit),
+            "gradient": counter.peak_of(gradient),
         }
     itemsize = backbone.dtype.itemsize
     return Footprint(
@@ -299,11 +380,6 @@ def footprint(
         latents=(steps + 1) * frames * backbone.latent_channels * grid[0] * grid[1] * itemsize,
         clip=frames * 3 * size[0] * size[1] * 4,
     )
-
-
-def _same(z: torch.Tensor, index: int, embedding: torch.Tensor, controllers: Sequence[Controller] = ()) -> torch.Tensor:
-    """Stands in for the noise that a method may ask for: a run of its own, which holds less than the edit's."""
-    return z
 
 
 def free_bytes(device: torch.device) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import psutil
@@ -15,7 +15,7 @@ from faircut.config.values import SpatialTemporal
 from faircut.edit.editor import VideoEditor
 from faircut.edit.footprint import Footprint, LiveBytes, Shadow, evaluate, footprint
 from faircut.edit.request import RunSettings
-from faircut.methods.base import Method
+from faircut.methods.base import Cost, Method
 from faircut.model.latents import vae_factor
 from faircut.prompts import Prompt
 from faircut.report import PeakMemory
@@ -50,6 +50,7 @@ class Probe:
         base_rss_bytes: resident memory with everything loaded, at rest.
         weights_bytes: allocated on the GPU with everything loaded; 0 without one.
         overhead: how much more memory an evaluation took than its tensors count.
+        gradient_seconds: of one evaluation with a backward pass for that many frames; 0 where none is needed.
     """
 
     frames: int
@@ -59,6 +60,7 @@ class Probe:
     base_rss_bytes: int
     weights_bytes: int
     overhead: float
+    gradient_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ class Plan:
         chosen: the supplier that the run's settings lead to.
         ram_available: bytes that this process may still grow to.
         gpu_available: likewise on the GPU.
+        cost: what the edit evaluates.
         footprint: the counted parts.
         probe: the measured parts.
     """
@@ -109,6 +112,7 @@ class Plan:
     chosen: Mode
     ram_available: int
     gpu_available: int | None
+    cost: Cost
     footprint: Footprint
     probe: Probe
 
@@ -136,7 +140,14 @@ def make_plan(
     """
     frames, size, steps = len(video), video.size, settings.num_inference_steps
     temporal = settings.seen(method, editor.spatial_temporal)
+    method = method.costliest(prompts[1])
     shadow = Shadow(editor.unet, editor.vae)
+    factor = vae_factor(editor.vae)
+    grid = (-(-size[0] // factor), -(-size[1] // factor))
+    task = shadow.task(frames, grid, steps, temporal, prompts, editor.tokenize)
+    cost = method.cost(task, method.controllers(task))
+    if settings.save_masks or settings.save_attention:
+        cost = replace(cost, source_steps=tuple(range(cost.first, steps)))
     guided = settings.guidance_scale != 1.0
     counted = {
         live: footprint(
@@ -153,16 +164,15 @@ def make_plan(
         )
         for live in (True, False)
     }
-    measured = probe(editor, shadow, frames, size, temporal)
+    measured = probe(editor, shadow, frames, size, temporal, backward=cost.gradients > 0)
     device = editor.execution_device
     on_gpu = device.type == "cuda"
     ram = psutil.virtual_memory().available + psutil.Process().memory_info().rss
     gpu = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) if on_gpu else None
-    with_source = _source_steps(method, prompts, steps)
     modes = []
     for mode in MODES:
         part = counted[mode == "live"]
-        seconds = load_seconds + _seconds(measured, part, settings, frames, with_source, mode)
+        seconds = load_seconds + _seconds(measured, part, settings, frames, cost, mode)
         ram_bytes = _ram(measured, part, settings, frames, size, mode, on_gpu)
         gpu_bytes = _gpu(measured, part) if on_gpu else None
         fits = ram_bytes <= ram and (gpu_bytes is None or gpu is None or gpu_bytes <= gpu)
@@ -178,12 +188,21 @@ def make_plan(
         chosen,
         ram,
         gpu,
+        cost,
         counted[chosen == "live"],
         measured,
     )
 
 
-def probe(editor: VideoEditor, shadow: Shadow, frames: int, size: tuple[int, int], temporal: SpatialTemporal) -> Probe:
+def probe(
+    editor: VideoEditor,
+    shadow: Shadow,
+    frames: int,
+    size: tuple[int, int],
+    temporal: SpatialTemporal,
+    *,
+    backward: bool = False,
+) -> Probe:
     """Measure a model on this computer: a small evaluation to wake it up, then one at the size of the clip.
 
     Args:
@@ -192,13 +211,14 @@ def probe(editor: VideoEditor, shadow: Shadow, frames: int, size: tuple[int, int
         frames: of the clip.
         size: (height, width) of the clip.
         temporal: how the frames see each other.
+        backward: measure an evaluation with a backward pass, too.
     """
     factor = vae_factor(editor.vae)
     grid = (-(-size[0] // factor), -(-size[1] // factor))
     device = editor.execution_device
 
-    def unet(count: int, at: tuple[int, int]) -> Callable[[], None]:
-        return lambda: evaluate(editor.unet, ("source",), count, at, temporal)
+    def unet(count: int, at: tuple[int, int], backward: bool = False) -> Callable[[], Any]:
+        return lambda: evaluate(editor.unet, ("source",), count, at, temporal, backward=backward)
 
     def decode(at: tuple[int, int]) -> Callable[[], Any]:
         z = torch.zeros(1, editor.vae.config.latent_channels, *at, dtype=editor.vae.dtype, device=device)
@@ -219,10 +239,14 @@ def probe(editor: VideoEditor, shadow: Shadow, frames: int, size: tuple[int, int
         seconds, grown = _timed(unet(count, grid), device)
         with LiveBytes() as counter:
             counted = counter.peak_of(lambda: evaluate(shadow.unet, ("source",), count, grid, temporal))
+        gradient_seconds = 0.0
+        if backward:
+            _timed(unet(2, small, True), device)
+            gradient_seconds, _ = _timed(unet(count, grid, True), device)
         encode_seconds, decode_seconds = (_timed(work(grid), device)[0] for work in (encode, decode))
     # A small evaluation drowns in what allocators keep; there the usual figure serves better.
     overhead = min(2.0, max(1.0, grown / counted)) if grown > 2**26 else _OVERHEAD
-    return Probe(count, seconds, encode_seconds, decode_seconds, base, weights, overhead)
+    return Probe(count, seconds, encode_seconds, decode_seconds, base, weights, overhead, gradient_seconds)
 
 
 def _timed(work: Callable[[], Any], device: torch.device) -> tuple[float, int]:
@@ -256,30 +280,21 @@ def _timed(work: Callable[[], Any], device: torch.device) -> tuple[float, int]:
     return seconds, max(peak, process.memory_info().rss) - rss
 
 
-def _source_steps(method: Method, prompts: tuple[Prompt, Prompt], steps: int) -> int:
-    """Count the steps in which a method looks at the source's attention."""
-    windows = [
-        getattr(method, name, None) for name in ("cross_replace_steps", "self_replace_steps", "latent_blend_steps")
-    ]
-    words = getattr(method, "word_replace_steps", {})
-    spans = [w if isinstance(w, Sequence) else (0.0, float(w)) for w in (*windows, *words.values()) if w is not None]
-    used = {k for start, stop in spans for k in range(int(steps * start), int(-(-steps * stop // 1)))}
-    return len(used) if spans else steps
-
-
-def _seconds(
-    measured: Probe, counted: Footprint, settings: RunSettings, frames: int, with_source: int, mode: Mode
-) -> float:
-    once = measured.unet_seconds * frames / measured.frames
+def _seconds(measured: Probe, counted: Footprint, settings: RunSettings, frames: int, cost: Cost, mode: Mode) -> float:
     steps = settings.num_inference_steps
-    branches = 2 if settings.guidance_scale != 1.0 else 1
-    evaluations = steps * (1.0 + branches) + (steps if settings.reconstruction else 0)
-    if mode == "live":
-        evaluations += with_source * _SOURCE_SHARE
-    decodes = 3 if settings.reconstruction else 1
+    branches = (2 if settings.guidance_scale != 1.0 else 1) + cost.reference
+    evaluations = float((steps - cost.first) * branches + cost.evaluations)
+    if mode == "live" or cost.level == "denoising":
+        evaluations += len(cost.source_steps) * _SOURCE_SHARE
+    decodes = 1
+    if settings.inversion is None:
+        evaluations += steps + round(steps * settings.fixed_point_steps)
+        if settings.reconstruction:
+            evaluations, decodes = evaluations + steps, 3
+    computing = evaluations * measured.unet_seconds + cost.gradients * measured.gradient_seconds
     vae = frames * (measured.encode_seconds + decodes * measured.decode_seconds)
     disk = 2 * counted.recorded / _DISK if mode == "disk" or (mode == "memory" and settings.cache) else 0.0
-    return once * evaluations + vae + disk
+    return computing * frames / measured.frames + vae + disk
 
 
 def _ram(
@@ -299,7 +314,8 @@ def _ram(
     if mode == "live":
         recorded = 0  # One step of it is part of the edit's own peak.
     enlarged = min(4, max(1, -(-256 // size[0]))) ** 2
-    computing = (0, 0, 0, 0) if on_gpu else (counted.encode, counted.source, counted.edit, counted.decode)
+    editing = max(counted.edit, counted.gradient)
+    computing = (0, 0, 0, 0) if on_gpu else (counted.encode, counted.source, editing, counted.decode)
     stages = (
         computing[0] * factor,
         recorded + computing[1] * factor,
@@ -311,5 +327,5 @@ def _ram(
 
 
 def _gpu(measured: Probe, counted: Footprint) -> int:
-    stages = (counted.encode, counted.source, counted.edit, counted.decode)
+    stages = (counted.encode, counted.source, counted.edit, counted.gradient, counted.decode)
     return int(measured.weights_bytes + counted.latents + max(stages) * measured.overhead)

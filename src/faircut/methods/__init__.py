@@ -1,6 +1,6 @@
 """Editing methods, each a frozen dataclass of options that turns a task into controllers, and their registry."""
 
-from faircut.methods.base import EditRegion, EditTask, Method, Start, Watcher, get_method, method_names
+from faircut.methods.base import Cost, EditRegion, EditTask, Method, Start, Watcher, get_method, method_names
 from faircut.methods.blended_latent import BlendedLatent
 from faircut.methods.ddim import Ddim, TuneAVideo
 from faircut.methods.diffedit import DiffEdit
@@ -16,6 +16,7 @@ from faircut.methods.videograin import VideoGrain
 
 __all__ = [
     "BlendedLatent",
+    "Cost",
     "Ddim",
     "DiffEdit",
     "EditRegion",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field, is_dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
@@ -24,6 +24,8 @@ from faircut.model.noise_path import NoisePath
 from faircut.prompts import Alignment, Prompt, phrases
 
 __all__ = [
+    "NULL_TEXT_STEPS",
+    "Cost",
     "EditRegion",
     "EditSession",
     "EditTask",
@@ -40,6 +42,9 @@ __all__ = [
     "method_names",
     "register",
 ]
+
+# Steps of gradient descent, at most, for each step of the sampler (Mokady et al., 2023).
+NULL_TEXT_STEPS = 10
 
 RegionUse = Literal["none", "optional", "needed", "computed"]
 
@@ -212,6 +217,30 @@ class EditRegion:
             "words" if masks is None else "masks",
             masks,
         )
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What an edit evaluates, besides the guided prediction of every step.
+
+    An evaluation is one of the network for one branch of the whole clip.
+
+    Attributes:
+        first: the step that denoising begins with.
+        source_steps: the steps in which the source's attention is used.
+        level: at which latents it is computed: recorded attention serves at ``"inversion"`` only, and at ``"denoising"``
+            every step of it is computed again.
+        reference: whether every step evaluates one more branch, the source.
+        evaluations: how many more there are, before the first step and beside the others.
+        gradients: how many of another kind there are, each with a backward pass; at most.
+    """
+
+    first: int
+    source_steps: tuple[int, ...]
+    level: Literal["inversion", "denoising"] = "inversion"
+    reference: bool = False
+    evaluations: int = 0
+    gradients: int = 0
 
 
 class Watcher(Controller):
@@ -419,9 +448,14 @@ class Method:
         """
         return Preparation(self, inversion)
 
+    def first_step(self, steps: int) -> int:
+        """Return the step that denoising begins with, of N; by default the noisiest."""
+        return 0
+
     def start(self, task: EditTask) -> Start:
-        """Return what denoising begins with; by default the noisiest latents of the inversion."""
-        return Start(task.source_latents(0))
+        """Return what denoising begins with; by default the inversion's latents at `first_step`."""
+        k = self.first_step(task.steps)
+        return Start(task.source_latents(k), k)
 
     def embedding(self, task: EditTask) -> torch.Tensor:
         """Return what the edit is conditioned on, (1, token, channel); by default the target prompt's embedding."""
@@ -430,6 +464,31 @@ class Method:
     def controllers(self, task: EditTask) -> Sequence[Controller]:
         """Return what is attached to attention while denoising, in the order in which stages run."""
         return ()
+
+    def costliest(self, target: Prompt) -> Any:
+        """Return the method as plans count it: what is decided only with the clip at hand is decided the costly way.
+
+        Args:
+            target: the target prompt.
+        """
+        return self
+
+    def cost(self, task: EditTask, controllers: Sequence[Controller]) -> Cost:
+        """Return what an edit evaluates.
+
+        A method that evaluates the network itself, through ``task.predict``, adds that to what this returns.
+
+        Args:
+            task: the edit.
+            controllers: those that the method built for it.
+        """
+        first = self.first_step(task.steps)
+        used = tuple(k for k in range(first, task.steps) if any(c.uses_source(k) for c in controllers))
+        cost = Cost(first, used, self.source_level, self.reference)
+        if self.null_text:
+            # In every step: the source's prediction, the descent, and the guided step with what it found.
+            return replace(cost, evaluations=2 * task.steps, gradients=NULL_TEXT_STEPS * task.steps)
+        return cost
 
 
 def describe(method: Method) -> dict[str, Any]:

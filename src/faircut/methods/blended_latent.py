@@ -58,9 +58,13 @@ class BlendedLatent(Method):
         """Return the region of the source's words, or of the masks; the target prompt names no part of it."""
         return (EditRegion.of(source, self.words, self.threshold, masks=self.masks),)
 
+    def first_step(self, steps: int) -> int:
+        """Begin where `strength` says."""
+        return first_step(self.strength, steps)
+
     def start(self, task: EditTask) -> Start:
         """Noise the clip."""
-        k = first_step(self.strength, task.steps)
+        k = self.first_step(task.steps)
         return Start(task.noise_path.noised(task.trajectory[0], task.noise, k), k)
 
     def controllers(self, task: EditTask) -> Sequence[Controller]:

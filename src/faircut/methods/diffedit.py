@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -14,7 +14,7 @@ from faircut.config.ranges import check_range
 from faircut.controllers.latents import MaskBlend
 from faircut.controllers.regions import FixedRegion
 from faircut.errors import ConfigError
-from faircut.methods.base import EditRegion, EditTask, Method, RegionUse, Start, register
+from faircut.methods.base import Cost, EditRegion, EditTask, Method, RegionUse, register
 from faircut.methods.regions import check_threshold
 from faircut.methods.sdedit import first_step
 from faircut.prompts import Prompt
@@ -53,10 +53,9 @@ class DiffEdit(Method):
         check_range("draws", self.draws, 1, 1000, example="10")
         check_threshold("threshold", self.threshold)
 
-    def start(self, task: EditTask) -> Start:
+    def first_step(self, steps: int) -> int:
         """Begin part of the way along the inversion."""
-        k = first_step(self.strength, task.steps)
-        return Start(task.source_latents(k), k)
+        return first_step(self.strength, steps)
 
     def edit_regions(self, source: Prompt, target: Prompt) -> tuple[EditRegion, ...]:
         """Return the one region, which no word names: it is found by comparing predictions under both prompts."""
@@ -67,6 +66,10 @@ class DiffEdit(Method):
         k = first_step(self.mask_strength, task.steps)
         mask = difference_map(task, k, self.draws) > self.threshold
         return [MaskBlend(FixedRegion(mask), lambda index: task.source_latents(index + 1), range(task.steps))]
+
+    def cost(self, task: EditTask, controllers: Sequence[Controller]) -> Cost:
+        """Add the predictions under both prompts that the mask is made of."""
+        return replace(super().cost(task, controllers), evaluations=2 * self.draws)
 
 
 def difference_map(task: EditTask, index: int, draws: int) -> torch.Tensor:

@@ -217,6 +217,18 @@ class Fame(Method):
             )
         return Preparation(replace(self, people=people), inversion, decisions)
 
+    def costliest(self, target: Prompt) -> Fame:
+        """Ask for a value of everyone for whom a policy may ask for one."""
+        attribute = get_attribute(self.attribute)
+
+        def decided(person: Person) -> Person:
+            alpha = 1.0 if self.alpha_of(person) == "auto" else person.alpha
+            value = attribute.names[0] if person.target in POLICIES else person.target
+            said = None if value is None else said_of(person, self.people, attribute, target.text)
+            return replace(person, alpha=alpha, target=value if said is None else None)
+
+        return replace(self, people=tuple(map(decided, self.people)))
+
     def controllers(self, task: EditTask) -> Sequence[Controller]:
         """Build FateZero's controllers, and the modulations and the region-bound conditioning of each person.
 
@@ -260,8 +272,9 @@ class Fame(Method):
                 "undecided; let Session.prepare turn it into a value and a number, or name them"
             )
         text = target.text if person.prompt is None else person.prompt
-        alone = len(self.people) == 1 or person.prompt is not None
-        said = get_attribute(self.attribute).said_in(text) if person.target is not None and alone else None
+        said = None
+        if person.target is not None:
+            said = said_of(person, self.people, get_attribute(self.attribute), target.text)
         if said is not None:
             raise ConfigError(
                 f"the prompt {text!r} already says {said!r}, so there is no {self.attribute} to decide; leave the word "

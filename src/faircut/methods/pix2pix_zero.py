@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import torch
@@ -13,7 +13,7 @@ from faircut.config.ranges import check_range
 from faircut.config.texts import check_prompt
 from faircut.controllers.guidance import CrossAttentionGuidance
 from faircut.errors import ConfigError
-from faircut.methods.base import EditTask, Method, register
+from faircut.methods.base import Cost, EditTask, Method, register
 
 __all__ = ["Pix2PixZero"]
 
@@ -69,3 +69,7 @@ class Pix2PixZero(Method):
                 task.source_attention, task.layers, task.predict, self.embedding(task), self.guidance
             )
         ]
+
+    def cost(self, task: EditTask, controllers: Sequence[Controller]) -> Cost:
+        """Add the gradient of every step."""
+        return replace(super().cost(task, controllers), gradients=task.steps if controllers else 0)

@@ -41,8 +41,12 @@ class SDEdit(Method):
         if not 0.0 < self.strength <= 1.0:
             raise ConfigError(f"strength is {self.strength}; give a share of the steps above 0 to 1, such as 0.6")
 
+    def first_step(self, steps: int) -> int:
+        """Begin where `strength` says."""
+        return first_step(self.strength, steps)
+
     def start(self, task: EditTask) -> Start:
         """Noise the clip."""
-        k = first_step(self.strength, task.steps)
+        k = self.first_step(task.steps)
         noise = task.draw_noise(shared=self.shared_noise)
         return Start(task.noise_path.noised(task.trajectory[0], noise, k), k)
