@@ -242,9 +242,9 @@ class Fame(Method):
         cross = modulated_layers(task.latent_grid, "cross")
         if self.cross_modulation > 0:
             # Outside every region: the people's words are turned away.
-            described = self._described(task.target)
-            ones = torch.ones(len(described))
-            attached.append(CrossModulation(regions, self.cross_modulation, described, ones, ("cond",), cross))
+            person_of_token = self._person_of_token(task.target)
+            ones = torch.ones(len(person_of_token))
+            attached.append(CrossModulation(regions, self.cross_modulation, person_of_token, ones, ("cond",), cross))
         for number, (person, region) in enumerate(zip(self.people, regions, strict=True)):
             attached += self._of_person(task, number, person, region, regions)
             share = self.fresh_noise * min(self._strength(person), 1.0)
@@ -284,70 +284,112 @@ class Fame(Method):
     def _of_person(
         self, task: EditTask, number: int, person: Person, region: Region, regions: Sequence[Region]
     ) -> list[Controller]:
-        """Bind a region to its person's embedding, which is fused with the source's and modulated as the prompt's is."""
+        """Build what gives one person's region that person's text in place of the prompt.
+
+        In every cross-attention layer a branch is added to the batch: the edit's queries meet the keys and values of the
+        person's text, and inside the region the branch's output is taken (`RegionConditioning`). The branch's attention is
+        modulated and fused with the source's, as FateZero does with the prompt's.
+
+        The keys of the branch are not the tokens of the prompt: those of the debiasing word are added behind them, and
+        tokens without weight are left out (`fair_embedding`). What is known of each token of the prompt is therefore looked
+        up for each key before it is used.
+
+        Args:
+            task: the edit.
+            number: of the person, in `people`.
+            person: the person.
+            region: where the person is.
+            regions: where all of `people` are, in that order.
+
+        Returns:
+            The controllers in the order in which their stages run; none if nothing differs from the edit's prompt.
+        """
         prompt = task.target if person.prompt is None else task.text.tokenize(person.prompt)
         alpha = self._strength(person)
         if alpha == 0 and prompt.text == task.target.text:
             return []
+
+        # The person's text F, and how far each token of the prompt counts in the modulation, (token,).
         plain = task.text.embed(prompt)
-        weights = torch.ones(len(prompt.ids))
+        token_weight = torch.ones(len(prompt.ids))
         if person.target is None:
-            every = torch.arange(len(prompt.ids), device=plain.device)
-            fair = FairEmbedding(plain, torch.zeros(len(prompt.ids), device=plain.device), every)
+            every_token = torch.arange(len(prompt.ids), device=plain.device)
+            fair = FairEmbedding(plain, torch.zeros(len(prompt.ids), device=plain.device), every_token)
         else:
             word = get_attribute(self.attribute).value(person.target).word
             pair = debias(prompt, person.phrase, word, task.text.tokenize)
             twin = task.text.embed(pair.twin)
             fair = fair_embedding(pair, plain, twin, alpha)
-            weights = (1 - self.eta) + self.eta * sensitivity(pair, plain, twin).cpu()
-        columns = fair.source.cpu()
-        own = columns >= 0
-        described = torch.where(own, self._described(prompt)[columns.clamp_min(0)], number)
-        weights = torch.where(own, weights[columns.clamp_min(0)], 1.0)
+            token_weight = (1 - self.eta) + self.eta * sensitivity(pair, plain, twin).cpu()
+
+        # From tokens to keys. `fair.source` is (key,): the prompt's token of each key, -1 for the debiasing word's, which
+        # describe this person and count in full. (Those look up token 0, whose value `where` then drops.)
+        from_prompt, token = fair.source.cpu() >= 0, fair.source.cpu().clamp_min(0)
+        person_of_key = torch.where(from_prompt, self._person_of_token(prompt)[token], number)
+        key_weight = torch.where(from_prompt, token_weight[token], 1.0)
+
         branch = f"person-{number}"
-        everywhere = FixedRegion(torch.ones(task.trajectory.shape[1], 1, 1, device=task.source_attention.device))
-        layers = [layer for layer in task.layers if layer.kind == "cross"]
-        conditioning = RegionConditioning(
-            branch,
-            region if self.region_bound else everywhere,
-            {layer.name: task.text.project(layer, fair.embedding) for layer in layers},
-            fair.log_weights,
-        )
-        attached: list[Controller] = [conditioning]
+        # One cell a frame that is all inside: with an embedding for everybody the branch is taken all over the picture.
+        everywhere = FixedRegion(torch.ones(task.frames, 1, 1, device=task.source_attention.device))
+        cross_layers = [layer for layer in task.layers if layer.kind == "cross"]
+        # First, because the others act on the branch that it adds.
+        attached: list[Controller] = [
+            RegionConditioning(
+                branch,
+                region if self.region_bound else everywhere,
+                {layer.name: task.text.project(layer, fair.embedding) for layer in cross_layers},
+                fair.log_weights,
+            )
+        ]
         if self.cross_modulation > 0:
             where = modulated_layers(task.latent_grid, "cross")
-            attached.append(CrossModulation(regions, self.cross_modulation, described, weights, (branch,), where))
+            attached.append(
+                CrossModulation(regions, self.cross_modulation, person_of_key, key_weight, (branch,), where)
+            )
         return [*attached, self._fusion(task, prompt, fair, branch)]
 
     def _fusion(self, task: EditTask, prompt: Prompt, fair: FairEmbedding, branch: str) -> CrossAttentionFusion:
-        """Fuse the source's attention into a person's as FateZero does into the edit's; debiasing words keep their own."""
-        base, own, chosen = self.fatezero, fair.source.cpu() >= 0, fair.source.cpu().clamp_min(0)
+        """Fuse the source's attention into a person's branch, as FateZero does into the edit's.
+
+        What FateZero says of each token of the prompt is looked up for each key of the branch. The debiasing word's keys
+        have no partner in the source: they keep the attention that they get.
+
+        Args:
+            task: the edit.
+            prompt: the person's.
+            fair: the keys of the branch.
+            branch: its name.
+        """
+        base = self.fatezero
+        from_prompt, token = fair.source.cpu() >= 0, fair.source.cpu().clamp_min(0)  # (key,), as in `_of_person`
         alignment = base.align(task.source, prompt)
         alignment = replace(
             alignment,
-            # A padding that is on its way out takes as little from the source as it has weight.
-            mapper=torch.where(own, alignment.mapper[:, chosen] * fair.log_weights.cpu().exp(), 0.0),
-            aligned=torch.where(own, alignment.aligned[chosen], 0.0),
+            # (source token, key). A padding that loses its weight takes as little from the source as it has left.
+            mapper=torch.where(from_prompt, alignment.mapper[:, token] * fair.log_weights.cpu().exp(), 0.0),
+            aligned=torch.where(from_prompt, alignment.aligned[token], 0.0),
         )
         windows = {w: StepWindow.of(v) for w, v in base.word_replace_steps.items() if prompt.holds(w)}
         factors = token_weights(prompt, {w: f for w, f in base.reweight.items() if prompt.holds(w)})
-        weights = fusion_weights(prompt, task.steps, StepWindow.of(base.cross_replace_steps), windows)
+        weights = fusion_weights(prompt, task.steps, StepWindow.of(base.cross_replace_steps), windows)  # (step, token)
         return CrossAttentionFusion(
             task.source_attention,
             alignment,
-            torch.where(own, weights[:, chosen], 1.0) * weights.amax(1, keepdim=True),
-            torch.where(own, factors[chosen], 1.0),
+            # (step, key). Rows of the map are brought to a sum of 1 in steps that fuse anything: the debiasing word must
+            # take part there, and in no other step.
+            torch.where(from_prompt, weights[:, token], 1.0) * weights.amax(1, keepdim=True),
+            torch.where(from_prompt, factors[token], 1.0),
             branches=(branch,),
             renormalise=True,
         )
 
-    def _described(self, prompt: Prompt) -> torch.Tensor:
-        """Say which person each token of a prompt describes, (token,), int64; -1 is nobody."""
-        described = torch.full((len(prompt.ids),), -1, dtype=torch.int64)
+    def _person_of_token(self, prompt: Prompt) -> torch.Tensor:
+        """Say which of `people` each token of a prompt describes, (token,), int64; -1 is none of them."""
+        person_of_token = torch.full((len(prompt.ids),), -1, dtype=torch.int64)
         for number, person in enumerate(self.people):
             if prompt.holds(person.phrase):
-                described[list(prompt.find(person.phrase))] = number
-        return described
+                person_of_token[list(prompt.find(person.phrase))] = number
+        return person_of_token
 
     def _region(self, task: EditTask, person: Person) -> Region:
         """Return where a person is."""

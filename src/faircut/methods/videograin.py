@@ -90,17 +90,17 @@ class VideoGrain(Method):
         subjects = self.edit_regions(task.source, task.target)
         regions = [region_of(task, subject) for subject in subjects]
         # (token,): the number of the subject that each target token names; -1 names none.
-        described = torch.full((len(task.target.ids),), -1, dtype=torch.int64)
+        region_of_token = torch.full((len(task.target.ids),), -1, dtype=torch.int64)
         for number, subject in enumerate(subjects):
-            described[list(subject.target_tokens)] = number
+            region_of_token[list(subject.target_tokens)] = number
         injected = {layer.name for layer in task.layers if layer.decoder and layer.kind == "self"}
         nowhere = range(0)
         attached: list[Controller] = [
             FeatureInjection((), nowhere, injected, StepWindow.of(self.attention_steps).steps(task.steps))
         ]
         if self.cross_modulation > 0:
-            where, ones = modulated_layers(task.latent_grid, "cross"), torch.ones(len(described))
-            attached.append(CrossModulation(regions, self.cross_modulation, described, ones, ("cond",), where))
+            where, ones = modulated_layers(task.latent_grid, "cross"), torch.ones(len(region_of_token))
+            attached.append(CrossModulation(regions, self.cross_modulation, region_of_token, ones, ("cond",), where))
         if self.self_modulation > 0:
             where, tau = modulated_layers(task.latent_grid, "self"), float("inf")
             attached += [
