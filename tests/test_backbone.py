@@ -312,3 +312,11 @@ def test_a_folder_of_another_pipeline_gets_one_line(tmp_path):
 def test_the_registry_names_what_can_be_edited():
     assert {"UNet2DConditionModel", "ToyDenoiser"} <= set(backbone_names())
     assert type(backbone_of(make_editor().unet)).__name__ == "UNetBackbone"
+
+
+def test_tuning_another_network_gets_one_line(toy, tmp_path):
+    from faircut.tune import tune
+    from faircut.video import Video
+
+    with pytest.raises(ModelError, match=r"tuning adds temporal layers to a UNet2DConditionModel.*a ToyDenoiser"):
+        tune(toy, Video(torch.zeros(2, 3, 16, 16), torch.tensor([0.0, 0.5]), 1.0), SOURCE, tmp_path / "tuned")

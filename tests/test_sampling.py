@@ -99,3 +99,27 @@ def test_impossible_schedules_are_refused():
             DDIMPath.of(config, steps)
     with pytest.raises(ModelError, match="predicts 'sample'"):
         DDIMPath.of(DDIMScheduler(**SCHEDULER, prediction_type="sample").config, 10)
+
+
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+def test_a_path_reads_what_the_network_is_trained_to_predict(prediction_type):
+    path = DDIMPath.of(DDIMScheduler(**SCHEDULER, prediction_type=prediction_type).config, 10)
+    torch.manual_seed(0)
+    z_0, noise = torch.randn(2, 4, 3, 3), torch.randn(2, 4, 3, 3)
+    for k in (0, 5, 9):
+        z, output = path.noised(z_0, noise, k), path.target(z_0, noise, k)
+        torch.testing.assert_close(path.eps(output, z, k), noise, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(path.clean(output, z, k), z_0, atol=1e-4, rtol=1e-4)
+        # A step along the true noise leads to the level that the step ends at, and back.
+        cleaner = path.noised(z_0, noise, k, after=True)
+        torch.testing.assert_close(path.step(z, noise, k), cleaner, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(path.step_back(cleaner, noise, k), z, atol=1e-5, rtol=1e-5)
+        assert not torch.allclose(z, cleaner, atol=1e-3)
+
+
+def test_the_path_of_training_has_every_timestep():
+    scheduler = DDIMScheduler(**SCHEDULER)
+    path = DDIMPath.training(scheduler.config)
+    assert path.timesteps == tuple(range(999, -1, -1))
+    assert torch.equal(path.a_t.flip(0), scheduler.alphas_cumprod)
+    assert torch.equal(path.a_s[:-1], path.a_t[1:])

@@ -37,6 +37,8 @@ __all__ = ["Footprint", "LiveBytes", "Shadow", "evaluate", "footprint", "free_by
 
 # Frames that `faircut.model.latents` encodes and decodes at a time.
 _CHUNK = 4
+# Length of the text sequence where no prompt says it: CLIP's, in every Stable Diffusion.
+_CLIP_TOKENS = 77
 
 
 class LiveBytes(TorchDispatchMode):
@@ -138,7 +140,7 @@ class Shadow:
     """A model without data: the UNet and the VAE of a checkpoint on the meta device.
 
     Args:
-        unet: a ``UNet2DConditionModel``; only its configuration and dtype are read.
+        unet: the network, one that has an adapter; its weights are not read.
         vae: an ``AutoencoderKL``; likewise.
     """
 
@@ -202,15 +204,15 @@ def evaluate(
     temporal: SpatialTemporal,
     controllers: Sequence[Controller] = (),
     step: tuple[int, int] = (0, 1),
-    tokens: int = 77,
+    tokens: int = _CLIP_TOKENS,
     *,
     latents: torch.Tensor | None = None,
     backward: bool = False,
 ) -> torch.Tensor:
-    """Evaluate a UNet once on nothing, as `VideoEditor` does on a clip; on the meta device only shapes are computed.
+    """Evaluate a network once on nothing, as `VideoEditor` does on a clip; on the meta device only shapes are computed.
 
     Args:
-        unet: a ``UNet2DConditionModel``.
+        unet: the network, one that has an adapter.
         branches: who is in the batch.
         frames: of the clip.
         grid: (height, width) of the latents.
@@ -222,7 +224,7 @@ def evaluate(
         backward: go back to latents and text as well.
 
     Returns:
-        What the UNet returned, (branch * frame, channel, height, width).
+        What the network returned, (branch * frame, channel, height, width).
     """
     backbone = backbone_of(unet)
     layout = BatchLayout(tuple(branches), frames, backbone.frames_in)
@@ -308,7 +310,7 @@ def footprint(
     factor = vae_factor(vae)
     grid = (-(-size[0] // factor), -(-size[1] // factor))
     chunk = min(_CHUNK, frames)
-    tokens = 77 if prompts is None else len(prompts[0].ids)
+    tokens = _CLIP_TOKENS if prompts is None else len(prompts[0].ids)
     counter = LiveBytes()
 
     def encode() -> Any:

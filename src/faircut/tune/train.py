@@ -27,6 +27,7 @@ from faircut.model.backbone import backbone_of
 from faircut.model.fingerprint import key_of
 from faircut.model.predictor import frozen
 from faircut.model.temporal import attach_temporal
+from faircut.model.unet import UNetBackbone
 from faircut.tune.lesson import Lesson, learning_parameters, learns
 from faircut.tune.settings import TuneSettings
 from faircut.tune.state import Checkpoint, open_folder, publish, published
@@ -94,9 +95,9 @@ def tune(
         OutOfMemoryError: memory ran out.
         KeyboardInterrupt: it was stopped; the checkpoint is written.
     """
-    settings = (settings or TuneSettings()).resolved(editor.unet)
-    folder, unet = Path(folder), editor.unet
+    settings, folder, unet = settings or TuneSettings(), Path(folder), editor.unet
     _check(editor, video, prompt, settings)
+    settings = settings.resolved(unet)
     facts = {"prompt": prompt, "clip": key_of(clip=video.frames), "model": editor.fingerprint}
     open_folder(folder, facts | {name: to_dict(getattr(settings, name)) for name in _DECISIVE}, fresh=fresh)
     if settings.temporal_layers:
@@ -237,6 +238,11 @@ def _check(editor: VideoEditor, video: Video, prompt: str, settings: TuneSetting
     Raises:
         ModelError, PromptError, VideoError: the model, a prompt or the clip cannot be used.
     """
+    if not isinstance(editor.backbone, UNetBackbone):
+        raise ModelError(
+            f"tuning adds temporal layers to a UNet2DConditionModel, and this model has a {type(editor.unet).__name__}; "
+            "give a Stable Diffusion 1.x or 2.x checkpoint"
+        )
     if editor.unet.dtype != torch.float32:
         raise ModelError(
             f"the model is in {str(editor.unet.dtype).removeprefix('torch.')}; load it with dtype=torch.float32"
