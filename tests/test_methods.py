@@ -508,7 +508,7 @@ class Maps(Watcher):
         self.sums.append(float(source.probs(self.layer).sum()))
 
     def attach(self, task, method, controllers, first):
-        self.layer = next(layer for layer in task.layers if layer.kind == "cross" and layer.scale <= 0.5)
+        self.layer = next(layer for layer in task.layers if layer.kind == "cross" and layer.coarse)
 
 
 @pytest.mark.parametrize("name", EVERY)
