@@ -30,7 +30,6 @@ class EditRecord:
     Attributes:
         key: names the edit by all that decides it, and its files.
         instruments: fingerprint of what has measured it.
-        method: how it was made.
         figures: by metric; what does not apply is missing.
         seconds: of the edit, without the inversion.
         preparing: seconds of what the method needs once for a clip, beside the plain inversion.
@@ -38,7 +37,6 @@ class EditRecord:
 
     key: str
     instruments: str
-    method: str
     # Written as null where they are NaN, and read as that again.
     figures: Mapping[str, float] = field(metadata={"finite": False})
     seconds: float

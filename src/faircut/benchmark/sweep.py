@@ -198,9 +198,8 @@ class SweepJob:
 
     def measure(self, key: str, edited: Tensor, seconds: float, preparing: float) -> SweepPoint:
         """Measure the edit, (frame, 3, height, width), RGB in [0, 1]."""
-        assert self.request.method is not None
         return SweepPoint(
-            key=key, instruments=self.instruments, method=self.request.method.name, seconds=seconds, preparing=preparing,
+            key=key, instruments=self.instruments, seconds=seconds, preparing=preparing,
             figures=_figures(edited, self.source(), self.request, self.scorer), options=self.options,
         )  # fmt: skip
 

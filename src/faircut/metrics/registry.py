@@ -130,7 +130,7 @@ class Metric:
             raise MetricError(f"metric {self.name!r} needs an attribute's values, which only the table audit has")
         if (self.curve is None) != (self.per == "clip"):
             raise MetricError(
-                f"metric {self.name!r} has per={self.per!r}; give a curve, and per='frame' or 'pair', or neither"
+                f"metric {self.name!r} has per={self.per!r}; give a curve and per='frame' or per='pair', or neither"
             )
 
     @property

@@ -90,6 +90,7 @@ class AuditRecord(EditRecord):
 
     Attributes:
         case: name of the case; see `EditRecord` for what every record has.
+        method: how it was edited.
         profession: what the person was edited to.
         requested: the value that was asked for.
         source_value: what is seen in the source.
@@ -102,6 +103,7 @@ class AuditRecord(EditRecord):
     """
 
     case: str
+    method: str
     profession: str
     requested: str | None
     source_value: str | None

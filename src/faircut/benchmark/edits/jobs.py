@@ -29,11 +29,13 @@ class BenchRecord(EditRecord):
     Attributes:
         item: name of the item; see `EditRecord` for what every record has.
         kind: of edit.
+        method: name of the contestant.
         curves: by metric, a figure for each frame or pair of neighbours.
     """
 
     item: str
     kind: str
+    method: str
     curves: Mapping[str, tuple[float, ...]] = field(metadata={"finite": False})
 
 
