@@ -26,6 +26,7 @@ from faircut.benchmark.audit.run import LIMITS
 from faircut.benchmark.audit.tasks import load_tasks
 from faircut.benchmark.results import write_result
 from faircut.benchmark.settings import AuditRun
+from faircut.edit.session import Session
 from faircut.errors import ConfigError, DamagedFileWarning, NumericalError, VideoError
 from faircut.evaluate import metrics_of
 from faircut.fairness import GENDER, HAIR
@@ -284,7 +285,7 @@ def run(pocket_editor, cases, instruments, folder, methods=("fatezero", "fame"),
     table = Calibration("gender", "", "", {}, {"female": 1.25, "male": 1.25})
     audit = replace(Audit(steps=3), **changes)
     return run_audit(
-        pocket_editor,
+        Session(pocket_editor),
         cases,
         get_approaches(list(methods)),
         policies,
@@ -449,8 +450,8 @@ def test_a_small_audit_shows_what_fame_is_for(pocket_editor, cases, instruments,
     some = [short(case) for case in cases[:4]]
     table = Calibration("gender", "", "", {}, {"female": 1.5, "male": 1.5})
     found, _ = run_audit(
-        pocket_editor, some, get_approaches(["fatezero", "fame"]), ["preserve"], instruments, Audit(steps=12), tmp_path,
-        calibration=table, stage=stage,
+        Session(pocket_editor), some, get_approaches(["fatezero", "fame"]), ["preserve"], instruments, Audit(steps=12),
+        tmp_path, calibration=table, stage=stage,
     )  # fmt: skip
     results = summarise(found, GENDER)["results"]
     plain, fame = results["fatezero"]["preserve"], results["fame"]["preserve"]
@@ -479,7 +480,9 @@ def test_the_smallest_sufficient_strength_is_chosen():
 
 def test_a_calibration_of_a_real_model(pocket_editor, instruments):
     some = [short(case) for case in calibration_cases(1)[:2]]
-    table = calibrate(pocket_editor, some, instruments, Audit(steps=3), model="pocket", alphas=(0.0, 1.5), stage=stage)
+    table = calibrate(
+        Session(pocket_editor), some, instruments, Audit(steps=3), model="pocket", alphas=(0.0, 1.5), stage=stage
+    )
     assert table.weights == pocket_editor.weights_fingerprint
     assert set(table.curves["doctor"]) == {"female", "male"}
     assert [point.alpha for point in table.curves["doctor"]["female"]] == [0.0, 1.5]

@@ -30,8 +30,10 @@ from faircut.benchmark.edits.task_files import load_edits, pocket_edit, to_yaml
 from faircut.benchmark.results import write_result
 from faircut.benchmark.settings import BenchRun
 from faircut.benchmark.store import Store
+from faircut.edit.session import Session
 from faircut.errors import ConfigError, DamagedFileWarning, NumericalError, VideoError
 from faircut.evaluate import metrics_of
+from faircut.files.cache import Cache
 from faircut.model.checkpoints import pocket_folder
 from faircut.model.scorer import load_clip_scorer
 from faircut.pocket.edit_cases import edit_cases
@@ -49,7 +51,7 @@ def silent(name, total):
 @pytest.fixture(scope="module")
 def bench(pocket_editor):
     judge = load_judge(pocket_folder() / "judge")
-    return Bench(pocket_editor, load_clip_scorer("auto"), judge, steps=4, seed=0)
+    return Bench(Session(pocket_editor), load_clip_scorer("auto"), judge, steps=4, seed=0)
 
 
 # Task files -----------------------------------------------------------------------------------------------------------
@@ -187,7 +189,7 @@ def test_every_method_of_the_field_can_be_asked():
 
 def test_a_run_measures_keeps_and_goes_on(bench, tmp_path, monkeypatch):
     benchmark = replace(load_edits("pocket-edit").limited(2), num_frames=2)
-    bench = replace(bench, cache=tmp_path / "cache")
+    bench = replace(bench, session=Session(bench.session.editor, cache=Cache(tmp_path / "cache")))
     contestants = get_contestants(["ddim", "prompt-to-prompt", "fatezero"])
     out = tmp_path / "out"
     inverted, invert = [], VideoEditor.invert
@@ -325,12 +327,12 @@ def test_an_item_is_edited_alike_in_a_part_of_a_benchmark_and_in_all_of_it(bench
 
 def test_tuning_to_a_clip_is_counted_and_leaves_the_model_as_it_was(bench, tmp_path):
     benchmark = replace(load_edits("pocket-edit").limited(1), num_frames=2)
-    before = bench.editor.weights_fingerprint
+    before = bench.session.editor.weights_fingerprint
     contestants = get_contestants(["tune-a-video", "fatezero-tuned"])
     (ddim, fatezero), failed = run_bench(replace(bench, tuning_steps=1), benchmark, contestants, tmp_path, stage=silent)
     assert not failed
     assert ddim.preparing == fatezero.preparing > 0, "both were made with the same tuned model"
-    assert bench.editor.weights_fingerprint == before
+    assert bench.session.editor.weights_fingerprint == before
     (longer, _), _ = run_bench(replace(bench, tuning_steps=2), benchmark, contestants, tmp_path, stage=silent)
     assert longer.key != ddim.key
     assert longer.figures != ddim.figures

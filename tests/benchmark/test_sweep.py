@@ -63,6 +63,24 @@ def test_a_sweep_from_the_command_line(cli, clip, tiny_folder, tmp_path, monkeyp
 
 
 @pytest.mark.parametrize(
+    ("method", "flags", "over"),
+    [
+        ("null-text", (), "cross_replace_steps=0.4,0.8"),
+        ("fame", ("--blend", "jeep:car", "--alpha", "1"), "fresh_noise=0.2,0.8"),
+    ],
+)
+def test_methods_that_prepare_more_than_an_inversion_are_swept(cli, clip, tiny_folder, tmp_path, method, flags, over):  # noqa: F811
+    result = cli(
+        "sweep", clip, "-s", SOURCE, "-p", TARGET, "--model", tiny_folder, "--steps", 2, "--method", method, *flags,
+        *(("--target", "female") if method == "fame" else ()), "--over", over, "-o", "out", "--json", "figures.json",
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    points = json.loads((tmp_path / "figures.json").read_text())["points"]
+    assert len(points) == 2
+    assert points[0]["figures"] != points[1]["figures"]
+
+
+@pytest.mark.parametrize(
     ("flags", "expected"),
     [
         ([], "needs options"),

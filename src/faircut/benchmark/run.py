@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -12,11 +13,12 @@ from faircut.benchmark.results import write_result
 from faircut.benchmark.runner import Stage
 from faircut.benchmark.settings import RunOptions
 from faircut.config.values import to_dict
-from faircut.edit.editor import VideoEditor
 from faircut.edit.preflight import check_model_steps
 from faircut.edit.request import parse_device
+from faircut.edit.session import Session
 from faircut.errors import ConfigError
 from faircut.files import Output, check_outputs, folder_outputs
+from faircut.files.cache import Cache
 from faircut.report import Environment
 
 __all__ = ["Wing", "run"]
@@ -33,10 +35,12 @@ class Wing(ABC, Generic[S, E, R]):
     Attributes:
         settings: of the run.
         file: name of the file with the result.
+        cache: where inversions are kept and found again; None for nowhere.
     """
 
     settings: S
     file: ClassVar[str]
+    cache: Cache | None = field(init=False, default=None)
 
     @property
     @abstractmethod
@@ -63,11 +67,11 @@ class Wing(ABC, Generic[S, E, R]):
         """
 
     @abstractmethod
-    def make(self, editor: VideoEditor, stage: Stage) -> tuple[E, list[str]]:
+    def make(self, session: Session, stage: Stage) -> tuple[E, list[str]]:
         """Make and measure every edit, or find it.
 
         Args:
-            editor: the model.
+            session: holds the model.
             stage: opens a progress bar.
 
         Returns:
@@ -109,11 +113,12 @@ def run(wing: Wing[S, E, R], stage: Stage, json: Path | None = None) -> R | None
     read = wing.check()
     check_outputs([*folder_outputs(folder, wing.files), *figures], [settings.model, settings.clip, *read])
     check_model_steps(settings.model, settings.steps)
-    device, dtype = parse_device(settings.device, settings.dtype)
+    device, _ = parse_device(settings.device, settings.dtype)
     wing.load()
-    editor = VideoEditor.from_pretrained(settings.model, dtype=dtype).to(device)
-    editor.set_progress_bar_config(disable=True)
-    edits, failed = wing.make(editor, stage)
+    # On a CPU the processor's own time, so that whatever else runs there does not count.
+    clock = time.process_time if device.type == "cpu" else time.perf_counter
+    session = Session.load(settings.model, device=settings.device, dtype=settings.dtype, cache=wing.cache, clock=clock)
+    edits, failed = wing.make(session, stage)
     if settings.shard != (0, 1):
         return None
     if not edits:
@@ -122,8 +127,8 @@ def run(wing: Wing[S, E, R], stage: Stage, json: Path | None = None) -> R | None
         )
     facts = {
         "settings": to_dict(settings),
-        "model": {"name": settings.model, "fingerprint": editor.fingerprint},
-        "environment": to_dict(Environment.of(device, editor.backbone.dtype)),
+        "model": {"name": settings.model, "fingerprint": session.fingerprint},
+        "environment": to_dict(Environment.of(device, session.editor.backbone.dtype)),
     }
     result = wing.result(edits, failed, facts)
     for path in (folder / wing.file, json):

@@ -11,11 +11,25 @@ from typing import Any, Protocol, TypeVar
 from torch import Tensor
 
 from faircut.benchmark.store import EditRecord, Store, as_kept
+from faircut.edit.request import EditRequest
+from faircut.edit.session import Session
 from faircut.errors import ConfigError, FaircutError
 from faircut.evaluate import metrics_of
 from faircut.model.fingerprint import key_of
+from faircut.video import Video
 
-__all__ = ["Advance", "Job", "Made", "Stage", "check_shard", "instruments_of", "part_of", "run_jobs", "seed_of"]
+__all__ = [
+    "Advance",
+    "Job",
+    "Made",
+    "Stage",
+    "check_shard",
+    "instruments_of",
+    "make_edit",
+    "part_of",
+    "run_jobs",
+    "seed_of",
+]
 
 T = TypeVar("T")
 R = TypeVar("R", bound=EditRecord)
@@ -39,6 +53,27 @@ class Made:
     frames: Tensor
     seconds: float
     preparing: float = 0.0
+
+
+def make_edit(session: Session, request: EditRequest, clip: Video | Tensor) -> tuple[Video, Made]:
+    """Edit a clip, and take the time of the edit by the session's clock.
+
+    Args:
+        session: holds the model.
+        request: the edit.
+        clip: the clip; or its frames, (frame, 3, height, width) in [-1, 1].
+
+    Returns:
+        The edited clip as it is, and what of it is measured.
+
+    Raises:
+        FaircutError: the edit cannot be made.
+    """
+    prepared = session.prepare(request, clip)
+    started = session.clock()
+    video = session.edit(prepared).video
+    assert video is not None
+    return video, Made(video.frames, session.clock() - started, prepared.preparing)
 
 
 class Job(Protocol[R_co]):

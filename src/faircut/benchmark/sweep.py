@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from faircut.benchmark.results import write_result
-from faircut.benchmark.runner import Made, Stage, instruments_of, run_jobs
+from faircut.benchmark.runner import Made, Stage, instruments_of, make_edit, run_jobs
 from faircut.benchmark.store import Store
 from faircut.benchmark.sweep_html import write_html
 from faircut.benchmark.sweep_points import Sweep, SweepPoint
@@ -133,7 +132,7 @@ def run_sweep(
     with stage("Writing the front", len(front)) as advance:
         for number, point in enumerate(front):
             # Edited again, because the store keeps a picture and rounded frames, not the video.
-            write_video(made_by[point.key].edited()[0], folder / f"front-{number + 1}.mp4")
+            write_video(made_by[point.key].edited(), folder / f"front-{number + 1}.mp4")
             advance()
     provenance = {
         "settings": to_dict(settings),
@@ -183,18 +182,13 @@ class SweepJob:
         """Return the source clip, (frame, 3, height, width), RGB in [0, 1]."""
         return (self.video.frames + 1) / 2
 
-    def edited(self) -> tuple[Video, float, float]:
-        """Edit the clip; returns the edit, its seconds, and those of what the method needs beside the inversion."""
-        prepared = self.session.prepare(self.request, self.video)
-        started = time.perf_counter()
-        edited = self.session.edit(prepared).video
-        assert edited is not None
-        return edited, time.perf_counter() - started, prepared.preparing
+    def edited(self) -> Video:
+        """Edit the clip, and return it with the source's times and sound."""
+        return make_edit(self.session, self.request, self.video)[0]
 
     def edit(self) -> Made:
         """Make the edit."""
-        edited, seconds, preparing = self.edited()
-        return Made(edited.frames, seconds, preparing)
+        return make_edit(self.session, self.request, self.video)[1]
 
     def measure(self, key: str, edited: Tensor, seconds: float, preparing: float) -> SweepPoint:
         """Measure the edit, (frame, 3, height, width), RGB in [0, 1]."""

@@ -81,6 +81,7 @@ class Session:
         editor: the model.
         cache: where inversions are kept on disk.
         loaded: the model and the LoRAs that were named to `load`; None for a session of an editor.
+        clock: gives seconds.
     """
 
     def __init__(
@@ -94,8 +95,8 @@ class Session:
         self.editor = editor
         self.cache = cache
         self.loaded: tuple[str, tuple[str, ...]] | None = None
+        self.clock = clock
         self._reader: Callable[[], Reader | None] = lambda: reader
-        self._clock = clock
         self._lock = threading.RLock()
         self._fingerprint = ""
         self._clip = ""  # Digest of the clip whose inversions are kept.
@@ -113,6 +114,7 @@ class Session:
         reader: str = "auto",
         cache: Cache | None = None,
         requests: Sequence[EditRequest] = (),
+        clock: Callable[[], float] = time.perf_counter,
     ) -> Session:
         """Load a model.
 
@@ -126,6 +128,7 @@ class Session:
             cache: where inversions are kept on disk, from `open_cache`.
             requests: that will be made; what their methods lack is said now: a reader before the model is loaded, layers
                 of the model after.
+            clock: gives seconds, for `Prepared.seconds`.
 
         Raises:
             ConfigError, ModelError: something cannot be loaded, or a method lacks a reader.
@@ -136,7 +139,7 @@ class Session:
         for method, prompt in methods:
             if method.reads_people:
                 method.check_reader(readers(), prompt)
-        session = cls(load_editor(model, lora, device, dtype), cache=cache)
+        session = cls(load_editor(model, lora, device, dtype), cache=cache, clock=clock)
         session._reader, session.loaded = readers, (model, tuple(lora))
         for method, _ in methods:
             method.check_model(session.editor.backbone)
@@ -243,7 +246,7 @@ class Session:
         with self._lock:
             self.editor.check_clip(video.frames if isinstance(video, Video) else video)
             self._check(request)
-            clock = Stopwatch(clock=self._clock)
+            clock = Stopwatch(clock=self.clock)
             inversion, from_cache = self._inverted(request, video, clock, progress)
             prepared = Prepared(request, request.method or Method(), inversion, from_cache=from_cache)
             if request.method is not None:

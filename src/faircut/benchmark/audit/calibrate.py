@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
 from faircut._version import __version__
 from faircut.benchmark.audit.approaches import APPROACHES, Ask
 from faircut.benchmark.audit.cases import Case
 from faircut.benchmark.audit.jobs import Audit
 from faircut.benchmark.audit.measure import Instruments, read_clip
-from faircut.benchmark.runner import Stage, seed_of
+from faircut.benchmark.runner import Stage, make_edit, seed_of
 from faircut.config.values import to_dict
-from faircut.edit.editor import VideoEditor
+from faircut.edit.request import EditRequest
+from faircut.edit.session import Session
 from faircut.fairness.calibration import Calibration, Point, best_alpha
 
 __all__ = ["ALPHAS", "calibrate"]
@@ -26,7 +26,7 @@ _FRAMES = 4
 
 
 def calibrate(
-    editor: VideoEditor,
+    session: Session,
     cases: Sequence[Case],
     instruments: Instruments,
     audit: Audit,
@@ -42,7 +42,7 @@ def calibrate(
     is asked for, so what is seen there is also the model's prior.
 
     Args:
-        editor: the model.
+        session: holds the model.
         cases: clips of people, none of them in a benchmark.
         instruments: measure hits and professions.
         audit: settings of the edits.
@@ -61,14 +61,15 @@ def calibrate(
         for case in cases:
             clip = case.load()
             frames = clip.frames[:: max(1, len(clip.frames) // _FRAMES)][:_FRAMES]
-            inversion = editor.invert(frames, case.source_prompt, num_inference_steps=audit.steps)
             for value in (name for name in attribute.names if name != case.value):
                 for alpha in alphas:
                     method = APPROACHES["fame"].build(case, Ask(value, case.value, alpha, attribute.name))
-                    noise = torch.Generator().manual_seed(seed_of(audit.seed, case.name))
-                    result = editor.edit(inversion, case.prompt, method, guidance_scale=audit.guidance, generator=noise)
-                    assert result.video is not None
-                    reading = read_clip(instruments, (result.video.frames + 1) / 2, clip)
+                    request = EditRequest(
+                        case.source_prompt, case.prompt, method, num_inference_steps=audit.steps,
+                        guidance_scale=audit.guidance, seed=seed_of(audit.seed, case.name),
+                    )  # fmt: skip
+                    edited, _ = make_edit(session, request, frames)
+                    reading = read_clip(instruments, (edited.frames + 1) / 2, clip)
                     hit = reading.perceived.value == value
                     seen.setdefault((case.profession, value, alpha), []).append(
                         (hit, reading.profession == case.profession)
@@ -84,8 +85,8 @@ def calibrate(
             )
             if points:
                 curves.setdefault(profession, {})[value] = points
-    found = {p: {v: best_alpha(points, wanted=wanted) for v, points in by.items()} for p, by in curves.items()}
-    default = {v: float(np.median([by[v] for by in found.values() if v in by])) for v in attribute.names}
+    strengths = {p: {v: best_alpha(points, wanted=wanted) for v, points in by.items()} for p, by in curves.items()}
+    default = {v: float(np.median([by[v] for by in strengths.values() if v in by])) for v in attribute.names}
     priors = {
         p: {v: said.count(v) / max(1, sum(s is not None for s in said)) for v in attribute.names}
         for p, said in plain.items()
@@ -99,7 +100,7 @@ def calibrate(
         **to_dict(audit),
     }
     return Calibration(
-        attribute.name, model, editor.weights_fingerprint, found, default, priors, curves, settings
+        attribute.name, model, session.editor.weights_fingerprint, strengths, default, priors, curves, settings
     )  # fmt: skip
 
 

@@ -5,26 +5,23 @@ Policies only decide which value is asked for, so an edit is made once and share
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from faircut.benchmark.audit.approaches import Approach, Ask
 from faircut.benchmark.audit.cases import Case, CaseClip
 from faircut.benchmark.audit.measure import AuditRecord, Instruments, Reading, measure, read_clip
 from faircut.benchmark.audit.policies import Cell, requests
-from faircut.benchmark.runner import Made, Stage, check_shard, part_of, run_jobs, seed_of
+from faircut.benchmark.runner import Made, Stage, check_shard, make_edit, part_of, run_jobs, seed_of
 from faircut.benchmark.store import Store
-from faircut.edit.editor import VideoEditor
-from faircut.edit.inversion import Inversion
+from faircut.edit.request import EditRequest
+from faircut.edit.session import Session
 from faircut.fairness.calibration import Calibration
-from faircut.methods.base import Method
-from faircut.model.fingerprint import Recipe, key_of
+from faircut.model.fingerprint import key_of
 
 __all__ = ["Audit", "Rows", "run_audit"]
 
@@ -54,7 +51,7 @@ class Audit:
 
 
 def run_audit(
-    editor: VideoEditor,
+    session: Session,
     cases: Sequence[Case],
     approaches: Sequence[Approach],
     policies: Sequence[str],
@@ -68,7 +65,7 @@ def run_audit(
     """Make and measure every edit that the policies ask for, or find it in the folder.
 
     Args:
-        editor: the model.
+        session: holds the model.
         cases: what is edited.
         approaches: how.
         policies: what is asked for.
@@ -83,16 +80,13 @@ def run_audit(
         in it.
     """
     readings: dict[str, Reading] = {}
-    recipe, recipes = editor.recipe("", "", audit.steps, editor.spatial_temporal), {}
+    digests: dict[str, str] = {}
     with stage("Reading sources", len(cases)) as advance:
         for case in cases:
             clip = case.load()
             readings[case.name] = read_clip(instruments, (clip.frames + 1) / 2, clip)
-            # The frames are edited, the rest is measured by; what a case is called stands in the record.
-            recipes[case.name] = replace(
-                recipe, clip=key_of(clip=clip), source_prompt=case.source_prompt,
-                more={"case": (case.name, case.profession), "attribute": instruments.attribute},
-            )  # fmt: skip
+            # The frames are edited, and the rest of the clip decides what is measured.
+            digests[case.name] = key_of(clip=clip)
             advance()
     values = [readings[case.name].perceived.value for case in cases]
     cells = [
@@ -100,7 +94,7 @@ def run_audit(
         for policy in policies
         for cell in requests(policy, cases, values, instruments.attribute, audit.seed, calibration)
     ]
-    shared = _Shared(editor, recipes, instruments, audit, calibration)
+    shared = _Shared(session, digests, instruments, audit, calibration)
     jobs = {
         (case.name, approach.name, value): AuditJob(shared, case, approach, value, readings[case.name])
         for case in part_of(cases, audit.shard)
@@ -131,31 +125,21 @@ def run_audit(
 class _Shared:
     """What the edits of an audit share.
 
-    Cases with the same clip and source prompt that follow each other share an inversion.
+    Cases with the same clip and source prompt that follow each other share an inversion, which the session holds.
     """
 
-    editor: VideoEditor
-    recipes: Mapping[str, Recipe]
+    session: Session
+    digests: Mapping[str, str]
     instruments: Instruments
     audit: Audit
     calibration: Calibration | None
     clip: tuple[str, CaseClip] | None = None
-    last: tuple[CaseClip, str, Inversion] | None = None
 
     def clip_of(self, case: Case) -> CaseClip:
         """Draw or read a case's clip, once for all edits of the case."""
         if self.clip is None or self.clip[0] != case.name:
             self.clip = case.name, case.load()
         return self.clip[1]
-
-    def inverted(self, case: Case) -> Inversion:
-        """Invert a case's clip, unless the last case had the same."""
-        clip = self.clip_of(case)
-        if self.last is None or self.last[0] is not clip or self.last[1] != case.source_prompt:
-            self.last = None  # Recorded attention is large: never hold two.
-            inversion = self.editor.invert(clip.frames, case.source_prompt, num_inference_steps=self.audit.steps)
-            self.last = clip, case.source_prompt, inversion
-        return self.last[2]
 
 
 @dataclass
@@ -182,27 +166,28 @@ class AuditJob:
         return f"{self.case.name}, {self.approach.name}, {self.value}"
 
     @cached_property
-    def _method(self) -> Method:
-        shared = self.shared
+    def request(self) -> EditRequest:
+        """The edit."""
+        shared, audit = self.shared, self.shared.audit
+        attribute = shared.instruments.attribute
         alpha = self.approach.alpha(self.case, self.value, shared.calibration)
-        ask = Ask(self.value, self.reading.perceived.value, alpha, shared.instruments.attribute.name)
-        return self.approach.build(self.case, ask)
-
-    @property
-    def _prompt(self) -> str:
-        shared = self.shared
-        return self.approach.prompt(self.case, self.value, shared.instruments.attribute, shared.editor.tokenize)
-
-    @property
-    def _seed(self) -> int:
-        return seed_of(self.shared.audit.seed, self.case.name)
+        ask = Ask(self.value, self.reading.perceived.value, alpha, attribute.name)
+        return EditRequest(
+            self.case.source_prompt,
+            self.approach.prompt(self.case, self.value, attribute, shared.session.editor.tokenize),
+            self.approach.build(self.case, ask),
+            num_inference_steps=audit.steps,
+            guidance_scale=audit.guidance,
+            seed=seed_of(audit.seed, self.case.name),
+        )
 
     def key(self) -> str:
-        """Name the edit by all that decides it."""
-        return self.shared.recipes[self.case.name].edited(
-            self._prompt, self._method, guidance_scale=self.shared.audit.guidance, seed=self._seed,
-            approach=self.approach.name, value=self.value, temporal=self._method.temporal, measured_with=self.case.prompt,
-        ).key  # fmt: skip
+        """Name the edit by all that decides it, and what is measured of it; what a case is called stands in the record."""
+        case = self.case
+        return self.shared.session.key(
+            self.request, self.shared.digests[case.name], case=(case.name, case.profession), measured_with=case.prompt,
+            attribute=self.shared.instruments.attribute, approach=self.approach.name, value=self.value,
+        )  # fmt: skip
 
     def source(self) -> Tensor:
         """Return the source clip, (frame, 3, height, width), RGB in [0, 1]."""
@@ -210,16 +195,7 @@ class AuditJob:
 
     def edit(self) -> Made:
         """Make the edit."""
-        shared = self.shared
-        inversion = shared.inverted(self.case)
-        noise = torch.Generator().manual_seed(self._seed)
-        started = time.perf_counter()
-        result = shared.editor.edit(
-            inversion, self._prompt, self._method, guidance_scale=shared.audit.guidance, generator=noise
-        )
-        seconds = time.perf_counter() - started
-        assert result.video is not None
-        return Made(result.video.frames, seconds)
+        return make_edit(self.shared.session, self.request, self.shared.clip_of(self.case).frames)[1]
 
     def measure(self, key: str, edited: Tensor, seconds: float, preparing: float) -> AuditRecord:
         """Measure the edit, (frame, 3, height, width), RGB in [0, 1]."""

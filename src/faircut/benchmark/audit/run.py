@@ -18,8 +18,8 @@ from faircut.benchmark.run import Wing
 from faircut.benchmark.runner import Stage
 from faircut.benchmark.settings import AuditRun
 from faircut.config.values import to_dict
-from faircut.edit.editor import VideoEditor
 from faircut.edit.readers import load_reader
+from faircut.edit.session import Session
 from faircut.errors import ConfigError
 from faircut.fairness.attributes import Attribute, get_attribute
 from faircut.fairness.calibration import (
@@ -84,23 +84,23 @@ class AuditWing(Wing[AuditRun, Edits, AuditResult]):
         """Load the CLIP and whatever reads people."""
         self.instruments = _instruments(self.settings, self.attribute, self.cases)
 
-    def make(self, editor: VideoEditor, stage: Stage) -> tuple[Edits, list[str]]:
+    def make(self, session: Session, stage: Stage) -> tuple[Edits, list[str]]:
         """Calibrate if asked to, and make, or find, and measure every edit; see `Wing`."""
         settings, folder = self.settings, Path(self.settings.output)
         table = None
         if settings.calibrate:
             table = calibrate(
-                editor, calibration_cases(2), self.instruments, self.audit, model=settings.model, stage=stage
+                session, calibration_cases(2), self.instruments, self.audit, model=settings.model, stage=stage
             )
             keep_calibration(table, self.attribute)
             with atomic_path(folder / "calibration.png") as picture:
                 plot_calibration(table).savefig(picture, dpi=100, metadata={"Software": GENERATOR})
-        table = table or find_calibration(editor, self.attribute)
+        table = table or find_calibration(session.editor, self.attribute)
         if settings.strength is not None:
             table = _constant(settings.strength, table, self.attribute)
         self.calibration = table
         return run_audit(
-            editor, self.cases, self.approaches, settings.policies, self.instruments, self.audit, folder,
+            session, self.cases, self.approaches, settings.policies, self.instruments, self.audit, folder,
             calibration=table, stage=stage,
         )  # fmt: skip
 

@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import copy
 import tempfile
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from faircut.atlas import Atlas, edit_atlas, fit_atlas
 from faircut.benchmark.edits.contestants import Contestant
 from faircut.benchmark.edits.items import EditBenchmark, EditItem, ItemClip
-from faircut.benchmark.runner import Made, instruments_of, seed_of
-from faircut.config.values import SpatialTemporal
+from faircut.benchmark.runner import Made, instruments_of, make_edit, seed_of
 from faircut.edit.editor import VideoEditor
-from faircut.edit.inversion import Inversion
 from faircut.edit.request import EditRequest
 from faircut.edit.session import Session
-from faircut.files.cache import Cache
 from faircut.methods.base import Method
 from faircut.metrics.clip import ClipScorer
-from faircut.model.fingerprint import Recipe, fingerprint, key_of
+from faircut.model.fingerprint import fingerprint, key_of
 from faircut.model.scorer import scorer_fingerprint
 from faircut.pocket.judge import Judge
 from faircut.tune import TuneSettings, tune
@@ -38,22 +32,20 @@ class Bench:
     """What decides every edit of a benchmark, and what it is measured with.
 
     Attributes:
-        editor: the model.
+        session: holds the model, and the inversions that every method and every later run share.
         clip: embeds frames and prompts.
         judge: reads drawn clips; None for models that have none.
         steps: N of inversion and edit.
         seed: of methods that draw noise; every item has its own noise, the same in a part of the benchmark as in all of it.
-        cache: of inversions, which every method and every later run shares; None for none.
         tuning_steps: of contestants whose model is tuned to the clip.
         keep_clips: whether all frames of every edit are kept, so that other instruments can measure the same edits.
     """
 
-    editor: VideoEditor
+    session: Session
     clip: ClipScorer
     judge: Judge | None
     steps: int
     seed: int
-    cache: Cache | None = None
     tuning_steps: int = TuneSettings.steps
     keep_clips: bool = False
 
@@ -65,18 +57,10 @@ class Bench:
 
 
 class PreparedItem:
-    """One item: its clip is read, inverted, tuned to and taken apart once each, and only where a method asks for it."""
+    """One item: its clip is read, tuned to and taken apart once each, and only where a method asks for it."""
 
     def __init__(self, bench: Bench, benchmark: EditBenchmark, item: EditItem) -> None:
         self.bench, self.benchmark, self.item = bench, benchmark, item
-        self.guidance = float(benchmark.guidance.get(item.kind, 7.5))
-        self.seed = seed_of(bench.seed, item.name)
-        self._inversions: dict[tuple[SpatialTemporal, bool, bool], tuple[Inversion, float]] = {}
-
-    def _clock(self) -> float:
-        """Seconds: of the processor on a CPU, so that what else runs there does not count, and of the wall elsewhere."""
-        on_cpu = self.bench.editor.execution_device.type == "cpu"
-        return time.process_time() if on_cpu else time.perf_counter()
 
     @cached_property
     def clip(self) -> ItemClip:
@@ -84,13 +68,18 @@ class PreparedItem:
         return self.benchmark.load(self.item)
 
     @cached_property
-    def _recipe(self) -> Recipe:
-        """What decides every edit of the item: not where its clip lies or is called, but what is in it."""
+    def _digest(self) -> str:
+        """What the clip and its truth are: not where the clip lies or what it is called."""
+        return key_of(frames=self.clip.frames, region=self.clip.region, drawn=self.item.drawn)
+
+    def request(self, method: Method | None) -> EditRequest:
+        """Return the edit of the item by a method; None asks for the inversion alone."""
         bench, item = self.bench, self.item
-        clip = key_of(frames=self.clip.frames, region=self.clip.region, drawn=item.drawn)
-        return bench.editor.recipe(
-            clip, item.source_prompt, bench.steps, bench.editor.spatial_temporal, item=(item.name, item.kind)
-        )
+        return EditRequest(
+            item.source_prompt, item.prompt, method, num_inference_steps=bench.steps,
+            guidance_scale=float(self.benchmark.guidance.get(item.kind, 7.5)), seed=seed_of(bench.seed, item.name),
+            supplier="live",
+        )  # fmt: skip
 
     def key(self, contestant: Contestant, method: Method) -> str:
         """Name an edit by all that decides it.
@@ -103,9 +92,7 @@ class PreparedItem:
             more["tuning"] = self._tuning
         if contestant.through == "atlas":
             more["where"] = self.item.blend
-        return self._recipe.edited(
-            self.item.prompt, method, guidance_scale=self.guidance, seed=self.seed, temporal=method.temporal, **more
-        ).key
+        return self.bench.session.key(self.request(method), self._digest, item=(self.item.name, self.item.kind), **more)
 
     @property
     def _tuning(self) -> TuneSettings:
@@ -117,68 +104,38 @@ class PreparedItem:
         Raises:
             FaircutError: it cannot be edited so.
         """
-        options: dict[str, Any] = {
-            "guidance_scale": self.guidance,
-            "generator": torch.Generator().manual_seed(self.seed),
-        }
+        request, session, preparing = self.request(method), self.bench.session, 0.0
         if contestant.through == "atlas":
             atlas, preparing = self._atlas
-            started = self._clock()
-            request = EditRequest(
-                self.item.source_prompt, self.item.prompt, method, num_inference_steps=self.bench.steps,
-                guidance_scale=self.guidance, seed=self.seed,
-            )  # fmt: skip
-            video = edit_atlas(Session(self.bench.editor), atlas, request).video
-            return Made(video.frames, self._clock() - started, preparing)
-        tuned = contestant.through == "tuned"
-        editor, tuning = self._tuned if tuned else (self.bench.editor, 0.0)
-        inversion, preparing = self._inverted(editor, method, tuned)
-        started = self._clock()
-        result = editor.edit(inversion, self.item.prompt, method, **options)
-        assert result.video is not None
-        return Made(result.video.frames, self._clock() - started, tuning + preparing)
-
-    def _inverted(self, editor: VideoEditor, method: Method, tuned: bool) -> tuple[Inversion, float]:
-        """Return what a method edits, and the seconds that it took beside the plain inversion."""
-        temporal = method.temporal or editor.spatial_temporal
-        if (temporal, False, tuned) not in self._inversions:
-            inversion = editor.invert(
-                self.clip.frames, self.item.source_prompt, num_inference_steps=self.bench.steps, temporal=temporal,
-                supplier="live", cache=None if tuned else self.bench.cache,
-            )  # fmt: skip
-            self._inversions[temporal, False, tuned] = inversion, 0.0
-        if method.null_text and (temporal, True, tuned) not in self._inversions:
-            started = self._clock()
-            inversion = editor.optimise_null_text(
-                self._inversions[temporal, False, tuned][0], guidance_scale=self.guidance
-            )
-            self._inversions[temporal, True, tuned] = inversion, self._clock() - started
-        return self._inversions[temporal, method.null_text, tuned]
+            started = session.clock()
+            # A session of its own: the layer's picture is another clip, and the item's inversions are wanted again.
+            video = edit_atlas(Session(session.editor), atlas, request).video
+            return Made(video.frames, session.clock() - started, preparing)
+        if contestant.through == "tuned":
+            session, preparing = self._tuned
+        made = make_edit(session, request, self.clip.frames)[1]
+        return replace(made, preparing=made.preparing + preparing)
 
     @cached_property
-    def _tuned(self) -> tuple[VideoEditor, float]:
-        """A model of its own that has learnt the clip, and the seconds that it took."""
-        components = self.bench.editor.components
+    def _tuned(self) -> tuple[Session, float]:
+        """A copy of the model that has learnt the clip, in a session of its own, and the seconds that learning took."""
+        session = self.bench.session
+        components = session.editor.components
         editor = VideoEditor(**{**components, "unet": copy.deepcopy(components["unet"])})
-        editor.to(self.bench.editor.execution_device)
+        editor.to(session.device)
         editor.set_progress_bar_config(disable=True)
-        started = self._clock()
+        started = session.clock()
         with tempfile.TemporaryDirectory() as folder:
-            tune(
-                editor,
-                Video.from_frames(self.clip.frames),
-                self.item.source_prompt,
-                self._tuning,
-                Path(folder) / "tuned",
-            )
-        return editor, self._clock() - started
+            video = Video.from_frames(self.clip.frames)
+            tune(editor, video, self.item.source_prompt, self._tuning, Path(folder) / "tuned")
+        return Session(editor, clock=session.clock), session.clock() - started
 
     @cached_property
     def _atlas(self) -> tuple[Atlas, float]:
         """The clip's atlas, whose foreground is where the subject's words are, and its seconds."""
-        editor, item = self.bench.editor, self.item
-        started = self._clock()
-        assert item.blend is not None
-        inversion, _ = self._inverted(editor, Method(), tuned=False)
-        atlas = fit_atlas(self.clip.frames, editor.locate(inversion, [item.blend[0]]))
-        return atlas, self._clock() - started
+        session, blend = self.bench.session, self.item.blend
+        assert blend is not None
+        started = session.clock()
+        inversion = session.prepare(self.request(None), self.clip.frames).inversion
+        atlas = fit_atlas(self.clip.frames, session.locate(inversion, [blend[0]]))
+        return atlas, session.clock() - started

@@ -16,9 +16,9 @@ from faircut.benchmark.edits.task_files import load_edits
 from faircut.benchmark.run import Wing
 from faircut.benchmark.runner import Stage
 from faircut.benchmark.settings import BenchRun
-from faircut.edit.editor import VideoEditor
+from faircut.edit.session import Session
 from faircut.files import GENERATOR, write_text
-from faircut.files.cache import Cache, user_cache
+from faircut.files.cache import user_cache
 from faircut.metrics.clip import ClipScorer
 from faircut.model.checkpoints import judge_folder
 from faircut.model.scorer import load_clip_scorer, scorer_fingerprint
@@ -35,7 +35,6 @@ class BenchWing(Wing[BenchRun, Edits, BenchResult]):
     file: ClassVar[str] = "bench.json"
     contestants: list[Contestant] = field(init=False)
     benchmark: EditBenchmark = field(init=False)
-    cache: Cache | None = field(init=False)
     clip: ClipScorer = field(init=False)
     judge: Any = field(init=False)
 
@@ -57,12 +56,11 @@ class BenchWing(Wing[BenchRun, Edits, BenchResult]):
         """Load the CLIP, and the judge that comes with a pocket model."""
         self.clip, self.judge = load_clip_scorer(self.settings.clip), _judge(self.settings.model)
 
-    def make(self, editor: VideoEditor, stage: Stage) -> tuple[Edits, list[str]]:
+    def make(self, session: Session, stage: Stage) -> tuple[Edits, list[str]]:
         """Make, or find, and measure every edit; see `Wing`."""
         settings = self.settings
         bench = Bench(
-            editor, self.clip, self.judge, settings.steps, settings.seed, self.cache, settings.tuning_steps,
-            settings.keep_clips,
+            session, self.clip, self.judge, settings.steps, settings.seed, settings.tuning_steps, settings.keep_clips,
         )  # fmt: skip
         return run_bench(
             bench, self.benchmark, self.contestants, Path(settings.output), shard=settings.shard, stage=stage
