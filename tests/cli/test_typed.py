@@ -7,7 +7,6 @@ import math
 import typing
 
 import pytest
-import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,18 +21,19 @@ BAD = (
 )  # fmt: skip
 
 
-def _commands(app: typer.Typer, *before: str):
-    for registered in app.registered_commands:
-        yield (*before, registered.name or registered.callback.__name__), registered.callback
-    for group in app.registered_groups:
-        yield from _commands(group.typer_instance, *before, group.name)
+def _commands(command, *before: str):
+    for name, part in command.commands.items():
+        if hasattr(part, "commands"):
+            yield from _commands(part, *before, name)
+        else:
+            yield (*before, name), part.callback
 
 
 def _numbers():
     """Every flag of every command that is a number, found by what the commands declare."""
     from faircut.cli import app
 
-    for words, callback in _commands(app):
+    for words, callback in _commands(get_command(app)):
         for parameter in inspect.signature(callback).parameters.values():
             hint, info = typing.get_args(parameter.annotation)[:2]
             kinds = set(typing.get_args(hint) or (hint,)) & {int, float}

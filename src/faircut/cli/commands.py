@@ -2,29 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Any
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar
 
 import typer
+from typer.main import get_command
 
 from faircut._version import __version__
-from faircut.cli import align, audit, demo, edit, evaluate, invert, plan, sweep
-from faircut.cli.atlas import atlas
-from faircut.cli.bench import bench
 from faircut.cli.console import say
-from faircut.cli.pocket import pocket
-from faircut.cli.study import study
-from faircut.cli.tune import tune
-from faircut.cli.typed import read_strictly
+from faircut.cli.lazy import LazyGroup
 
 __all__ = ["Run", "app"]
 
+_WIDTH = 120
+"""Most columns that help takes on a wide terminal."""
+
+
+class _Commands(LazyGroup):
+    """Every command beside the first sentence of its docstring, so that listing them imports none."""
+
+    summaries: ClassVar[Mapping[str, str]] = {
+        "edit": "Edit a clip by text; writes the video, a side-by-side, a report and the run's settings.",
+        "evaluate": (
+            "Measure any edit of any clip, whoever made it: agreement with the prompt, consistency, what stayed as it was."
+        ),
+        "sweep": (
+            "Edit a clip with many strengths, and find the best trade-offs of consistency and agreement with the prompt."
+        ),
+        "invert": "Invert a clip once, for many edits: faircut edit --inversion FOLDER.",
+        "align": "Show how a method aligns the words of two prompts, and which of them say where the edit happens.",
+        "plan": "Predict time and memory of an edit, for each place that the source's attention can come from.",
+        "audit": "Measure how fair edits of people are: methods x policies over a benchmark, or over your own clips.",
+        "demo": "Draw clips, edit them, measure the edits, and show them beside their sources.",
+        "atlas": "Edit a clip through a layered atlas: one picture for all frames.",
+        "bench": "Compare editing methods over a list of edits.",
+        "tune": "Tune a model to one clip (Tune-A-Video), or convert a published checkpoint.",
+        "pocket": "Train and measure the model that comes with faircut.",
+        "study": "Ask people which of two edits they prefer, blind, and count.",
+    }
+
+
 app = typer.Typer(
     name="faircut",
+    cls=_Commands,
     help="Edit videos by text with diffusion models, with no training.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
 )
 
 
@@ -36,22 +61,6 @@ def _root(
     if version:
         say(f"faircut {__version__}")
         raise typer.Exit
-
-
-_COMMANDS = (
-    edit.edit, evaluate.evaluate, sweep.sweep, invert.invert, align.align, plan.plan, audit.audit, demo.demo,
-)  # fmt: skip
-for _command in _COMMANDS:
-    app.command()(_command)
-app.add_typer(atlas, name="atlas")
-app.add_typer(bench, name="bench")
-app.add_typer(tune, name="tune")
-app.add_typer(pocket, name="pocket")
-app.add_typer(study, name="study")
-for _group in (app, *(part.typer_instance for part in app.registered_groups)):
-    for _registered in _group.registered_commands if _group else ():
-        if _registered.callback is not None:
-            _registered.callback = read_strictly(_registered.callback)
 
 
 class Run:
@@ -70,7 +79,7 @@ class Run:
     def __call__(self) -> Any:
         """Parse the arguments and call the command; exceptions come out as they are."""
         # Not typer's own main, which handles some exceptions by itself, and each of them in its own way.
-        command = typer.main.get_command(app)
-        with command.make_context("faircut", self.arguments) as context:
+        command = get_command(app)
+        with command.make_context("faircut", self.arguments, max_content_width=_WIDTH) as context:
             self.traceback = bool(context.params.get("traceback"))
             return command.invoke(context)
