@@ -31,6 +31,8 @@ def _commands(command, *before: str):
 
 def _numbers():
     """Every flag of every command that is a number, found by what the commands declare."""
+    from typer.main import get_command
+
     from faircut.cli import app
 
     for words, callback in _commands(get_command(app)):

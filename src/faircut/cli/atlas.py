@@ -10,6 +10,7 @@ import typer
 
 from faircut.cli.console import Bars, quiet_libraries, say, show_json, writing
 from faircut.cli.edit import build_settings
+from faircut.cli.lazy import Group
 from faircut.cli.options import CLIP, METHOD, MODEL, PROMPTS, flags, to_settings
 from faircut.cli.shared import result_folder
 from faircut.cli.typed import commas
@@ -17,7 +18,9 @@ from faircut.errors import ConfigError
 
 __all__ = ["atlas"]
 
-atlas = typer.Typer(no_args_is_help=True, help="Edit a clip through a layered atlas: one picture for all frames.")
+atlas = typer.Typer(
+    cls=Group, no_args_is_help=True, help="Edit a clip through a layered atlas: one picture for all frames."
+)
 
 _FIT = {name: {**PROMPTS, **MODEL}[name] for name in ("source_prompt", "model", "lora", "device", "dtype")}
 _LOOK_STEPS = 20

@@ -10,6 +10,7 @@ import typer
 
 from faircut.benchmark.settings import BenchRun
 from faircut.cli.console import Bars, quiet_libraries, say, show_table, show_text
+from faircut.cli.lazy import Group
 from faircut.cli.shared import (
     Clip,
     Device,
@@ -27,7 +28,7 @@ from faircut.cli.typed import commas, shard_of
 
 __all__ = ["bench"]
 
-bench = typer.Typer(help="Compare editing methods over a list of edits.", no_args_is_help=True)
+bench = typer.Typer(cls=Group, help="Compare editing methods over a list of edits.", no_args_is_help=True)
 
 _SHARD = shard_text(BenchRun.shard)
 

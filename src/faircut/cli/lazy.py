@@ -13,9 +13,10 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
+from faircut.cli.console import show_text
 from faircut.cli.typed import read_strictly
 
-__all__ = ["CommandWithPanels", "LazyCommands", "LazyGroup"]
+__all__ = ["CommandWithPanels", "Group", "LazyCommands", "LazyGroup"]
 
 
 class CommandWithPanels(TyperCommand):
@@ -62,7 +63,34 @@ class LazyCommands(Mapping[str, Any]):
         return len(self.names)
 
 
-class LazyGroup(TyperGroup):
+class Group(TyperGroup):
+    """A group of commands that shows its help as a result when no command is given."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse what comes before the command.
+
+        Raises:
+            Exit: there is no command; with 2, after its help.
+        """
+        if not args and self.no_args_is_help:
+            show_text(ctx.get_help())
+            raise typer.Exit(2)
+        return super().parse_args(ctx, args)
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """Return ``--help``, whose value is False where it is not given: typer imports pydantic to read None."""
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.default = False
+        return option
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands with the first sentences of their help."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.help.splitlines()[0]) for name, command in self.commands.items()])
+
+
+class LazyGroup(Group):
     """A group whose list of commands imports none of them.
 
     Attributes:
@@ -74,13 +102,6 @@ class LazyGroup(TyperGroup):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.commands = LazyCommands(self.summaries)  # type: ignore[assignment]
-
-    def get_help_option(self, ctx: Any) -> Any:
-        """Return ``--help``, whose value is False where it is not given: typer imports pydantic to read None."""
-        option = super().get_help_option(ctx)
-        if option is not None:
-            option.default = False
-        return option
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the commands with their summaries."""

@@ -11,12 +11,13 @@ from typing import Annotated
 import typer
 
 from faircut.cli.console import Bars, Display, quiet_libraries, say, show_table
+from faircut.cli.lazy import Group
 from faircut.cli.shared import Json, named
 from faircut.errors import ConfigError, choices
 
 __all__ = ["pocket"]
 
-pocket = typer.Typer(no_args_is_help=True, help="Train and measure the model that comes with faircut.")
+pocket = typer.Typer(cls=Group, no_args_is_help=True, help="Train and measure the model that comes with faircut.")
 
 
 @pocket.command()

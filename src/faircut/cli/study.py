@@ -8,11 +8,14 @@ from typing import Annotated, Any
 import typer
 
 from faircut.cli.console import Bars, quiet_libraries, say, show_json, show_table, writing
+from faircut.cli.lazy import Group
 from faircut.cli.shared import named
 
 __all__ = ["study"]
 
-study = typer.Typer(no_args_is_help=True, help="Ask people which of two edits they prefer, blind, and count.")
+study = typer.Typer(
+    cls=Group, no_args_is_help=True, help="Ask people which of two edits they prefer, blind, and count."
+)
 
 
 @study.command()

@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from faircut.cli.console import Bars, Display, quiet_libraries, say, show_json
+from faircut.cli.lazy import Group
 from faircut.cli.options import CLIP, MODEL, flags, to_settings
 
 __all__ = ["tune"]
 
 
-class _ClipFirst(TyperGroup):
+class _ClipFirst(Group):
     """``faircut tune CLIP ...`` is ``faircut tune clip CLIP ...``; only ``convert`` is called by its name."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
