@@ -7,10 +7,11 @@ import shutil
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from .corpus import edit, snapshot
-from .forks import command
+from .forks import command, start_server
 
 POINTS = 30
 COMMANDS = {
@@ -69,6 +70,15 @@ def whole(material: Path, tmp_path_factory):
         return known[name]
 
     return run
+
+
+@pytest.mark.slow
+def test_commands_are_forked_from_a_process_with_one_thread(material: Path, tmp_path: Path) -> None:
+    place = Place(tmp_path / "place", material, "edit")
+    assert place.start().wait() == 0
+    server = psutil.Process(start_server())
+    assert server.num_threads() == 1
+    assert server.memory_info().rss > 2**27, "it has imported what commands need"
 
 
 @pytest.mark.slow

@@ -66,7 +66,7 @@ def test_storm(room: float, seed: int, tmp_path: Path) -> None:
     folder = tmp_path / "cache"
     until = time.monotonic() + SECONDS
     running = [
-        Process(lambda n=n: work(folder, 100 * seed + n, int(room * size), until), tmp_path / f"said-{n}.txt")
+        Process(tmp_path / f"said-{n}.txt", work, folder, 100 * seed + n, int(room * size), until)
         for n in range(PROCESSES)
     ]
     codes = [process.wait() for process in running]
@@ -94,9 +94,7 @@ def test_storm_with_kills(seed: int, tmp_path: Path) -> None:
             number += 1
             start = 1000 * seed + number
             until = end if number <= 2 else end + 60  # Two go on to the end, the others are killed.
-            running.append(
-                Process(lambda s=start, u=until: work(folder, s, 20_000, u), tmp_path / f"said-{number}.txt")
-            )
+            running.append(Process(tmp_path / f"said-{number}.txt", work, folder, start, 20_000, until))
         time.sleep(draw.random() * 0.3)
         victim = running.pop(draw.randrange(2, len(running)))
         victim.kill()
@@ -105,6 +103,6 @@ def test_storm_with_kills(seed: int, tmp_path: Path) -> None:
         process.kill()
         process.wait()
     assert [process.wait() for process in running[:2]] == [0, 0], "\n".join(p.said for p in running[:2])
-    last = Process(lambda: work(folder, seed, 10**9, time.monotonic() + 0.5), tmp_path / "last.txt")
+    last = Process(tmp_path / "last.txt", work, folder, seed, 10**9, time.monotonic() + 0.5)
     assert last.wait() == 0, last.said
     assert not [path.name for path in folder.iterdir() if path.name.startswith(".")]
