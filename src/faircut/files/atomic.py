@@ -260,6 +260,8 @@ class HeldFolder:
     """
 
     def __init__(self, path: Path | None = None) -> None:
+        # A killed run may have left a folder there, and this one may need none: its inversion is in the cache.
+        clear_partials(Path(tempfile.gettempdir()))
         self.path = _temporary_folder() if path is None else path
         self.path.mkdir(mode=0o700)
         self.close = weakref.finalize(self, _remove_if_owner, self.path, os.getpid())
