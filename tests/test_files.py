@@ -152,7 +152,7 @@ def test_results_that_somebody_has_collected_are_no_result(tmp_path, clip):
         write_video(Video.from_frames(clip), tmp_path / "results" / name)
     write_json(tmp_path / "results" / "a.report.json", {})
     assert foreign_files(tmp_path / "results") == ["00000.gif", "a.mp4", "a.report.json", "b.gif"]
-    with pytest.raises(VideoError, match="holds other things"):
+    with pytest.raises(VideoError, match="contains other files"):
         write_video(Video.from_frames(clip), tmp_path / "results")
 
 

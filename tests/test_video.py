@@ -317,7 +317,7 @@ def test_too_long_is_said_with_what_to_pass(tmp_path, name):
         ({"num_frames": 0}, "num_frames=0"),
         ({"stride": 0}, "stride=0"),
         ({"size": 4}, "at least 8"),
-        ({"fps": 10}, "times of its own"),
+        ({"fps": 10}, "its own frame times"),
     ],
 )
 def test_impossible_choices_say_what_is_possible(tmp_path, choice, message):
@@ -406,7 +406,7 @@ def test_files_that_are_no_videos(tmp_path):
         "text.mp4": "not a video",
         "text.txt": "not a video",
         "picture.png": "not a picture",
-        "nothing": "holds no pictures",
+        "nothing": "contains no pictures",
     }.items():
         with pytest.raises(VideoError, match=message):
             read_video(tmp_path / name)
@@ -541,7 +541,7 @@ def test_impossible_targets(tmp_path):
         write_video(smooth() * float("nan"), tmp_path / "a.mp4", fps=8)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").touch()
-    with pytest.raises(VideoError, match=r"other things \(thesis\.tex\)"):
+    with pytest.raises(VideoError, match=r"other files \(thesis\.tex\)"):
         write_video(smooth(), tmp_path / "full", fps=8)
     assert write_video(smooth(), f"{tmp_path}/with.dot/", fps=8) == Path(tmp_path / "with.dot")
     write_video(smooth(3), tmp_path / "with.dot", fps=8)

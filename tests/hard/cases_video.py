@@ -132,7 +132,7 @@ NO_FILES = [
     refused(
         "a link to itself", "a.mp4", "no such file|cannot be opened", lambda w: (w.folder / "a.mp4").symlink_to("a.mp4")
     ),
-    refused("a folder without pictures", "empty", "holds no pictures", lambda w: (w.folder / "empty").mkdir()),
+    refused("a folder without pictures", "empty", "contains no pictures", lambda w: (w.folder / "empty").mkdir()),
     refused(
         "a folder of folders", "box", "a.png is a folder", lambda w: (w.folder / "box" / "a.png").mkdir(parents=True)
     ),

@@ -153,7 +153,7 @@ def test_the_rate_of_a_bare_h264_stream_is_its_own(tmp_path, rate):
     assert video.times == tuple(index / Fraction(rate) for index in range(6))
     part = read_video(tmp_path / "a.h264", start=2, num_frames=2)
     assert (part.fps, part.times[1]) == (rate, 1 / Fraction(rate))
-    with pytest.raises(VideoError, match="times of its own"):
+    with pytest.raises(VideoError, match="its own frame times"):
         read_video(tmp_path / "a.h264", fps=10)
 
 
@@ -233,7 +233,7 @@ def test_of_two_video_streams_the_best_is_read_and_said(tmp_path):
 def test_an_unknown_codec_is_said(tmp_path):
     path = write_raw(tmp_path / "a.mp4", SIX)
     path.write_bytes(path.read_bytes().replace(b"avc1", b"encv"))
-    with pytest.raises(VideoError, match=r"codec is not known|encrypted"):
+    with pytest.raises(VideoError, match=r"codec is not supported|encrypted"):
         read_video(path)
 
 

@@ -144,7 +144,7 @@ def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path, place, kind, mo
     else:
         path.mkdir()
     if place == "clip":
-        with pytest.raises(VideoError, match="holds no pictures" if kind == "folder" else f"is a {kind}"):
+        with pytest.raises(VideoError, match="contains no pictures" if kind == "folder" else f"is a {kind}"):
             read_video(path)
     elif place == "in a folder":
         Image.new("RGB", (16, 16)).save(folder / "b.png")

@@ -1,4 +1,4 @@
-"""Carry sound over to a written video: copied where the container can hold it, encoded anew where it cannot."""
+"""Carry sound over to a written video: copied if the container can hold its codec, and encoded again otherwise."""
 
 from __future__ import annotations
 
@@ -23,22 +23,23 @@ _ENCODERS = {"mp4": "aac", "mov": "aac", "webm": "libopus"}
 
 
 class SoundError(VideoError):
-    """Sound that is there and cannot be carried over."""
+    """The sound of a source exists but cannot be carried over."""
 
 
 class Sound:
-    """The first audio stream of a file, from ``start`` for ``duration`` seconds, as packets of a container being written.
+    """Packets of the first audio stream of a file, from ``start`` for ``duration`` seconds, for a container being
+    written.
 
     Args:
-        container: the PyAV output container.
+        container: PyAV output container.
         kind: ``mp4``, ``mov`` or ``webm``.
-        path: where the sound is.
-        start: seconds on that file's clock at which the written clip begins.
-        duration: seconds of the written clip.
+        path: File that contains the sound.
+        start: Time on that file's clock at which the written clip begins, in seconds.
+        duration: Duration of the written clip in seconds.
 
     Raises:
-        VideoError: the file is not there, is no media file, or has no sound.
-        SoundError: its sound cannot be read or written.
+        VideoError: If the file does not exist, is not a media file, or has no sound.
+        SoundError: If the sound cannot be read or written.
     """
 
     def __init__(self, container: Any, kind: str, path: Path, start: Fraction, duration: Fraction) -> None:
@@ -56,7 +57,7 @@ class Sound:
         if context is None or not context.sample_rate or not context.channels:
             self.close()
             raise SoundError(
-                f"the sound of {path} is of a kind that is not known here; pass audio_from=False to write without it"
+                f"the sound of {path} has a codec that is not supported; pass audio_from=False to write without it"
             )
         if context.name in _HELD[kind]:
             self._stream = container.add_stream_from_template(self._source)
@@ -72,7 +73,11 @@ class Sound:
         self._container, self._next = container, None
 
     def write_until(self, time: Fraction | None) -> None:
-        """Write the packets that begin before a time of the clip in seconds, None for all, so that streams interleave."""
+        """Write the packets that begin before a time, so that the sound is interleaved with the pictures.
+
+        Args:
+            time: Time of the clip in seconds. None writes all remaining packets.
+        """
         try:
             while True:
                 packet = self._next or next(self._packets, None)
@@ -86,17 +91,17 @@ class Sound:
         except (av.error.FFmpegError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise SoundError(
-                f"the sound of {self._path} cannot be carried over ({reason}); pass audio_from=False to write without it"
+                f"the sound of {self._path} cannot be carried over ({reason}); pass audio_from=False to leave it out"
             ) from error
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the source file."""
         self._input.close()
 
     def _copied(self) -> Iterator[Any]:
         base = Fraction(self._source.time_base)
         shift = round(self._start / base)
-        # An encoder's priming comes before time 0; where the clip begins at the beginning it is kept.
+        # An encoder's priming samples come before time 0; they are kept if the clip begins at the start of the file.
         first = self._source.start_time if self._start <= 0 else None
         for packet in self._input.demux(self._source):
             if packet.pts is None or packet.dts is None:
@@ -140,7 +145,8 @@ class Sound:
             graph.add("aresample", f"{context.sample_rate}"),
             graph.add(
                 "aformat",
-                f"sample_fmts={context.format.name}:channel_layouts={context.layout.name}:sample_rates={context.sample_rate}",
+                f"sample_fmts={context.format.name}:channel_layouts={context.layout.name}"
+                f":sample_rates={context.sample_rate}",
             ),
             graph.add("asetnsamples", f"n={context.frame_size or 1024}:p=0"),
             graph.add("abuffersink"),
@@ -158,9 +164,9 @@ class Sound:
 
 
 def _without_comments(extradata: bytes) -> bytes:
-    """Empty the comments among Vorbis's three headers: they are tags, such as a place or an artist.
+    """Remove the comments from Vorbis's three headers, because they are tags such as a place or an artist.
 
-    The headers lie one after the other, the lengths of the first two before them in bytes of which 255 says that more
+    The headers follow one another. Before them come the lengths of the first two, in bytes of which 255 means that more
     follow.
     """
     lengths: list[int] = []

@@ -1,4 +1,4 @@
-"""A clip in memory: pictures, the time of each, and where they came from."""
+"""A clip in memory: its frames, their times, and where they came from."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from ..errors import VideoError
 __all__ = ["DEFAULT_FPS", "MIN_SIZE", "Selection", "SourceInfo", "Video", "as_rate", "side_by_side", "to_uint8"]
 
 MIN_SIZE = 8
-"""Smallest height and width of a frame, in pixels: one latent of the usual VAE."""
+"""Smallest height and width of a frame in pixels: one latent of the usual VAE."""
 
 DEFAULT_FPS = Fraction(8)
-"""Frames per second of pictures that say nothing of time."""
+"""Frames per second of pictures that store no times."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which frames of a source were kept: ``start``, ``start + stride``, ... ``count`` of them."""
+    """Which frames of a source were selected: ``count`` frames at ``start``, ``start + stride`` and so on."""
 
     start: int
     stride: int
@@ -36,23 +36,24 @@ class Selection:
 
 @dataclass(frozen=True)
 class SourceInfo:
-    """Where a clip came from and what reading it did to the pictures.
+    """Where a clip came from, and how reading changed its pictures.
 
     Attributes:
-        path: the file or folder.
-        container: its kind: ``mp4``, ``matroska``, ``gif``, ``webp``, ``folder``, ``png`` and so on.
-        codec: the name of the codec of its pictures, such as ``h264`` or ``png``.
-        fps: average frames per second of the whole source.
-        size: (height, width) in pixels as stored, before rotation and before non-square pixels were made square.
-        rotation: degrees clockwise by which the stored pictures were turned to stand upright: 0, 90, 180 or 270.
-        mirrored: whether they were then mirrored left to right, as the file says (front cameras, scanned slides).
-        pixel_aspect: width over height of a stored pixel; pictures are resampled to square pixels.
-        audio: whether the source has sound.
-        total_frames: frames in the whole source; None where it does not say and was not read to its end.
-        selection: which of them were kept.
-        start_time: time of the first kept frame on the source's own clock, in seconds; its sound is cut there.
-        end_time: time on the source's own clock at which the last kept frame ends, in seconds.
-        notes: what was assumed or changed on the way in, in words, such as a rotation or an assumed rate.
+        path: File or folder.
+        container: Kind of the source: ``mp4``, ``matroska``, ``gif``, ``webp``, ``folder``, ``png`` and so on.
+        codec: Codec of the pictures, such as ``h264`` or ``png``.
+        fps: Average frames per second of the whole source.
+        size: (height, width) in pixels as stored, before rotation and before resampling to square pixels.
+        rotation: Clockwise rotation that was applied to the stored pictures, in degrees: 0, 90, 180 or 270.
+        mirrored: Whether the pictures were then mirrored left to right, as the file says (front cameras, scanned
+            slides).
+        pixel_aspect: Width divided by height of a stored pixel. The pictures were resampled to square pixels.
+        audio: Whether the source has sound.
+        total_frames: Number of frames in the whole source. None if the source does not say and was not read to its end.
+        selection: Which frames were selected.
+        start_time: Time of the first selected frame on the source's clock, in seconds. Its sound is cut there.
+        end_time: Time on the source's clock at which the last selected frame ends, in seconds.
+        notes: Remarks on what was assumed or changed while reading, such as a rotation or an assumed frame rate.
     """
 
     path: Path
@@ -73,16 +74,16 @@ class SourceInfo:
 
 @dataclass(frozen=True, eq=False)
 class Video:
-    """A clip: its pictures, when each begins, and where they came from.
+    """A clip: its frames, when each one begins, and where they came from.
 
     Attributes:
-        frames: float32 (frame, channel, height, width), RGB in [-1, 1], upright, square pixels.
-        times: start of each frame in seconds, beginning at 0 and rising; variable frame rates are kept.
-        duration: end of the last frame, in seconds.
-        source: the file or folder it was read from; None for a clip made in memory.
+        frames: float32 (frame, channel, height, width), RGB in [-1, 1], upright, with square pixels.
+        times: Start of each frame in seconds, rising from 0. Variable frame rates are preserved.
+        duration: End of the last frame in seconds.
+        source: Where the clip was read from. None for a clip made in memory.
 
     Raises:
-        VideoError: the tensor is not of that shape, or the times do not fit the frames.
+        VideoError: If the tensor does not have this shape, or the times do not fit the frames.
     """
 
     frames: torch.Tensor
@@ -94,9 +95,8 @@ class Video:
         shape = tuple(self.frames.shape)
         if len(shape) != 4 or shape[1] != 3 or shape[0] < 1:
             raise VideoError(
-                f"frames of shape {shape}: a clip is (frame, channel, height, width) with at "
-                f"least one frame and 3 channels; "
-                "rearrange the tensor, or stack single pictures with frames[None]"
+                f"frames of shape {shape}: a clip is (frame, channel, height, width) with at least one frame and 3 "
+                "channels; rearrange the tensor, or stack single pictures with frames[None]"
             )
         if min(shape[2:]) < MIN_SIZE:
             raise VideoError(too_small(shape[2], shape[3]))
@@ -106,21 +106,23 @@ class Video:
             raise VideoError(f"{len(self.times)} times for {len(self.frames)} frames: give the start of each frame")
         ends = (*self.times[1:], self.duration)
         if self.times[0] != 0 or any(end <= start for start, end in zip(self.times, ends, strict=True)):
-            raise VideoError("the times of a clip begin at 0, rise from frame to frame and end before its duration")
+            raise VideoError(
+                "the times of a clip must begin at 0, rise from frame to frame and end before its duration"
+            )
 
     @classmethod
     def from_frames(cls, frames: torch.Tensor, fps: float | Fraction | str = DEFAULT_FPS) -> Video:
-        """Make a clip of a constant rate from pictures in memory.
+        """Create a clip with a constant frame rate from frames in memory.
 
         Args:
-            frames: floating (frame, channel, height, width), RGB in [-1, 1].
-            fps: frames per second; a string such as ``"30000/1001"`` is exact.
+            frames: Floating-point (frame, channel, height, width), RGB in [-1, 1].
+            fps: Frames per second. A string such as ``"30000/1001"`` is exact.
 
         Returns:
-            The clip, in float32 on the CPU, without a source.
+            The clip, in float32 on the CPU and without a source.
 
         Raises:
-            VideoError: the frames are not of that shape, or the rate is not positive.
+            VideoError: If the frames do not have this shape, or the rate is not positive.
         """
         rate = as_rate(fps)
         if not frames.is_floating_point():
@@ -145,25 +147,26 @@ class Video:
 
     @property
     def durations(self) -> tuple[Fraction, ...]:
-        """How long each frame stands, in seconds."""
+        """Duration of each frame in seconds."""
         return tuple(b - a for a, b in zip(self.times, (*self.times[1:], self.duration), strict=True))
 
     def with_frames(self, frames: torch.Tensor) -> Video:
-        """Keep the times and the source of this clip and take new pictures.
+        """Return a clip with new frames and the times and source of this one.
 
         Args:
-            frames: floating (frame, channel, height, width), RGB in [-1, 1]; as many frames as this clip, of any size.
+            frames: Floating-point (frame, channel, height, width), RGB in [-1, 1]; as many frames as this clip, of any
+                size.
 
         Returns:
-            The new clip, its pictures in float32 on the CPU.
+            The new clip, in float32 on the CPU.
 
         Raises:
-            VideoError: another number of frames, or a tensor that is no clip.
+            VideoError: If the number of frames differs, or the tensor is not a clip.
         """
         if len(frames) != len(self):
             raise VideoError(
-                f"{len(frames)} new frames for a clip of {len(self)}: give one for each, or make "
-                f"a clip with Video.from_frames"
+                f"{len(frames)} new frames for a clip of {len(self)}: give one for each, or make a clip with "
+                "Video.from_frames"
             )
         return replace(self, frames=frames.detach().to("cpu", torch.float32))
 
@@ -175,7 +178,7 @@ class Video:
 
 
 def too_small(height: int, width: int) -> str:
-    """Say that frames are too small, and what is possible."""
+    """Return the error message for frames that are too small."""
     return (
         f"frames of {width}x{height} pixels are too small: at least {MIN_SIZE}x{MIN_SIZE} are needed; "
         "use a larger clip, or enlarge it with size="
@@ -183,16 +186,17 @@ def too_small(height: int, width: int) -> str:
 
 
 def as_rate(fps: float | Fraction | str) -> Fraction:
-    """Turn frames per second into a positive fraction; 29.97 and 23.976 mean what the field means by them.
+    """Convert frames per second to a positive fraction; 29.97 and 23.976 become the NTSC rates 30000/1001 and
+    24000/1001.
 
     Args:
-        fps: frames per second, above 0 and at most 1000.
+        fps: Frames per second, above 0 and at most 1000.
 
     Returns:
-        The rate. Floats are taken to the nearest n/1001 or n/1000 so that 29.97 is 30000/1001.
+        The rate. A float is rounded to the nearest n/1001 or n/1000.
 
     Raises:
-        VideoError: not a number, or out of range.
+        VideoError: If the value is not a number, or is out of range.
     """
     try:
         rate = Fraction(fps)
@@ -211,16 +215,16 @@ def as_rate(fps: float | Fraction | str) -> Fraction:
 
 
 def to_uint8(frames: torch.Tensor) -> np.ndarray:
-    """Turn pictures into bytes.
+    """Convert frames to bytes.
 
     Args:
-        frames: float (frame, channel, height, width) in [-1, 1]; what lies outside is clamped.
+        frames: Floating-point (frame, channel, height, width) in [-1, 1]. Values outside are clamped.
 
     Returns:
         uint8 (frame, height, width, channel) in [0, 255].
 
     Raises:
-        VideoError: some values are not numbers.
+        VideoError: If a value is NaN or infinite.
     """
     if not bool(torch.isfinite(frames).all()):
         bad = [index for index, frame in enumerate(frames) if not bool(torch.isfinite(frame).all())]
@@ -229,26 +233,26 @@ def to_uint8(frames: torch.Tensor) -> np.ndarray:
 
 
 def side_by_side(videos: Sequence[Video], labels: Sequence[str] | None = None) -> Video:
-    """Put clips next to each other, in order, each under its label.
+    """Arrange clips side by side in order, each below its label.
 
-    Lower clips are centred on black. The times, the source and with it the sound are the first clip's.
+    Smaller clips are centred vertically on black. The times, the source and so the sound come from the first clip.
 
     Args:
-        videos: clips of the same number of frames, of any sizes.
-        labels: one line of text for each, drawn in a strip above it; None for no strip.
+        videos: Clips with equally many frames, of any size.
+        labels: One line of text for each clip, drawn in a strip above it. None for no strip.
 
     Returns:
-        One clip as wide as all of them together and as high as the highest (plus the strip).
+        A clip as wide as all clips together and as high as the highest one, plus the strip.
 
     Raises:
-        VideoError: no clips, different numbers of frames, or not one label for each.
+        VideoError: If there are no clips, their numbers of frames differ, or there is not one label for each.
     """
     if not videos:
         raise VideoError("no clips to put side by side: give at least one")
     counts = [len(video) for video in videos]
     if len(set(counts)) > 1:
         raise VideoError(
-            f"clips of {counts} frames cannot stand side by side: read them with the same num_frames and stride"
+            f"clips of {counts} frames cannot be put side by side: read them with the same num_frames and stride"
         )
     if labels is not None and len(labels) != len(videos):
         raise VideoError(f"{len(labels)} labels for {len(videos)} clips: give one for each")
@@ -266,7 +270,7 @@ def side_by_side(videos: Sequence[Video], labels: Sequence[str] | None = None) -
 
 
 def _label(text: str, width: int, height: int) -> torch.Tensor:
-    # The letters follow the picture's height, but a label that would not fit its column gets smaller ones.
+    # The font size follows the height of the picture, but a label that is wider than its column gets a smaller one.
     size = max(8, min(32, height // 16))
     strip = Image.new("RGB", (width, 2 * ((size * 8 // 5 + 1) // 2)))
     font = ImageFont.load_default(size)

@@ -1,4 +1,4 @@
-"""Read videos with PyAV: every frame's time, upright pictures, and the colours that were meant."""
+"""Decode video files with PyAV: exact frame times, upright pictures, and the intended colours."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from .facts import Facts, Picture, changes_size, damaged, regular_file
 
 __all__ = ["QUALITY_FLAGS", "ContainerReader", "open_input"]
 
-# Without these three, swscale trades up to 3/255 of colour for speed.
+# Without these flags, swscale's colours are wrong by up to 3/255 in exchange for speed.
 QUALITY_FLAGS = int(Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT)
 
-# Only real videos, only from this machine: FFmpeg would also play a text file as a terminal recording, and follow the
-# addresses in a playlist.
+# Only real video formats and local files: FFmpeg would otherwise play a text file as a terminal recording, and follow
+# the addresses in a playlist.
 _OPTIONS = {
     "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,ivf,h264,hevc,obu,"
     "m4v,yuv4mpegpipe,mxf,nut,wav,mp3,flac,aac",
     "protocol_whitelist": "file",
 }
-# Bare streams without a container: their demuxers count frames at 25 a second, whatever the stream itself says.
+# Raw streams without a container: their demuxers assume 25 frames per second, whatever the stream itself says.
 _RAW = {"h264", "hevc", "mpegvideo", "m4v", "obu"}
 
-# AVCOL_SPC_* of the frame -> the matrix's name in swscale.
+# AVCOL_SPC_* of a frame -> name of the matrix in swscale.
 _MATRICES = {
     1: Colorspace.ITU709,
     4: Colorspace.FCC,
@@ -45,38 +45,37 @@ _MATRICES = {
 }
 _HDR = {16: "PQ", 18: "HLG"}  # AVCOL_TRC_SMPTE2084, AVCOL_TRC_ARIB_STD_B67
 _INT_MAX = 2**31 - 1
-_ASSUMED_RATE = 25  # of a stream that names none
-_COARSE = Fraction(1, 2000)  # clocks that tick slower than this cannot hold 30 fps exactly
+_ASSUMED_RATE = 25  # Frame rate of a stream that states none.
+_COARSE = Fraction(1, 2000)  # A clock with longer ticks than this cannot represent 30 fps well enough.
 
 
 def open_input(path: Path, pixels: int | None = None, purpose: str = "a clip") -> Any:
     """Open a media file for reading.
 
     Args:
-        path: a file; no other one that it may refer to is opened.
-        pixels: the most pixels that a frame may have; None for FFmpeg's own limit.
-        purpose: what the file is for, in messages.
+        path: Path of the file. Other files that it refers to are not opened.
+        pixels: Maximum number of pixels in a frame. None for FFmpeg's own limit.
+        purpose: What the file is used as, for error messages.
 
     Raises:
-        VideoError: it is not a video, or it is so damaged that it cannot be opened.
+        VideoError: If the file is not a video, or is too damaged to be opened.
     """
     regular_file(path, purpose)
     options = dict(_OPTIONS) if pixels is None else {**_OPTIONS, "max_pixels": str(min(pixels, _INT_MAX))}
     try:
-        # Without the protocol, FFmpeg takes a name such as "concat:a" or "http:b.mp4" for an address.
+        # Without the protocol, FFmpeg would take a name such as "concat:a" or "http:b.mp4" for an address.
         return av.open(f"file:{os.path.abspath(path)}", options=options, metadata_errors="replace")
     except (av.error.FFmpegError, ValueError, OSError) as error:
         reason = getattr(error, "log", None)
         detail = f" ({reason[2].strip()})" if reason else ""
         raise VideoError(
-            f"{path} is not a video that can be read{detail}: it is of another kind, or its "
-            f"beginning or index is missing. "
-            "Possible: mp4, mov, webm, mkv, avi and the like, gif, webp, a picture, a folder of pictures"
+            f"{path} is not a video that can be read{detail}: it has another format, or its beginning or index is "
+            "missing. Possible: mp4, mov, webm, mkv, avi and the like, gif, webp, a picture, a folder of pictures"
         ) from error
 
 
 class ContainerReader:
-    """Frames of a video file."""
+    """Reader of the frames of a video file."""
 
     def __init__(self, path: Path, fps: Fraction | None, pixels: int) -> None:
         self._path, self._pixels = path, pixels
@@ -88,13 +87,13 @@ class ContainerReader:
             self._container.close()
             raise
         self._last_length: Fraction | None = None
-        # True where frames have no times of their own: they then follow each other at the stated rate.
+        # True if the frames have no times of their own. They then follow one another at the stated rate.
         self._paced = fps is not None or self._container.format.name in _RAW
 
     def _find_stream(self) -> Any:
-        # Cover pictures of an audio file, thumbnails and the still of an animated picture are "video" streams to FFmpeg.
-        no_video = Disposition.attached_pic | Disposition.still_image | Disposition.timed_thumbnails
-        streams = [s for s in self._container.streams.video if not s.disposition & no_video]
+        # FFmpeg also calls the cover of an audio file, thumbnails and the still of an animated picture "video" streams.
+        stills = Disposition.attached_pic | Disposition.still_image | Disposition.timed_thumbnails
+        streams = [s for s in self._container.streams.video if not s.disposition & stills]
         if not streams:
             pictures = " and cover pictures" if self._container.streams.video else ""
             kinds = {stream.type for stream in self._container.streams if stream.type != "video"}
@@ -103,9 +102,9 @@ class ContainerReader:
         best = self._container.streams.best("video")
         stream = best if best in streams else streams[0]
         if stream.codec_context is None:
-            raise VideoError(f"{self._path}: its video codec is not known here; convert it to h264 or vp9 first")
-        # With threads that share out frames, it is by chance whether FFmpeg marks the half frame at the end of a bare or
-        # transport stream that breaks off; other containers say where their frames end.
+            raise VideoError(f"{self._path}: its video codec is not supported; convert it to h264 or vp9 first")
+        # With frame threads it is random whether FFmpeg marks the partial frame at the end of a raw or transport stream
+        # that ends early as corrupt. Other containers say where their frames end.
         stream.thread_type = "SLICE" if self._container.format.name in {"mpegts", "mpeg", *_RAW} else "AUTO"
         return stream
 
@@ -119,7 +118,8 @@ class ContainerReader:
             rate = stream.average_rate or stream.guessed_rate
         if fps is not None and rate:
             raise VideoError(
-                f"{self._path} has times of its own; fps= is for folders and pictures. To change speed, write with fps="
+                f"{self._path} has its own frame times; fps= is for folders and pictures. To change the speed, "
+                "write with fps="
             )
         aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or Fraction(1)
         facts = Facts(
@@ -139,7 +139,7 @@ class ContainerReader:
         return facts
 
     def frames(self) -> Iterator[tuple[Fraction, Picture]]:
-        """Yield (time in seconds, picture on demand) of every frame as shown."""
+        """Yield (time in seconds, function that returns the picture) of each frame in display order."""
         shape: tuple[int, int] | None = None
         for count, frame in enumerate(self._decoded()):
             if shape is None:
@@ -155,11 +155,11 @@ class ContainerReader:
             yield time, lambda frame=frame: self._picture(frame)  # type: ignore[misc]
 
     def _decoded(self) -> Iterator[Any]:
-        """Decode to the end; a source that breaks off raises after its last good frame."""
+        """Yield the decoded frames. If the source ends early or is damaged, raise after its last good frame."""
         context, count, packets, reason = self._stream.codec_context, 0, 0, None
         tags = {key.lower(): value for key, value in self._stream.metadata.items()}
         if tags.get("alpha_mode") == "1" and self.facts.codec in ("vp8", "vp9"):
-            # FFmpeg's own decoder leaves alpha out; libvpx's is the one that knows it.
+            # FFmpeg's own decoder drops alpha; libvpx's decoder supports it.
             context = av.CodecContext.create({"vp8": "libvpx", "vp9": "libvpx-vp9"}[self.facts.codec], "r")
         context.options = {**context.options, "max_pixels": str(min(self._pixels, _INT_MAX))}
         demuxed = self._container.demux(self._stream)
@@ -178,11 +178,11 @@ class ContainerReader:
                         packets += 1
             except av.error.FFmpegError as error:
                 reason = getattr(error, "strerror", None) or str(error)
-                if isinstance(error, av.error.ArgumentError):  # what the decoder says to max_pixels, among other things
+                if isinstance(error, av.error.ArgumentError):  # The decoder's error for max_pixels, among other things.
                     reason += f"; frames of more than {self._pixels} pixels do not fit into half of the free memory"
             done = packet is None or not packet.size or reason is not None
             if done:
-                # What the decoder still holds was good when it went in.
+                # The frames still in the decoder came from good packets.
                 try:
                     batch = [*batch, *context.decode(None)]
                 except av.error.FFmpegError as error:
@@ -202,7 +202,7 @@ class ContainerReader:
             missing = _missing_bytes(self._path)
             reason = f"{missing} bytes are missing at its end" if missing else None
         if reason is None and self._container.format.name in ("ivf", "mxf") and self._stream.duration:
-            # These state how long they are, in frames or ticks, and FFmpeg stops before that without a word.
+            # These formats state their length in frames or ticks, and FFmpeg stops earlier without an error.
             stated = round(self._stream.duration * self._stream.time_base * self.facts.fps)
             reason = f"it states {stated} frames" if packets < stated else None
         if reason is not None:
@@ -212,7 +212,7 @@ class ContainerReader:
         facts = self.facts
         matrix = _display_matrix(frame)
         if matrix is None:
-            # The angle alone does not tell a mirrored picture from a turned one, and cameras turn.
+            # The angle alone cannot tell a mirrored picture from a rotated one; cameras usually rotate.
             rotation, mirrored, skewed = round(-frame.rotation / 90) * 90 % 360, False, False
             facts.note("the angle is of its Exif, which does not say here whether the pictures are mirrored")
         else:
@@ -254,7 +254,14 @@ class ContainerReader:
         return np.ascontiguousarray(np.fliplr(picture) if self.facts.mirrored else picture)
 
     def end_time(self, times: list[Fraction]) -> Fraction:
-        """Find the end of the last frame: as the stream says, else from its own length, else as long as the one before."""
+        """Return the end of the last frame in seconds.
+
+        It comes from the stream if that states it, otherwise from the length of the last frame, otherwise from the
+        length of the frame before it.
+
+        Args:
+            times: Times of all frames of the source, in seconds.
+        """
         if not times:
             return Fraction(0)
         stream, last = self._stream, times[-1]
@@ -273,9 +280,12 @@ class ContainerReader:
         return last + (times[-1] - times[-2] if len(times) > 1 else 1 / self.facts.fps)
 
     def exact_times(self, times: list[Fraction]) -> list[Fraction]:
-        """Put times that a clock of milliseconds rounded back on the constant rate that they follow, if they all do.
+        """Undo the rounding of a millisecond clock if all times follow a constant frame rate.
 
-        Times that do not rise are no times: such frames follow each other at the stated rate.
+        Times that do not rise are ignored: such frames follow one another at the stated rate.
+
+        Args:
+            times: Times of all frames of the source, in seconds.
         """
         if self._paced or any(b <= a for a, b in itertools.pairwise(times)):
             if not self._paced:
@@ -289,7 +299,7 @@ class ContainerReader:
         return exact if all(abs(a - b) <= tick for a, b in zip(exact, times, strict=True)) else times
 
     def count(self) -> int:
-        """Count packets, which is far quicker than decoding: one packet is one frame."""
+        """Count the packets, which is much faster than decoding. Each packet is one frame."""
         with open_input(self._path, self._pixels) as container:
             return sum(1 for packet in container.demux(container.streams[self._stream.index]) if packet.size)
 
@@ -299,9 +309,10 @@ class ContainerReader:
 
 
 def _display_matrix(frame: Any) -> bytes | None:
-    """Return a frame's display matrix as bytes, empty if it has none; None if PyAV cannot read what lies beside the frame.
+    """Return the display matrix of a frame as bytes, or empty bytes if it has none.
 
-    PyAV 18.1 knows no Exif there, as motion JPEG has it, and then reads nothing at all (findings/pyav-exif-side-data.sh).
+    Returns None if PyAV cannot read the side data of the frame. PyAV 18.1 raises for Exif side data, as in motion JPEG,
+    and then returns none of it (findings/pyav-exif-side-data.sh).
     """
     try:
         return next((bytes(side) for side in frame.side_data if side.type.name == "DISPLAYMATRIX"), b"")
@@ -310,10 +321,11 @@ def _display_matrix(frame: Any) -> bytes | None:
 
 
 def _orientation(data: bytes) -> tuple[int, bool, bool]:
-    """Read a display matrix: degrees clockwise, mirrored left to right after that, and whether it was rounded.
+    """Read a display matrix: clockwise rotation in degrees, whether it mirrors left to right after that, and whether it
+    is skewed.
 
-    The matrix takes the stored point (x, y) to (a x + c y, b x + d y). Of its parts the larger pair decides, so that any
-    matrix is one of the eight ways in which a picture can lie.
+    The matrix maps a stored point (x, y) to (a x + c y, b x + d y). The larger of the pairs (a, d) and (b, c) decides,
+    so that every matrix counts as one of the eight possible orientations.
     """
     if len(data) < 36:
         return 0, False, False
@@ -322,7 +334,7 @@ def _orientation(data: bytes) -> tuple[int, bool, bool]:
         return 0, False, False
     upright = abs(a) + abs(d) >= abs(b) + abs(c)
     large, small = ((a, d), (b, c)) if upright else ((c, b), (a, d))
-    # Left to right, and upside down, after x and y were exchanged or not.
+    # Whether the picture is flipped left to right and upside down, after x and y have been exchanged or not.
     flipped, inverted = large[0] < 0, large[1] < 0
     rotation, mirrored = {
         (True, False, False): (0, False),
@@ -353,7 +365,7 @@ def _matrix(frame: Any) -> Colorspace:
 
 
 def _clock(text: str) -> Fraction:
-    """Seconds of ``00:01:02.345``; 0 for anything else."""
+    """Return the seconds of a text such as ``00:01:02.345``, or 0 for any other text."""
     try:
         hours, minutes, seconds = text.split(":")
         return int(hours) * 3600 + int(minutes) * 60 + Fraction(seconds)
@@ -362,12 +374,12 @@ def _clock(text: str) -> Fraction:
 
 
 def _missing_bytes(path: Path) -> int:
-    """How many bytes of a Matroska, RIFF, MPEG-TS or YUV4MPEG file are missing, by the sizes of its parts."""
+    """Return how many bytes are missing from a Matroska, RIFF, MPEG-TS or YUV4MPEG file, by the sizes it states."""
     size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(4096)
     if head[:1] == head[188:189] == head[376:377] == b"G":
-        return -size % 188  # packets of MPEG-TS
+        return -size % 188  # Size of an MPEG-TS packet.
     if head.startswith(b"YUV4MPEG2 "):
         return _missing_of_y4m(head, size)
     if head[:4] == b"RIFF":
@@ -384,7 +396,7 @@ def _missing_bytes(path: Path) -> int:
 
 
 def _missing_of_y4m(head: bytes, size: int) -> int:
-    """How many bytes the last frame of a YUV4MPEG file lacks; 0 where its frames are not all of one length."""
+    """Return how many bytes of the last frame of a YUV4MPEG file are missing; 0 if its frames can vary in length."""
     line = head.partition(b"\n")[0]
     fields = {field[:1]: field[1:] for field in line.split()[1:]}
     chroma = fields.get(b"C", b"420")
@@ -398,7 +410,7 @@ def _missing_of_y4m(head: bytes, size: int) -> int:
 
 
 def _ebml_size(data: bytes, at: int) -> tuple[int, int]:
-    """Value and length in bytes of the variable-length number at ``at``."""
+    """Return the value of the variable-length number at ``at``, and its length in bytes."""
     first = data[at] if at < len(data) else 0x80
     used = 9 - first.bit_length()
     value = int.from_bytes(data[at : at + used], "big") & ((1 << 7 * used) - 1)

@@ -1,4 +1,4 @@
-"""How large a clip may be: found from sizes alone, before a frame is decoded or room is made for it."""
+"""Limits on the size of a clip, checked before a frame is decoded or memory is allocated."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from .clip import MIN_SIZE, too_small
 __all__ = ["MAX_SIZE", "Room", "scaled_size"]
 
 MAX_SIZE = 8192
-"""Largest height and width of a frame that is read, after scaling, in pixels: somewhat more than 8K video."""
+"""Largest height and width of a frame after scaling, in pixels: somewhat more than 8K video."""
 
-_DECODING = 64  # bytes per pixel of a source's frame: the decoder's own pictures, RGB, float32, and what scaling needs
-_KEPT = 24  # bytes per pixel of a kept frame: float32 in three channels, twice while the frames are put together
+_DECODING = 64  # Bytes per pixel of a source frame: the decoder's pictures, RGB, float32, and buffers for scaling.
+_STORED = 24  # Bytes per pixel of a selected frame: three float32 channels, twice while the frames are stacked.
 
 
 def scaled_size(height: int, width: int, size: int | tuple[int, int] | None) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Find to what a frame is scaled, and to what it is then cropped.
+    """Return the size to which a frame is scaled and the size to which it is then cropped.
 
     Args:
-        height: of the upright frame, in pixels.
-        width: of the same.
-        size: (height, width) to cover and crop; one number for the shorter side; None for no scaling.
+        height: Height of the upright frame in pixels.
+        width: Width of the upright frame in pixels.
+        size: (height, width) to cover and crop, or one number for the shorter side. None for no scaling.
 
     Returns:
         (height, width) after scaling, and (height, width) after cropping.
 
     Raises:
-        VideoError: too small or too large to be a frame of a clip.
+        VideoError: If the frame would be too small or too large for a clip.
     """
     if size is None:
         if min(height, width) < MIN_SIZE:
@@ -53,17 +53,17 @@ def scaled_size(height: int, width: int, size: int | tuple[int, int] | None) -> 
     if max(scaled) > MAX_SIZE:
         raise VideoError(
             f"frames of {width}x{height} pixels scaled to size={size} become {scaled[1]}x{scaled[0]}: at most "
-            f"{MAX_SIZE}x{MAX_SIZE} are possible; give a smaller size=, or crop the source to a less extreme shape first"
+            f"{MAX_SIZE}x{MAX_SIZE} are possible; give a smaller size=, or crop the source to a less narrow shape first"
         )
     return scaled, target
 
 
-class Room:
-    """The memory that a clip may take: half of what is free when reading begins.
+class MemoryBudget:
+    """The memory budget of a clip: half of the memory that is free when reading begins.
 
     Args:
-        path: what is read, for messages.
-        size: as ``scaled_size`` takes it.
+        path: File or folder that is read, for error messages.
+        size: Requested size, as for `scaled_size`.
     """
 
     def __init__(self, path: Path, size: int | tuple[int, int] | None) -> None:
@@ -72,25 +72,28 @@ class Room:
 
     @property
     def pixels(self) -> int:
-        """The most pixels that one frame of a source may have."""
+        """Maximum number of pixels in a frame of the source."""
         return max(1, self._budget // _DECODING)
 
     def frames(self, size: tuple[int, int]) -> int:
-        """Say how many frames of a source of upright (height, width) fit.
+        """Return how many frames fit into the memory budget.
+
+        Args:
+            size: Upright (height, width) of the source's frames in pixels.
 
         Raises:
-            VideoError: not even one does, or the frames are too small or too large.
+            VideoError: If not even one frame fits, or the frames are too small or too large.
         """
         try:
             _, target = scaled_size(*size, self._asked)
         except VideoError as error:
             raise VideoError(f"{self._path}: {error}") from None
         left = self._budget - size[0] * size[1] * _DECODING
-        fitting = left // (target[0] * target[1] * _KEPT)
+        fitting = left // (target[0] * target[1] * _STORED)
         if fitting < 1:
-            needed = size[0] * size[1] * _DECODING + target[0] * target[1] * _KEPT
-            # Scaling on the way in helps only if decoding alone fits.
-            hint = "scale it down with size=" if left > MIN_SIZE * MIN_SIZE * _KEPT else "scale the file down first"
+            needed = size[0] * size[1] * _DECODING + target[0] * target[1] * _STORED
+            # Scaling while reading helps only if decoding alone fits into the budget.
+            hint = "scale it down with size=" if left > MIN_SIZE * MIN_SIZE * _STORED else "scale the file down first"
             raise VideoError(
                 f"{self._path}: reading one frame of {size[1]}x{size[0]} takes {_gigabytes(needed)} and "
                 f"{_gigabytes(self._budget)} (half of the free memory) may be used: {hint}, or free memory"
@@ -98,21 +101,21 @@ class Room:
         return fitting
 
     def too_many(self, size: tuple[int, int], wanted: int | None) -> VideoError:
-        """Say that so many frames do not fit, and what would.
+        """Return the error for a clip that does not fit into memory, with a number of frames and a size that would fit.
 
         Args:
-            size: upright (height, width) of the source's frames.
-            wanted: how many frames were asked for; None where the source does not tell.
+            size: Upright (height, width) of the source's frames in pixels.
+            wanted: Number of requested frames, or None if the source does not say how many it has.
         """
         _, (height, width) = scaled_size(*size, self._asked)
         fitting = self.frames(size)
         smaller = ""
         if wanted is not None:
-            share = (self._budget - size[0] * size[1] * _DECODING) / (wanted * height * width * _KEPT)
+            share = (self._budget - size[0] * size[1] * _DECODING) / (wanted * height * width * _STORED)
             side = int(min(height, width) * share**0.5)
             smaller = f", or size={side} for all of them" if side >= MIN_SIZE else ""
         count = f"{wanted} frames" if wanted is not None else f"more than {fitting} frames"
-        need = "" if wanted is None else f" take {_gigabytes(wanted * height * width * _KEPT)} and"
+        need = "" if wanted is None else f" take {_gigabytes(wanted * height * width * _STORED)} and"
         return VideoError(
             f"{self._path}: {count} of {width}x{height}{need} do not fit into {_gigabytes(self._budget)} (half of the "
             f"free memory): pass num_frames={fitting} at most{smaller}"

@@ -1,4 +1,4 @@
-"""Read and write what Pillow knows: animations, single pictures, folders of pictures."""
+"""Read and write the formats that Pillow supports: animations, single pictures and folders of pictures."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".bmp", ".tif", ".tiff")
-_DURATION_KEY = "faircut-duration"  # text chunk of our PNGs: seconds as a fraction
+_DURATION_KEY = "faircut-duration"  # Text chunk of faircut's PNG files: seconds as a fraction.
 _ORIENTATION = 0x0112  # EXIF tag
 # EXIF orientation -> degrees clockwise, then mirrored left to right.
 _TURNS = {
@@ -52,14 +52,14 @@ _TURNS = {
 }
 _BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262  # TIFF tags
 _FORMATS = ("GIF", "PNG", "WEBP", "AVIF", "JPEG", "BMP", "TIFF")
-_BOMBS = threading.RLock()  # Pillow's limit is the process's
+_PILLOW_LIMIT = threading.RLock()  # Pillow's limit on pixels is global to the process.
 
 
 def is_picture(path: Path, head: bytes) -> bool:
-    """Tell from its first bytes whether a file is for Pillow.
+    """Return whether Pillow can read a file, judging by its first bytes.
 
     Raises:
-        VideoError: it is a picture of a kind that is not read here.
+        VideoError: If the file is a HEIF picture, which is not supported.
     """
     starts = (b"GIF8", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
     if head.startswith(starts) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
@@ -70,18 +70,18 @@ def is_picture(path: Path, head: bytes) -> bool:
     if brands & {b"avif", b"avis"}:
         return True
     if head[8:12] in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"):
-        # FFmpeg would give one tile of the picture, uncropped, and call it the whole.
-        raise VideoError(f"{path} is a HEIF picture (heic), which is not read here: save it as jpeg, png or avif first")
+        # FFmpeg would return one uncropped tile as the whole picture.
+        raise VideoError(f"{path} is a HEIF picture (heic), which is not supported: save it as jpeg, png or avif first")
     return False
 
 
 @contextlib.contextmanager
 def _pillow(pixels: int) -> Iterator[None]:
-    """Let Pillow work under our own limit, without its warnings.
+    """Apply faircut's limit on pixels to Pillow, without Pillow's warnings.
 
-    Pillow has a limit of its own, the same on every computer: it warns above it and raises at twice as many pixels.
+    Pillow's own limit is the same on every computer: it warns above it, and raises at twice as many pixels.
     """
-    with _BOMBS, warnings.catch_warnings():
+    with _PILLOW_LIMIT, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         before = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = max(1, pixels // 2)
@@ -105,31 +105,31 @@ def _open(path: Path, pixels: int) -> Image.Image:
             f"{path} has more pixels than the {pixels} that fit into half of the free memory: scale it down first"
         ) from error
     except Exception as error:
-        # Pillow's plugins raise whatever they stumble over in a broken file.
+        # Pillow's plugins raise all kinds of exceptions for a broken file.
         raise VideoError(
             f"{path} is not a picture that can be read ({_reason(error)}); get it again, or leave it out"
         ) from error
 
 
 def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation of what ``image.size`` speaks of: 1 to 8."""
+    """Return the EXIF orientation, 1 to 8, relative to ``image.size``."""
     if image.format == "TIFF":
-        return 1  # Pillow turns these by itself, and gives the size after that
+        return 1  # Pillow rotates TIFF files itself, and reports the size after the rotation.
     try:
         value = image.getexif().get(_ORIENTATION, 1)
     except Exception:
-        return 1  # tags that cannot be read say nothing; the picture may be whole all the same
+        return 1  # The picture may be intact even if its tags cannot be read.
     return value if value in _TURNS else 1
 
 
 def _upright(image: Image.Image) -> tuple[int, int]:
-    """(height, width) of a picture once it stands upright."""
+    """Return the (height, width) of a picture after it is brought upright."""
     height, width = image.height, image.width
     return (width, height) if _TURNS[_orientation(image)][0] % 180 else (height, width)
 
 
 class _Unclear(Exception):
-    """A picture whose values do not say how bright they are."""
+    """The values of a picture do not define its brightness."""
 
 
 def _rgb(image: Image.Image, facts: Facts) -> np.ndarray:
@@ -156,7 +156,7 @@ def _white_is_zero(image: Image.Image) -> bool:
 def _eight_bits_of_floats(image: Image.Image) -> np.ndarray:
     values = np.asarray(image)
     low, high = float(values.min()), float(values.max())
-    if not (low >= 0 and high <= 1):  # also where some are not numbers
+    if not (low >= 0 and high <= 1):  # Also true if a value is NaN.
         raise _Unclear(
             f"floating values from {low:g} to {high:g}, which do not say what white is: save it with 8 or 16 bits, "
             "or with values from 0 to 1"
@@ -166,7 +166,7 @@ def _eight_bits_of_floats(image: Image.Image) -> np.ndarray:
 
 
 def _eight_bits_of_sixteen(image: Image.Image) -> np.ndarray:
-    # Pillow clips 16-bit grey where it should scale it, and takes neither 12 bits nor "0 is white" into account.
+    # Pillow clips 16-bit grey instead of scaling it, and ignores both 12-bit depth and "0 is white".
     values = np.asarray(image).astype(np.float32)
     bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (16,))
     values *= 255 / (2 ** min(16, bits[0]) - 1)
@@ -188,7 +188,7 @@ def _eight_bits(image: Image.Image, facts: Facts) -> np.ndarray:
 
 
 def _to_srgb(image: Image.Image, facts: Facts) -> Image.Image:
-    """Convert by the colour profile that a picture carries, as viewers do."""
+    """Convert a picture to sRGB by its embedded colour profile, as viewers do."""
     stored = image.info.get("icc_profile")
     if not stored:
         if image.mode == "CMYK":
@@ -209,7 +209,7 @@ def _to_srgb(image: Image.Image, facts: Facts) -> Image.Image:
             flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
         )
     except Exception as error:
-        # A profile of another kind than the picture, or a broken one: viewers ignore it too.
+        # The profile is broken or has another colour space than the picture; viewers ignore such profiles too.
         facts.note(f"the colour profile cannot be used ({_reason(error)}): sRGB was assumed")
         return image
     facts.note("colours were converted to sRGB by the picture's own profile")
@@ -225,17 +225,17 @@ def _stored_duration(image: Image.Image) -> Fraction | None:
 
 
 class _Timed:
-    """Times by adding up durations."""
+    """Frame times as sums of durations, for readers of pictures."""
 
     facts: Facts
     _durations: list[Fraction]
 
     def end_time(self, times: list[Fraction]) -> Fraction:
-        """Say when the last frame ends."""
+        """Return when the last frame ends, in seconds."""
         return times[-1] + self._durations[len(times) - 1] if times else Fraction(0)
 
     def exact_times(self, times: list[Fraction]) -> list[Fraction]:
-        """Leave the times as they are."""
+        """Return the times unchanged."""
         return times
 
     def count(self) -> int:
@@ -243,17 +243,17 @@ class _Timed:
         return len(self._durations)
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing, because no file is open."""
 
 
 class AnimationReader(_Timed):
-    """Frames of a gif, webp, avif or animated png, the pages of a tiff, or the one frame of a picture."""
+    """Reader of the frames of a gif, webp, avif or animated png, of the pages of a tiff, or of a single picture."""
 
     def __init__(self, path: Path, fps: Fraction | None, pixels: int) -> None:
         self._path, self._pixels = path, pixels
         self._structure = structure_of(path)
         if self._structure is not None and math.prod(self._structure.size) > pixels:
-            # A gif's frames may be larger than the canvas that it declares.
+            # The frames of a gif may be larger than its stated canvas.
             height, width = self._structure.size
             raise VideoError(
                 f"{path} has frames of {width}x{height}, and at most {pixels} pixels fit into half of the free memory: "
@@ -270,17 +270,18 @@ class AnimationReader(_Timed):
         image = self._image
         kind = (image.format or "picture").lower()
         if kind == "mpo":
-            kind = "jpeg"  # a phone's jpeg with a preview or a gain map behind the picture
+            kind = "jpeg"  # A phone's jpeg with a preview or a gain map after the picture.
         with _pillow(self._pixels):
-            # Pillow counts the frames of a gif by going through it; its structure has told already.
+            # Pillow counts the frames of a gif by reading all of it; the structure has counted them already.
             count = 1 if kind == "jpeg" else self._stated_frames()
-        # A picture beside the animation, for players that show none, is not part of it.
+        # A default picture, for players without animations, is not part of the animation.
         self._first = int(bool(getattr(image, "default_image", False)) and count > 1)
         self._count = count - self._first
         timeless = kind == "tiff" or (count == 1 and not image.info.get("duration"))
         if fps is not None and not timeless:
             raise VideoError(
-                f"{self._path} has times of its own; fps= is for folders and pictures. To change speed, write with fps="
+                f"{self._path} has its own frame times; fps= is for folders and pictures. To change the speed, "
+                "write with fps="
             )
         self.facts = Facts(kind, kind, fps or DEFAULT_FPS, (image.height, image.width), total_frames=self._count)
         self.facts.turn(*_TURNS[_orientation(image)])
@@ -304,14 +305,14 @@ class AnimationReader(_Timed):
         try:
             return max(1, int(getattr(self._image, "n_frames", 1)))
         except Exception:
-            return 1  # frames() meets what is wrong and says it
+            return 1  # frames() raises the error.
 
     def frames(self) -> Iterator[tuple[Fraction, Picture]]:
-        """Yield (time in seconds, picture on demand) of every frame as shown."""
+        """Yield (time in seconds, function that returns the picture) of each frame in display order."""
         time, image = Fraction(0), self._image
         whole, fault = self._count, None
         if self._structure is not None and self._structure.fault is not None:
-            # Beyond the frames that are there in full, decoders make something up.
+            # After the complete frames, decoders return invented content.
             whole, fault = min(whole, max(0, self._structure.frames - self._first)), self._structure.fault
         for index in range(whole):
             try:
@@ -323,7 +324,7 @@ class AnimationReader(_Timed):
                         raise changes_size(self._path, index, self.facts.size, size)
                     self.facts.size = size
                     if math.prod(size) > self._pixels:
-                        raise VideoError(f"{self._path} has {size[1]}x{size[0]} pixels, more than memory is free for")
+                        raise VideoError(f"{self._path} has {size[1]}x{size[0]} pixels, too many for the free memory")
                     image.load()
                 duration = self._duration()
             except VideoError:
@@ -339,7 +340,7 @@ class AnimationReader(_Timed):
             raise damaged(self._path, fault, whole, self._stated())
 
     def _stated(self) -> int | None:
-        # A gif does not say how many frames it has.
+        # A gif does not state its number of frames.
         return None if self._image.format == "GIF" else self._count
 
     def _duration(self) -> Fraction:
@@ -370,7 +371,7 @@ class AnimationReader(_Timed):
 
 
 class FolderReader(_Timed):
-    """Pictures of a folder, in the natural order of their names (frame2 before frame10)."""
+    """Reader of the pictures in a folder, in the natural order of their names (frame2 before frame10)."""
 
     def __init__(self, path: Path, fps: Fraction | None, pixels: int) -> None:
         self._path, self._pixels = path, pixels
@@ -383,13 +384,13 @@ class FolderReader(_Timed):
             raise VideoError(f"{path} cannot be opened: {error.strerror or error}") from error
         if not entries:
             raise VideoError(
-                f"{path} holds no pictures: put some of {', '.join(IMAGE_SUFFIXES)} there, or give a video file"
+                f"{path} contains no pictures ({', '.join(IMAGE_SUFFIXES)}): add pictures, or give a video file"
             )
         self._files = sorted(entries, key=_natural)
         stems = [file.stem for file in self._files]
-        double = next((a for a, b in itertools.pairwise(stems) if a == b), None)
-        if double is not None:
-            raise VideoError(f"{path} holds more than one picture named {double!r}: keep one of each name")
+        duplicate = next((a for a, b in itertools.pairwise(stems) if a == b), None)
+        if duplicate is not None:
+            raise VideoError(f"{path} contains more than one picture named {duplicate!r}: keep one of each name")
         for file in self._files:
             regular_file(file, "a picture of a clip")
         with _open(self._files[0], pixels) as first:
@@ -399,10 +400,10 @@ class FolderReader(_Timed):
             self.facts.turn(*_TURNS[_orientation(first)])
         self.facts.total_frames = len(self._files)
         stored = [] if fps else [self._stored(file) for file in self._files]
-        known = [duration for duration in stored if duration is not None]
-        if len(known) == len(self._files):
-            self._durations = known
-            self.facts.fps = len(known) / sum(known, Fraction(0))
+        durations = [duration for duration in stored if duration is not None]
+        if len(durations) == len(self._files):
+            self._durations = durations
+            self.facts.fps = len(durations) / sum(durations, Fraction(0))
         else:
             self._durations = [1 / self.facts.fps] * len(self._files)
             if fps is None:
@@ -413,10 +414,10 @@ class FolderReader(_Timed):
             with _open(file, self._pixels) as image:
                 return _stored_duration(image)
         except VideoError:
-            return None  # said where that picture is read, if it is
+            return None  # The error is raised when the picture is read.
 
     def frames(self) -> Iterator[tuple[Fraction, Picture]]:
-        """Yield (time in seconds, picture on demand) of every picture; one that is not asked for is not opened."""
+        """Yield (time in seconds, function that returns it) of each picture. Skipped pictures are not opened."""
         time = Fraction(0)
         for file, duration in zip(self._files, self._durations, strict=True):
             yield time, lambda file=file: self._picture(file)  # type: ignore[misc]
@@ -431,7 +432,7 @@ class FolderReader(_Timed):
                 try:
                     with _pillow(self._pixels):
                         if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
-                            raise _Unclear("more than one picture: give each a file of its own")
+                            raise _Unclear("more than one picture: save each one as a file")
                         if _orientation(image) != 1:
                             self.facts.note("pictures were turned upright, as they say")
                         return _rgb(image, self.facts)
@@ -461,7 +462,19 @@ def _natural(path: Path) -> list[tuple[int, int, str]]:
 def _rounded(
     times: tuple[Fraction, ...], duration: Fraction, tick: Fraction, least: int, most: int, kind: str
 ) -> list[int]:
-    """Durations in ticks, rounded so that errors do not add up."""
+    """Return durations in ticks, rounded so that the errors do not add up.
+
+    Args:
+        times: Start of each frame in seconds.
+        duration: End of the last frame in seconds.
+        tick: Length of a tick in seconds.
+        least: Minimum duration in ticks.
+        most: Maximum duration in ticks.
+        kind: Format, for the error message.
+
+    Raises:
+        VideoError: If a duration is not possible in the format.
+    """
     marks = [round(time / tick) for time in (*times, duration)]
     lengths = [b - a for a, b in itertools.pairwise(marks)]
     if min(lengths) < least:
@@ -475,7 +488,7 @@ def _rounded(
 
 
 def write_png(path: Path, picture: np.ndarray, duration: Fraction) -> None:
-    """Write one uint8 (height, width, channel) picture; its duration in seconds goes into a text chunk."""
+    """Write one uint8 (height, width, channel) picture. Its duration in seconds is stored in a text chunk."""
     info = PngImagePlugin.PngInfo()
     info.add_text("Software", GENERATOR)
     info.add_text(_DURATION_KEY, str(duration))
@@ -483,23 +496,23 @@ def write_png(path: Path, picture: np.ndarray, duration: Fraction) -> None:
 
 
 def write_folder(path: Path, pictures: np.ndarray, durations: tuple[Fraction, ...]) -> None:
-    """Write uint8 (frame, height, width, channel) pictures as 00000.png and so on."""
+    """Write uint8 (frame, height, width, channel) pictures as 00000.png and so on, with their durations in seconds."""
     path.mkdir()
     for index, (picture, duration) in enumerate(zip(pictures, durations, strict=True)):
         write_png(path / f"{index:05d}.png", picture, duration)
 
 
 def write_gif(path: Path, pictures: np.ndarray, times: tuple[Fraction, ...], duration: Fraction, note: str) -> None:
-    """Write a looping gif with one palette for the whole clip, so that what stands still does not flicker.
+    """Write a looping gif. The whole clip has one palette, so that still areas do not flicker.
 
-    FFmpeg's muxer writes it, since Pillow's joins equal neighbours into one frame.
+    FFmpeg's muxer writes it, because Pillow merges equal neighbouring frames.
 
     Args:
-        path: the file.
+        path: Path of the file.
         pictures: uint8 (frame, height, width, channel).
-        times: start of each frame in seconds.
-        duration: end of the last frame in seconds; times are rounded to 1/100 s.
-        note: a comment, ASCII, at most 255 characters.
+        times: Start of each frame in seconds.
+        duration: End of the last frame in seconds. All times are rounded to 1/100 s.
+        note: Comment of the file, ASCII, at most 255 characters.
     """
     ticks = _rounded(times, duration, Fraction(1, 100), 2, 0xFFFF, "gif")
     height, width = pictures.shape[1:3]
@@ -523,7 +536,7 @@ def write_gif(path: Path, pictures: np.ndarray, times: tuple[Fraction, ...], dur
             container.mux(stream.encode(frame))
             at += length
         container.mux(stream.encode())
-    # A comment before the byte that ends the file; FFmpeg's muxer writes none.
+    # FFmpeg's muxer writes no comment, so it is inserted before the byte that ends the file.
     with open(path, "r+b") as file:
         file.seek(-1, os.SEEK_END)
         file.write(b"\x21\xfe" + bytes([len(note)]) + note.encode() + b"\0\x3b")
@@ -534,16 +547,16 @@ def write_webp(
 ) -> None:
     """Write a looping webp animation.
 
-    Each frame is encoded by Pillow as a picture of its own and the container is put together here, since libwebp's
-    animation encoder joins equal neighbours into one frame.
+    Pillow encodes each frame as a picture, and this function assembles the container, because libwebp's animation
+    encoder merges equal neighbouring frames.
 
     Args:
-        path: the file.
+        path: Path of the file.
         pictures: uint8 (frame, height, width, channel).
-        times: start of each frame in seconds.
-        duration: end of the last frame in seconds; times are rounded to milliseconds.
+        times: Start of each frame in seconds.
+        duration: End of the last frame in seconds. All times are rounded to milliseconds.
         quality: 0 to 100; 100 is lossless.
-        note: a comment.
+        note: Comment of the file.
     """
     ticks = _rounded(times, duration, Fraction(1, 1000), 1, 0xFFFFFF, "webp")
     height, width = pictures.shape[1:3]
@@ -559,8 +572,8 @@ def write_webp(
     for picture, length in zip(pictures, ticks, strict=True):
         still = BytesIO()
         Image.fromarray(picture).save(still, format="webp", quality=quality, method=4, lossless=quality == 100)
-        # 12 bytes of RIFF header go; flag 2 says: do not blend with the frame before.
+        # The 12 bytes of the RIFF header are cut off. Flag 2 means: do not blend with the previous frame.
         body += chunk(b"ANMF", three(0) + three(0) + canvas + three(length) + b"\x02" + still.getvalue()[12:])
-    # Readers pass over chunks that they do not know.
+    # Readers skip chunks that they do not know.
     body += chunk(b"NOTE", note.encode())
     path.write_bytes(b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WEBP" + body)

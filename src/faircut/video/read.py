@@ -13,13 +13,13 @@ from ..errors import VideoError
 from .clip import MIN_SIZE, Selection, SourceInfo, Video, as_rate
 from .decode import ContainerReader
 from .facts import DamagedError, Facts, Reader, regular_file
-from .limits import MAX_SIZE, Room, scaled_size
+from .limits import MAX_SIZE, MemoryBudget, scaled_size
 from .pictures import AnimationReader, FolderReader, is_picture
 
 __all__ = ["DEFAULT_MAX_FRAMES", "read_video"]
 
 DEFAULT_MAX_FRAMES = 64
-"""Most frames that are read when nobody said how many."""
+"""Maximum number of frames that are read if ``num_frames`` is not given."""
 
 
 def read_video(
@@ -33,52 +33,54 @@ def read_video(
     fps: float | Fraction | str | None = None,
     max_frames: int | None = DEFAULT_MAX_FRAMES,
 ) -> Video:
-    """Read a clip, or a chosen part of it, upright and in RGB.
+    """Read a clip, or selected frames of it, upright and in RGB.
 
-    Videos (mp4, mov, webm, mkv, avi and more), animations (gif, webp, png), a picture (a clip of one frame) and folders of
-    pictures in natural order of their names are told apart by their content, not by their suffix. Rotation is applied,
-    non-square pixels are made square, the colour matrix and range of the source are honoured (sources that name none:
-    BT.709 from 720 lines or 1280 columns on, BT.601 below, as players do), and alpha is laid over black; all of it is said
-    in ``source.notes``. Each frame keeps its time; with a stride a kept frame stands until the next kept one begins.
+    The format is detected from the content, not from the suffix: videos (mp4, mov, webm, mkv, avi and more), animations
+    (gif, webp, png), a picture (a clip of one frame), and folders of pictures in natural order of their names. Rotation
+    is applied, non-square pixels are made square, and alpha is composited over black. The source's colour matrix and
+    range are used; a source that states none is read like in common players, as BT.709 from 720 lines or 1280 columns
+    and as BT.601 below. ``source.notes`` lists all such changes. Each frame keeps its time. With a stride, a selected
+    frame lasts until the next selected one.
 
-    Frames are counted by decoding from the beginning, so numbers are exact in every container. How much memory the frames
-    will take is found from their size before one is decoded: a clip may take half of what is free. Only the file or folder
-    of that name is ever opened: no other one that a file refers to, no address, no pipe or device.
+    Frame numbers are exact in every container, because frames are counted by decoding from the beginning. The memory
+    that the frames will need is computed from their size before the first one is decoded; a clip can use half of the
+    free memory. Only the named file or folder is opened: no other file or address that it refers to, no pipe and no
+    device.
 
     Args:
-        path: a file or a folder.
-        num_frames: how many frames to keep; None for all from ``start`` to ``end``.
-        start: number of the first frame to keep, from 0.
-        stride: keep every ``stride``-th frame.
-        end: number of the frame before which to stop; None for the end of the source.
-        size: (height, width) to scale to cover and crop at the centre; one number for the shorter side, the aspect ratio
-            kept; None for the source's own size. In pixels, 8 to 8192.
-        fps: frames per second of a folder or picture, which do not tell (8 where not given; pictures that faircut wrote
-            carry their times), or of a raw stream that does not (25); for everything else the source's own times are kept
-            and ``fps`` is an error.
-        max_frames: how many frames to accept when ``num_frames`` is None; None for any number.
+        path: File or folder.
+        num_frames: Number of frames to select. None for all from ``start`` to ``end``.
+        start: Number of the first selected frame, from 0.
+        stride: Distance between two selected frames; 1 selects every frame.
+        end: Number of the first frame after the range. None for the end of the source.
+        size: (height, width) to which frames are scaled to cover and then cropped at the centre, or one number for the
+            shorter side, which keeps the aspect ratio. None for the source's size. In pixels, 8 to 8192.
+        fps: Frames per second of a source without times: a folder or picture (the default is 8, or the times that
+            faircut stored in its own pictures) or a raw stream (the default is 25). An error for all other sources.
+        max_frames: Maximum number of frames if ``num_frames`` is None. None for no limit.
 
     Returns:
-        The clip, with where it came from and what was done to it in ``source``.
+        The clip. Its ``source`` says where it came from and how it was changed.
 
     Raises:
-        VideoError: nothing there, no video, truncated or damaged, empty, too small, too large for the memory that is free,
-            or fewer or more frames than asked for or allowed; the message says what is possible.
+        VideoError: If there is no such file, it is not a video, is truncated, damaged or empty, its frames are too
+            small, the clip is too large for the free memory, or it has fewer or more frames than requested or allowed.
+            The message says what is possible.
     """
     if not os.fspath(path):
         raise VideoError("the name of the clip is empty: give a video, an animation, a picture or a folder of pictures")
     path = Path(path)
-    _check_choice(num_frames, start, stride, end, size, max_frames)
+    _check_arguments(num_frames, start, stride, end, size, max_frames)
     rate = None if fps is None else as_rate(fps)
-    room = Room(path, size)
-    reader = _open(path, rate, room.pixels)
+    budget = MemoryBudget(path, size)
+    reader = _open(path, rate, budget.pixels)
     try:
-        return _select(reader, path, room, num_frames, start, stride, end, size, max_frames)
+        return _select(reader, path, budget, num_frames, start, stride, end, size, max_frames)
     finally:
         reader.close()
 
 
-def _check_choice(
+def _check_arguments(
     num_frames: int | None,
     start: int,
     stride: int,
@@ -137,7 +139,7 @@ def _open(path: Path, fps: Fraction | None, pixels: int) -> Reader:
 def _select(
     reader: Reader,
     path: Path,
-    room: Room,
+    budget: MemoryBudget,
     num_frames: int | None,
     start: int,
     stride: int,
@@ -151,14 +153,14 @@ def _select(
             f"num_frames={num_frames} from frame {start} with stride {stride} does not fit before end={end}: "
             f"at most {len(range(start, end, stride))} do; ask for fewer, or move end"
         )
-    # The frame at which to stop is still asked for its time: it ends the last kept one.
+    # The time of the frame after the range is needed too, because it ends the last selected frame.
     stops = [stop for stop in (end, None if num_frames is None else start + num_frames * stride) if stop is not None]
     stop = min(stops) if stops else None
     limit = max_frames if num_frames is None else None
     checked, fitting = None, 0
-    if min(facts.size) > 0:  # a stream may tell its size only with its first frame
+    if min(facts.size) > 0:  # Some streams state their size only with the first frame.
         checked = facts.upright
-        fitting = _check_room(reader, room, num_frames, start, stride, stop, limit)
+        fitting = _check_memory(reader, budget, num_frames, start, stride, stop, limit)
     times: list[Fraction] = []
     pictures: list[torch.Tensor] = []
     ended, total = True, facts.total_frames
@@ -173,9 +175,9 @@ def _select(
                     raise _too_long(reader, path, start, stride, end, limit)
                 if facts.upright != checked:
                     checked = facts.upright
-                    fitting = _check_room(reader, room, num_frames, start, stride, stop, limit)
+                    fitting = _check_memory(reader, budget, num_frames, start, stride, stop, limit)
                 if len(pictures) == fitting:
-                    raise room.too_many(facts.upright, num_frames)
+                    raise budget.too_many(facts.upright, num_frames)
                 pictures.append(_fit(picture(), size, facts))
         else:
             total = facts.total_frames = len(times)
@@ -185,13 +187,13 @@ def _select(
     except DamagedError as error:
         if stop is None or len(pictures) < len(range(start, stop, stride)):
             raise
-        facts.note(f"what follows frame {error.readable - 1} cannot be used, but nothing of it was needed")
+        facts.note(f"the source is damaged after frame {error.readable - 1}, but the rest was not needed")
     if ended:
         times.append(reader.end_time(times))
     times = reader.exact_times(times)
-    kept = range(start, start + len(pictures) * stride, stride)
-    # A kept frame stands until the next kept one; the last one as long as its stride, or until the range or source ends.
-    last = min(kept[-1] + stride, len(times) - 1)
+    selected = range(start, start + len(pictures) * stride, stride)
+    # A selected frame lasts until the next one. The last one lasts for a stride, or until the range or the source ends.
+    last = min(selected[-1] + stride, len(times) - 1)
     first = times[start]
     source = SourceInfo(
         path=path,
@@ -209,15 +211,25 @@ def _select(
         end_time=times[last],
         notes=tuple(facts.notes),
     )
-    return Video(torch.stack(pictures), tuple(times[index] - first for index in kept), times[last] - first, source)
+    return Video(torch.stack(pictures), tuple(times[index] - first for index in selected), times[last] - first, source)
 
 
-def _check_room(
-    reader: Reader, room: Room, num_frames: int | None, start: int, stride: int, stop: int | None, limit: int | None
+def _check_memory(
+    reader: Reader,
+    budget: MemoryBudget,
+    num_frames: int | None,
+    start: int,
+    stride: int,
+    stop: int | None,
+    limit: int | None,
 ) -> int:
-    """Say how many frames fit; if it is known that more are wanted, raise."""
+    """Return how many frames fit into memory.
+
+    Raises:
+        VideoError: If more frames are selected than fit.
+    """
     facts = reader.facts
-    fitting = room.frames(facts.upright)
+    fitting = budget.frames(facts.upright)
 
     def wanted(total: int | None) -> int | None:
         stops = [value for value in (stop, total) if value is not None]
@@ -226,41 +238,40 @@ def _check_room(
 
     count = wanted(facts.total_frames)
     if count is not None and count > fitting:
-        # More may have been asked for than there are, which is another complaint.
+        # If the source has fewer frames than requested, that is the error to report, not the memory.
         count = wanted(facts.total_frames or reader.count())
         if count is not None and count > fitting:
-            raise room.too_many(facts.upright, count)
+            raise budget.too_many(facts.upright, count)
     return fitting
 
 
 def _too_long(reader: Reader, path: Path, start: int, stride: int, end: int | None, limit: int) -> VideoError:
     count = reader.facts.total_frames or reader.count()
     available = min(count, end or count) - start
-    chosen = -(-available // stride)
+    selected = -(-available // stride)
     seconds = count / reader.facts.fps
     return VideoError(
-        f"{path} has {count} frames ({float(seconds):.1f} s at {float(reader.facts.fps):.2f} "
-        f"fps), of which {chosen} were asked "
-        f"for; without num_frames at most {limit} are read. Pass num_frames={limit} for the first {limit}, "
+        f"{path} has {count} frames ({float(seconds):.1f} s at {float(reader.facts.fps):.2f} fps), of which {selected} "
+        f"are selected; without num_frames at most {limit} are read. Pass num_frames={limit} for the first {limit}, "
         f"stride={-(-available // limit)} to spread them over the clip, start and end for a part, "
-        f"or max_frames={chosen} for all of them"
+        f"or max_frames={selected} for all of them"
     )
 
 
 def _check_enough(
-    path: Path, count: int, kept: int, asked: int | None, start: int, stride: int, end: int | None
+    path: Path, count: int, selected: int, requested: int | None, start: int, stride: int, end: int | None
 ) -> None:
     if count == 0:
         raise VideoError(f"{path} holds no frames: nothing can be read from it; get the file again")
     if start >= count:
         raise VideoError(f"{path} has {count} frames, numbered 0 to {count - 1}: start={start} is beyond them")
-    if asked is not None and kept < asked:
-        needed = start + (asked - 1) * stride + 1
-        smaller = (count - start - 1) // (asked - 1) if asked > 1 else 0
+    if requested is not None and selected < requested:
+        needed = start + (requested - 1) * stride + 1
+        smaller = (count - start - 1) // (requested - 1) if requested > 1 else 0
         stride_hint = f", or stride={smaller}" if 0 < smaller < stride else ""
         raise VideoError(
-            f"{path} has {count} frames: num_frames={asked} from start={start} with stride={stride} needs {needed}; "
-            f"pass num_frames={kept} at most{stride_hint}, or use a longer clip"
+            f"{path} has {count} frames: num_frames={requested} from start={start} with stride={stride} needs "
+            f"{needed}; pass num_frames={selected} at most{stride_hint}, or use a longer clip"
         )
     if end is not None and end > count:
         raise VideoError(
@@ -271,7 +282,7 @@ def _check_enough(
 def _fit(picture: np.ndarray, size: int | tuple[int, int] | None, facts: Facts) -> torch.Tensor:
     height, width = picture.shape[:2]
     scaled, target = scaled_size(height, width, size)
-    # In place: a large picture exists once as numbers, not three times.
+    # In-place operations, so that a large picture is in memory only once.
     frame = torch.from_numpy(picture).permute(2, 0, 1).to(torch.float32).div_(127.5).sub_(1)
     if scaled != (height, width):
         frame = torch.nn.functional.interpolate(frame[None], scaled, mode="bicubic", antialias=True)[0].clamp(-1, 1)

@@ -1,7 +1,7 @@
-"""Whether a picture or an animation is whole: its frames are counted by its outer structure, without decoding any.
+"""Count the complete frames of a picture or an animation from its file structure, without decoding.
 
-Decoders differ in what they do with a file that breaks off: some raise, some stop early without a word, some fill in
-grey. The structure tells beforehand how many frames are there in full.
+Decoders handle incomplete files differently: some raise, some stop early without an error, some fill in grey. The
+structure tells in advance how many frames are complete.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ __all__ = ["Structure", "structure_of"]
 
 @dataclass(frozen=True)
 class Structure:
-    """What a file holds in full.
+    """The complete content of a file.
 
     Attributes:
-        frames: number of frames that are complete.
-        fault: why no more of them can be read; None for a file that is whole.
-        size: (height, width) in pixels that hold every frame.
+        frames: Number of complete frames.
+        fault: Why no further frames can be read, or None if the file is complete.
+        size: (height, width) in pixels that contains every frame.
     """
 
     frames: int
@@ -34,17 +34,17 @@ _ENDS_EARLY = "the file ends early"
 
 
 class _Broken(Exception):
-    """The structure ends here, for the reason in its message."""
+    """The structure ends here. The message is the reason."""
 
 
 def structure_of(path: Path) -> Structure | None:
-    """Count the complete frames of a gif, png or webp.
+    """Count the complete frames of a gif, png or webp file.
 
     Args:
-        path: the file.
+        path: Path of the file.
 
     Returns:
-        What it holds; None for a file of another kind, whose decoder raises by itself where data is missing.
+        Its structure. None for files of other kinds, whose decoders raise where data is missing.
     """
     with path.open("rb") as file:
         head = file.read(12)
@@ -66,7 +66,7 @@ def structure_of(path: Path) -> Structure | None:
         return Structure(max(0, frames), fault, (height, width))
 
 
-def _need(file: BinaryIO, at: int, length: int) -> bytes:
+def _read_exactly(file: BinaryIO, at: int, length: int) -> bytes:
     file.seek(at)
     data = file.read(length)
     if len(data) < length:
@@ -74,28 +74,28 @@ def _need(file: BinaryIO, at: int, length: int) -> bytes:
     return data
 
 
-# Each walk yields the (height, width) of the canvas first, then the (bottom, right) of every frame that is complete.
+# Each of these functions yields the (height, width) of the canvas, then the (bottom, right) of every complete frame.
 
 
 def _gif(file: BinaryIO) -> Iterator[tuple[int, int]]:
-    head = _need(file, 0, 13)
+    head = _read_exactly(file, 0, 13)
     yield int.from_bytes(head[8:10], "little"), int.from_bytes(head[6:8], "little")
     at = 13 + _palette_bytes(head[10])
     while True:
-        kind = _need(file, at, 1)[0]
+        kind = _read_exactly(file, at, 1)[0]
         if kind == 0x3B:
             return
         if kind == 0x21:
             at = _after_blocks(file, at + 2)
         elif kind == 0x2C:
-            box = _need(file, at, 10)
+            box = _read_exactly(file, at, 10)
             left, top, width, height = (int.from_bytes(box[i : i + 2], "little") for i in (1, 3, 5, 7))
             at = _after_blocks(file, at + 11 + _palette_bytes(box[9]))
             yield top + height, left + width
         elif kind == 0:
-            at += 1  # padding between blocks, which players pass over
+            at += 1  # Padding between blocks, which players skip.
         else:
-            raise _Broken(f"byte {at} begins neither a frame nor an extension nor the end")
+            raise _Broken(f"byte {at} begins neither a frame nor an extension nor the end of the file")
 
 
 def _palette_bytes(flags: int) -> int:
@@ -104,7 +104,7 @@ def _palette_bytes(flags: int) -> int:
 
 def _after_blocks(file: BinaryIO, at: int) -> int:
     while True:
-        length = _need(file, at, 1)[0]
+        length = _read_exactly(file, at, 1)[0]
         at += 1 + length
         if not length:
             return at
@@ -113,14 +113,14 @@ def _after_blocks(file: BinaryIO, at: int) -> int:
 def _png(file: BinaryIO) -> Iterator[tuple[int, int]]:
     at, begun, animated, header = 8, False, False, (0, 0)
     while True:
-        length = int.from_bytes(_need(file, at, 4), "big")
-        kind = _need(file, at + 4, 4)
+        length = int.from_bytes(_read_exactly(file, at, 4), "big")
+        kind = _read_exactly(file, at + 4, 4)
         if kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"fdAT", b"fcTL", b"acTL", b"IEND"):
-            found = _checksum(file, at + 4, 4 + length)
-            if found != int.from_bytes(_need(file, at + 8 + length, 4), "big"):
-                raise _Broken(f"the checksum of its part {kind.decode()} at byte {at} is wrong")
+            checksum = _checksum(file, at + 4, 4 + length)
+            if checksum != int.from_bytes(_read_exactly(file, at + 8 + length, 4), "big"):
+                raise _Broken(f"the checksum of its chunk {kind.decode()} at byte {at} is wrong")
         if kind == b"IHDR":
-            width, height = (int.from_bytes(_need(file, at + i, 4), "big") for i in (8, 12))
+            width, height = (int.from_bytes(_read_exactly(file, at + i, 4), "big") for i in (8, 12))
             header = (height, width)
             yield header
         elif kind == b"acTL":
@@ -141,19 +141,20 @@ def _png(file: BinaryIO) -> Iterator[tuple[int, int]]:
 def _checksum(file: BinaryIO, at: int, length: int) -> int:
     value = 0
     for start in range(at, at + length, 1 << 20):
-        value = zlib.crc32(_need(file, start, min(1 << 20, at + length - start)), value)
+        value = zlib.crc32(_read_exactly(file, start, min(1 << 20, at + length - start)), value)
     return value
 
 
 def _webp(file: BinaryIO) -> Iterator[tuple[int, int]]:
-    # A still names its size in its own bitstream, which Pillow reads before it makes room; so only animations tell here.
+    # The size of a still picture is in its bitstream, which Pillow reads before it allocates memory, so 0 is enough
+    # here.
     yield 0, 0
-    at, end = 12, 8 + int.from_bytes(_need(file, 4, 4), "little")
+    at, end = 12, 8 + int.from_bytes(_read_exactly(file, 4, 4), "little")
     while at + 8 <= end:
-        kind, length = _need(file, at, 4), int.from_bytes(_need(file, at + 4, 4), "little")
+        kind, length = _read_exactly(file, at, 4), int.from_bytes(_read_exactly(file, at + 4, 4), "little")
         if length:
-            _need(file, at + 8 + length - 1, 1)
+            _read_exactly(file, at + 8 + length - 1, 1)
         if kind in (b"ANMF", b"VP8 ", b"VP8L"):
             yield 0, 0
         at += 8 + length + length % 2
-    _need(file, end - 1, 1)
+    _read_exactly(file, end - 1, 1)

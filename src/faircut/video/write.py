@@ -1,4 +1,4 @@
-"""Write a clip as a video, an animation, a folder of pictures or a picture, whole or not at all."""
+"""Write a clip as a video, an animation, a folder of pictures or a picture, completely or not at all."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ __all__ = ["SUFFIXES", "write_video"]
 
 _CONTAINERS = ("mp4", "mov", "webm")
 SUFFIXES = (".mp4", ".mov", ".webm", ".gif", ".webp", ".png")
-"""What ``write_video`` can write, besides a folder of pictures (a path without a suffix)."""
+"""Formats that ``write_video`` can write, besides a folder of pictures (a path without a suffix)."""
 
-_FINEST = 1_000_000  # ticks per second beyond which players' arithmetic gets shaky
+_FINEST = 1_000_000  # Ticks per second; with more, the arithmetic of players becomes unreliable.
 
 
 def write_video(
@@ -40,33 +40,35 @@ def write_video(
     audio_from: str | os.PathLike[str] | Literal[False] | None = None,
     quality: int = 90,
 ) -> Path:
-    """Write a clip with its size, its times and its sound; the suffix says as what.
+    """Write a clip with its size, times and sound. The suffix of the path determines the format.
 
-    ``.mp4`` and ``.mov`` are h264 in BT.709 (yuv420p, which plays everywhere; an odd height or width needs yuv444p, which
-    browsers on Linux and Chrome play and Apple's players do not: ``.webm`` keeps odd sizes in every browser), ``.webm`` is
-    vp9, ``.gif`` and ``.webp`` loop, ``.png`` is one picture, and a path without suffix or with a separator at its end is a
-    folder of 00000.png and so on, whose files carry their durations. Frame times are exact in mp4 and mov (to 1/90000 s
-    where no common time base of at most a million ticks exists), to 1/1000 s in webm and webp, to 1/100 s in gif; the
-    errors do not add up. Nothing half-written stays: the file appears when it is finished.
+    ``.mp4`` and ``.mov`` are h264 in BT.709: yuv420p, which plays everywhere, or yuv444p for an odd height or width,
+    which plays in Chrome and in browsers on Linux but not in Apple's players. ``.webm`` is vp9 and keeps odd sizes in
+    every browser. ``.gif`` and ``.webp`` loop. ``.png`` is one picture. A path without a suffix, or with a separator at
+    its end, is a folder of 00000.png and so on, which store their durations. Frame times are exact in mp4 and mov (or
+    rounded to 1/90000 s if there is no common time base of at most a million ticks per second), and rounded to 1/1000 s
+    in webm and webp and to 1/100 s in gif; rounding errors do not add up. The file appears when it is complete, and
+    nothing partial is left behind.
 
     Args:
-        video: a clip, or a float tensor (frame, channel, height, width) in [-1, 1] together with ``fps``.
-        path: where to. An existing file is replaced; so is an existing folder that holds only pictures written here.
-        fps: frames per second in place of the clip's own times.
-        audio_from: a file whose sound to take from its beginning; None for the sound of the clip's source, cut to the
-            frames that were kept, where it has any and the container holds sound (mp4, mov, webm); False for none.
-        quality: 0 (smallest) to 100 (best), for mp4, mov, webm and webp: 90 is h264 at crf 17, vp9 at crf 20.
+        video: A clip, or a floating-point tensor (frame, channel, height, width) in [-1, 1] together with ``fps``.
+        path: Output path. An existing file is replaced, and so is an existing folder with only pictures written by
+            faircut.
+        fps: Frames per second, instead of the clip's own times.
+        audio_from: File whose sound is used from its beginning. None for the sound of the clip's source, cut to the
+            selected frames, if it has any and the container can hold sound (mp4, mov, webm). False for no sound.
+        quality: 0 (smallest) to 100 (best), for mp4, mov, webm and webp; 90 is crf 17 for h264 and crf 20 for vp9.
 
     Returns:
         The path.
 
     Raises:
-        VideoError: an unknown suffix, a folder with other things in it, frames that are not numbers, a container that
-            cannot show these times or hold sound, or a file system that refuses.
+        VideoError: If the suffix is unknown, the folder contains other files, a frame is not finite, the container
+            cannot represent the times or hold sound, or the file system refuses.
 
     Warns:
-        UserWarning: ``fps`` changes how long the clip lasts, so that its source's sound does not fit and is left out; or
-            the sound of the source is broken or of an unknown kind, and is left out.
+        UserWarning: If the sound of the source is left out, because ``fps`` changes the clip's duration, or because the
+            sound is broken or its codec is unknown.
     """
     text = os.fspath(path)
     if not text:
@@ -89,7 +91,7 @@ def write_video(
     except SoundError as error:
         if audio_from is not None:
             raise
-        # The pictures may have taken an hour, and nobody asked for the sound by name.
+        # The pictures may have taken an hour to compute, and the user did not ask for the sound explicitly.
         warnings.warn(f"{error}: {target} is written without sound", UserWarning, stacklevel=2)
         _write(target, kind, clip, pictures, None, quality)
     return target
@@ -114,7 +116,7 @@ def _write(
     except FaircutError:
         raise
     except (OSError, av.error.FFmpegError, ValueError, OverflowError, struct.error) as error:
-        # Encoders and muxers refuse sizes and times that their format cannot hold in as many ways.
+        # Encoders and muxers raise many kinds of errors for sizes and times that their format cannot represent.
         reason = " ".join(str(getattr(error, "strerror", None) or error).split())
         raise VideoError(f"{target} could not be written ({reason}); nothing was left behind") from error
 
@@ -145,10 +147,10 @@ def _as_clip(video: Video | torch.Tensor, fps: float | Fraction | str | None) ->
 def _check_folder(target: Path) -> None:
     if target.is_file():
         raise VideoError(f"{target} is a file: choose another name for the folder, or remove it")
-    others = foreign_files(target)
-    if others:
+    foreign = foreign_files(target)
+    if foreign:
         raise VideoError(
-            f"the folder {target} holds other things ({', '.join(others[:3])}): choose an empty or a new one"
+            f"the folder {target} contains other files ({', '.join(foreign[:3])}): choose an empty or a new folder"
         )
 
 
@@ -159,7 +161,7 @@ def _sound(
     target: Path,
     audio_from: str | os.PathLike[str] | Literal[False] | None,
 ) -> tuple[Path, Fraction] | None:
-    """Decide where the sound comes from: (file, seconds at which to begin), or None for no sound."""
+    """Return where the sound comes from, (file, time in seconds at which it begins), or None for no sound."""
     if audio_from is True:
         raise VideoError("audio_from=True: give a file, False for no sound, or None for the sound of the clip's source")
     if audio_from is False:
@@ -174,9 +176,8 @@ def _sound(
         return None
     if isinstance(given, Video) and clip.duration != given.duration:
         warnings.warn(
-            f"at {float(clip.fps):.3f} fps the clip lasts {float(clip.duration):.3f} s in place "
-            f"of {float(given.duration):.3f} s: "
-            f"the sound of {clip.source.path} does not fit and is left out",
+            f"at {float(clip.fps):.3f} fps the clip lasts {float(clip.duration):.3f} s instead of "
+            f"{float(given.duration):.3f} s: the sound of {clip.source.path} does not fit and is left out",
             UserWarning,
             stacklevel=3,
         )
@@ -185,14 +186,12 @@ def _sound(
 
 
 def _ticks(clip: Video, kind: str) -> tuple[Fraction, list[int]]:
-    """Find a time base that holds all times, and the times and the end in it."""
+    """Return a time base in which all times are whole numbers, and the times and the end in it."""
     finest = math.lcm(*(time.denominator for time in (*clip.times, clip.duration)))
     base = Fraction(1, 1000) if kind == "webm" else Fraction(1, finest if finest <= _FINEST else 90_000)
     marks = [round(time / base) for time in (*clip.times, clip.duration)]
     if any(b <= a for a, b in itertools.pairwise(marks)):
-        raise VideoError(
-            f"some frames last less than {float(base):.6f} s, the least that {kind} can tell: pass a lower fps="
-        )
+        raise VideoError(f"some frames last less than {float(base):.6f} s, the minimum for {kind}: pass a lower fps=")
     return base, marks
 
 
@@ -218,7 +217,7 @@ def _write_container(
 
             def mux(packets: Any) -> None:
                 for packet in packets:
-                    # Encoders leave the length out where the rate varies; without it the last frame would not last.
+                    # Encoders omit the duration if the rate varies; without it the last frame would have none.
                     packet.duration = lengths[packet.pts]
                     container.mux(packet)
 
@@ -247,10 +246,11 @@ def _add_stream(container: Any, kind: str, clip: Video, base: Fraction, quality:
         stream = container.add_stream("libvpx-vp9", rate=rate, options=options)
         stream.pix_fmt = "yuv420p"
     else:
-        # Without B-frames a packet's length is its frame's length, and variable rates survive to the last frame.
+        # Without B-frames, packets and frames have the same durations, so that variable rates are kept to the last
+        # frame.
         options = {"crf": str(round(17 + (90 - quality) * 0.34)), "preset": "medium", "bf": "0"}
         stream = container.add_stream("libx264", rate=rate, options=options)
-        # Subsampled chroma cannot describe half a pair of pixels: x264 refuses odd sizes in yuv420p.
+        # x264 refuses odd sizes in yuv420p, because chroma is stored for pairs of pixels.
         stream.pix_fmt = "yuv444p" if height % 2 or width % 2 else "yuv420p"
     stream.height, stream.width = height, width
     context = stream.codec_context
