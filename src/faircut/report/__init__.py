@@ -1,4 +1,4 @@
-"""What a run tells about itself: a typed report, its JSON, and pictures."""
+"""Reports of runs: a typed report, its JSON, and pictures."""
 
 from faircut.report.environment import Environment, PeakMemory, describe_clip, hash_clip
 from faircut.report.run import RunReport, Stopwatch, save_report

@@ -1,4 +1,4 @@
-"""What becomes of every word between two prompts, as a table."""
+"""A table of how a method treats each word of the source and target prompts."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ __all__ = ["AlignedWord", "AlignmentTable", "TableRegion", "align_table"]
 
 @dataclass(frozen=True)
 class AlignedWord:
-    """One row: a word of the source, of the target, or of both.
+    """A row of the table: a word of the source prompt, of the target prompt, or of both.
 
     Attributes:
-        source: the word in the source prompt; None where it is added.
-        target: the word in the target prompt; None where it is dropped.
-        fate: ``"kept"``, ``"replaced"``, ``"added"`` or ``"dropped"``.
-        source_tokens: positions of its tokens in the source sequence.
-        target_tokens: positions of its tokens in the target sequence.
-        region: number of the region that the word belongs to, from 0; None for none.
+        source: Word in the source prompt, or None if the word is added.
+        target: Word in the target prompt, or None if the word is dropped.
+        fate: Change of the word: ``"kept"``, ``"replaced"``, ``"added"`` or ``"dropped"``.
+        source_tokens: Positions of its tokens in the source prompt's tokens.
+        target_tokens: Positions of its tokens in the target prompt's tokens.
+        region: Number of the region that the word belongs to, from 0. None if it belongs to none.
     """
 
     source: str | None
@@ -34,13 +34,13 @@ class AlignedWord:
 
 @dataclass(frozen=True)
 class TableRegion:
-    """A region that the edit is bound to; see `faircut.methods.base.EditRegion`.
+    """A region that the edit is restricted to, as described in `faircut.methods.base.EditRegion`.
 
     Attributes:
-        source: words of the source prompt that name what is there.
-        target: words of the target prompt that name what it becomes.
+        source: Words of the source prompt for what is in the region.
+        target: Words of the target prompt for what replaces it.
         made_of: ``"words"``, ``"masks"`` or ``"predictions"``.
-        threshold: share of the highest value in a frame from which a position belongs to the region; None for masks.
+        threshold: Share of the highest value in a frame from which a position belongs to the region. None for masks.
     """
 
     source: tuple[str, ...]
@@ -50,22 +50,22 @@ class TableRegion:
 
     @classmethod
     def of(cls, region: EditRegion) -> TableRegion:
-        """Take what can be shown of a region."""
+        """Return the row of the table for a region of the method."""
         threshold = None if region.made_of == "masks" else region.threshold
         return cls(region.source, region.target, region.made_of, threshold)
 
 
 @dataclass(frozen=True)
 class AlignmentTable:
-    """What a method makes of the words of two prompts.
+    """How a method treats the words of two prompts.
 
     Attributes:
-        kind: ``"replace"`` or ``"refine"``; ``"none"`` where the method does not align prompts, so that the rows only
-            compare them.
-        words: the rows.
-        regions: the regions that the edit is bound to; none edits everywhere.
-        tokens: (source, target) tokens in use, start and end included.
-        limit: tokens that the model takes.
+        kind: ``"replace"`` or ``"refine"``. ``"none"`` if the method does not align prompts; the rows then only compare
+            them.
+        words: Rows of the table.
+        regions: Regions that the edit is restricted to. If empty, the edit applies everywhere.
+        tokens: Number of tokens in the source and in the target prompt, including the start and end tokens.
+        limit: Number of tokens that the model reads.
     """
 
     kind: str
@@ -76,18 +76,18 @@ class AlignmentTable:
 
 
 def align_table(source: Prompt, target: Prompt, method: Method) -> AlignmentTable:
-    """Say what becomes of every word.
+    """Return a table of how a method treats each word of two prompts.
 
     Args:
-        source: the source prompt.
-        target: the target prompt.
-        method: an editing method; says how it aligns them, and which words name its regions.
+        source: Source prompt.
+        target: Target prompt.
+        method: Editing method, which decides the alignment and the words of its regions.
 
     Returns:
         The table.
 
     Raises:
-        PromptError: the prompts cannot be aligned as asked, or a region's word is not in its prompt.
+        PromptError: If the prompts cannot be aligned as requested, or a word of a region is not in its prompt.
     """
     alignment = method.align(source, target)
     regions = method.edit_regions(source, target)
@@ -120,7 +120,7 @@ def align_table(source: Prompt, target: Prompt, method: Method) -> AlignmentTabl
 
 
 def _pairs(alignment: Alignment) -> Sequence[tuple[Word | None, Word | None, str]]:
-    """Pair the words of both prompts, in the order of the target's, dropped ones where they stood."""
+    """Pair the words of both prompts in the order of the target prompt, with dropped words at their old positions."""
     source, target = alignment.source.words, alignment.target.words
     if alignment.kind == "replace":
         return [(a, b, alignment.change_of(b)) for a, b in zip(source, target, strict=True)]

@@ -1,4 +1,4 @@
-"""Where a number comes from: versions, hashes, memory."""
+"""Provenance of results: versions, hashes and memory."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ _PACKAGES = ("torch", "diffusers", "transformers", "av", "numpy", "opencv-python
 
 
 def _versions() -> dict[str, str]:
-    found = {"faircut": __version__, "python": platform.python_version()}
+    versions = {"faircut": __version__, "python": platform.python_version()}
     for name in _PACKAGES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "unknown"
-    return found
+            versions[name] = "unknown"
+    return versions
 
 
 @dataclass(frozen=True)
 class Environment:
-    """What a run ran with.
+    """Software and hardware of a run.
 
     Attributes:
-        versions: of faircut, Python and the libraries that numbers depend on.
-        platform: operating system and processor.
-        device: the torch device, with its name where it has one.
-        dtype: of the UNet.
-        threads: that torch computes with on the CPU.
+        versions: Versions of faircut, Python and the libraries that affect results.
+        platform: Operating system and processor.
+        device: torch device, with its name if it has one.
+        dtype: dtype of the UNet.
+        threads: Number of CPU threads that torch uses.
     """
 
     versions: dict[str, str] = field(default_factory=_versions)
@@ -52,11 +52,11 @@ class Environment:
 
     @classmethod
     def of(cls, device: object, dtype: object) -> Environment:
-        """Describe this process.
+        """Describe the current process.
 
         Args:
-            device: the torch device that the model runs on.
-            dtype: the torch dtype of the UNet.
+            device: torch device on which the model runs.
+            dtype: torch dtype of the UNet.
         """
         import torch
 
@@ -68,11 +68,11 @@ class Environment:
 
 @dataclass(frozen=True)
 class PeakMemory:
-    """The most memory that this process has held so far.
+    """Peak memory of the current process so far.
 
     Attributes:
-        rss_bytes: resident main memory.
-        gpu_bytes: memory of the CUDA device that torch had allocated; None without one.
+        rss_bytes: Peak resident memory in bytes.
+        gpu_bytes: Peak memory allocated by torch on the CUDA device in bytes, or None if CUDA is not used.
     """
 
     rss_bytes: int
@@ -80,7 +80,7 @@ class PeakMemory:
 
     @classmethod
     def now(cls) -> PeakMemory:
-        """Read it."""
+        """Measure the peak memory so far."""
         import torch
 
         used = torch.cuda.is_available() and torch.cuda.is_initialized()
@@ -88,21 +88,21 @@ class PeakMemory:
 
 
 def peak_rss() -> int:
-    """Return the most resident memory that this process has held, in bytes."""
+    """Return the peak resident memory of this process in bytes."""
     if sys.platform == "win32":
         return int(psutil.Process().memory_info().peak_wset)
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # macOS counts bytes, everyone else kibibytes.
+    # macOS reports bytes, other systems kibibytes.
     return peak if sys.platform == "darwin" else peak * 1024
 
 
 def hash_clip(path: str | Path) -> str:
-    """Identify a clip by the bytes of its file, or of the pictures in its folder, in order of their names.
+    """Hash the bytes of a clip's file, or of the pictures in its folder in the order of their names.
 
     Args:
-        path: a file or a folder.
+        path: File or folder.
 
     Returns:
         ``sha256:`` and 64 hexadecimal digits.
@@ -119,11 +119,11 @@ def hash_clip(path: str | Path) -> str:
 
 
 def describe_clip(video: Video, path: str | Path) -> dict[str, Any]:
-    """Say what a clip is: where it was, its hash, its frames, size and rate, and what reading it did.
+    """Return the path, hash, size, frame rate and duration of a clip, and how reading changed it.
 
     Args:
-        video: the clip, as it was read.
-        path: where from.
+        video: The clip as it was read.
+        path: File or folder that it was read from.
     """
     height, width = video.size
     facts: dict[str, Any] = {

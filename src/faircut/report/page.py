@@ -1,4 +1,4 @@
-"""Pages that hold all they show: one style, text made safe, plots and pictures inside."""
+"""Self-contained HTML pages: one style, escaped text, embedded plots and pictures."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ figcaption { font-size: 12px; color: #5b6577 }
 
 
 def write_page(title: str, parts: Iterable[str], path: str | Path) -> Path:
-    """Write a page, whole or not at all.
+    """Write a page, completely or not at all.
 
     Args:
-        title: of the window.
-        parts: HTML.
-        path: where.
+        title: Title of the page.
+        parts: HTML of the body.
+        path: Path of the file.
 
     Returns:
         The path.
@@ -43,30 +43,30 @@ def write_page(title: str, parts: Iterable[str], path: str | Path) -> Path:
 
 
 def text(value: Any) -> str:
-    """Return a value as text that a page may hold."""
+    """Return a value as escaped HTML text."""
     return html.escape(str(value))
 
 
 def figure(width: float, height: float) -> Any:
-    """Return an empty matplotlib Figure, in inches, that needs no display."""
+    """Return an empty matplotlib Figure of a size in inches that works without a display."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    made = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(made)
-    return made
+    canvas_figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(canvas_figure)
+    return canvas_figure
 
 
-def image(drawn: Any, caption: str) -> str:
-    """Return a matplotlib Figure as HTML, with its caption."""
+def image(plot: Any, caption: str) -> str:
+    """Return a matplotlib Figure as an HTML image with a caption."""
     buffer = io.BytesIO()
-    drawn.savefig(buffer, format="png", dpi=110)
+    plot.savefig(buffer, format="png", dpi=110)
     data = base64.b64encode(buffer.getvalue()).decode()
     return f"<p><img src='data:image/png;base64,{data}' alt='{text(caption)}'><br><small>{text(caption)}</small></p>"
 
 
 def picture(path: Path, caption: str) -> str:
-    """Return a WebP file as HTML, with its caption; nothing if it is not there."""
+    """Return a WebP file as an HTML image with a caption, or empty text if the file does not exist."""
     if not path.is_file():
         return ""
     data = base64.b64encode(path.read_bytes()).decode()

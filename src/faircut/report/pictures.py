@@ -1,4 +1,4 @@
-"""Pictures of a run: the source's attention to each word, the blend masks, and enlarged clips."""
+"""Pictures of a run: the source's attention to each word, the masks of the edit, and enlarged clips."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ __all__ = [
     "tile",
 ]
 
-_SMALLEST = 256  # Pictures lower than this are enlarged to be looked at.
+_MIN_HEIGHT = 256  # Pictures lower than this, in pixels, are enlarged for viewing.
 _COLUMNS, _ROWS = 8, 8
-# Told apart by most people with colour blindness, and dark enough for text (Okabe and Ito, 2008).
+# Distinguishable with most kinds of colour blindness, and dark enough for text (Okabe and Ito, 2008).
 _COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 _STRIP = 22
 
 
 class MapCapture(Watcher):
-    """Watches the source's cross-attention and the regions of an edit while it runs.
+    """Records the source's cross-attention and the masks of an edit while it runs.
 
     Args:
-        count: how many steps to keep masks of, evenly spread.
+        count: Number of steps whose masks are recorded, evenly spaced.
 
     Attributes:
-        regions: names of the regions that the edit is bound to.
-        masks: by step, (region, frame, height, width), bool, on the CPU: True is inside.
+        regions: Names of the regions that the edit is restricted to.
+        masks: By step, (region, frame, height, width), bool, on the CPU; True inside the region.
     """
 
     def __init__(self, count: int = _ROWS) -> None:
@@ -55,7 +55,7 @@ class MapCapture(Watcher):
         self._steps = 0
 
     def attach(self, task: EditTask, method: Method, controllers: Sequence[Controller], first: int) -> None:
-        """Learn the words of the source prompt, and what the edit's regions are made of."""
+        """Find the words of the source prompt and the regions of the edit."""
         self.grid = task.latent_grid
         self.layers = mask_layers(task.layers, task.latent_grid)
         self.words = {w.text: task.source.find(w.text) for w in task.source.words if w.tokens and w.text[0].isalnum()}
@@ -68,7 +68,7 @@ class MapCapture(Watcher):
     def _mask_of(
         self, task: EditTask, method: Method, region: EditRegion, controllers: Sequence[Controller]
     ) -> Callable[[RecordedSource], torch.Tensor]:
-        """Return what makes the mask of a region in a step: ``source -> (frame, height, width)``, bool."""
+        """Return a function that computes the mask of a region: ``source -> (frame, height, width)``, bool."""
         if region.made_of == "words":
             return lambda source: blend_mask(
                 token_map(self._probs(source), region.source_tokens, self._layer_grid), self.grid, region.threshold
@@ -76,7 +76,7 @@ class MapCapture(Watcher):
         if region.made_of == "masks":
             fixed: Region = region_of(task, region)
         else:
-            # The method has found it by itself, and blends with it.
+            # The method computes the region itself and blends with it.
             blends = [controller for controller in controllers if isinstance(controller, MaskBlend)]
             if not blends:
                 raise ConfigError(
@@ -93,11 +93,11 @@ class MapCapture(Watcher):
         return [source.probs(layer) for layer in self.layers]
 
     def uses_source(self, index: int) -> bool:
-        """Always: the maps are averages over all steps."""
+        """Return True: the maps are averages over all steps."""
         return True
 
     def on_source(self, index: int, source: RecordedSource) -> None:
-        """Add this step's maps up, and keep the masks if it is one of the steps that masks are kept of."""
+        """Add the maps of this step to the sums, and record the masks if this is one of the selected steps."""
         probs = self._probs(source)
         for word, tokens in self.words.items():
             maps = token_map(probs, tokens, self._layer_grid).float().cpu()
@@ -112,11 +112,11 @@ class MapCapture(Watcher):
 
 
 def draw_heat_maps(frames: torch.Tensor, maps: Mapping[str, torch.Tensor]) -> Image.Image:
-    """Draw the attention to each word over the frames: a row a word, a column a frame.
+    """Draw the attention to each word over the frames, one row per word and one column per frame.
 
     Args:
         frames: (frame, 3, height, width), RGB in [-1, 1].
-        maps: by word, (frame, height', width'), 0 or more; each word is scaled from its own lowest to its own highest value.
+        maps: By word, (frame, height', width'), 0 or more. Each word is scaled from its lowest to its highest value.
 
     Returns:
         The picture.
@@ -130,14 +130,15 @@ def draw_heat_maps(frames: torch.Tensor, maps: Mapping[str, torch.Tensor]) -> Im
 
 
 def draw_masks(frames: torch.Tensor, masks: Mapping[int, torch.Tensor], names: Sequence[str] = ()) -> Image.Image:
-    """Draw the regions of an edit over the frames: a row a step, a column a frame; what is outside all of them is dimmed.
+    """Draw the regions of an edit over the frames, one row per step and one column per frame. Everything else is
+    dimmed.
 
-    Several regions are tinted, each in the colour that its name is written in.
+    If there are several regions, each one is tinted in the colour of its name.
 
     Args:
         frames: (frame, 3, height, width), RGB in [-1, 1].
-        masks: by step, (region, frame, height', width'), bool: True is inside the region.
-        names: of the regions, in the masks' order; needed for several.
+        masks: By step, (region, frame, height', width'), bool; True inside the region.
+        names: Names of the regions in the order of the masks. Required if there are several.
 
     Returns:
         The picture.
@@ -155,34 +156,34 @@ def draw_masks(frames: torch.Tensor, masks: Mapping[int, torch.Tensor], names: S
                 tinted = tinted * (1 - 0.4 * share) + tint * (0.4 * share)
                 label.append((f"   {name} {float(regions[number].float().mean()):.0%}", colour))
         pairs = zip(frames, tinted, shares.amax(0), strict=True)
-        shown = [inside * share + (frame * 0.35 - 0.55) * (1 - share) for frame, inside, share in pairs]
-        rows.append((label, shown))
+        pictures = [inside * share + (frame * 0.35 - 0.55) * (1 - share) for frame, inside, share in pairs]
+        rows.append((label, pictures))
     return _sheet(rows)
 
 
 def enlarge_small(frames: torch.Tensor) -> torch.Tensor:
-    """Enlarge frames that are too small to look at by a whole factor; leave others alone.
+    """Enlarge frames that are too small for viewing by a whole factor. Larger frames are returned unchanged.
 
     Args:
         frames: (frame, 3, height, width), in [-1, 1].
 
     Returns:
-        The same, at least 256 pixels high where a factor of up to 4 does it.
+        The frames, at least 256 pixels high if a factor of at most 4 is enough for that.
     """
-    factor = min(4, -(-_SMALLEST // frames.shape[-2]))
+    factor = min(4, -(-_MIN_HEIGHT // frames.shape[-2]))
     if factor <= 1:
         return frames
     return F.interpolate(frames, scale_factor=factor, mode="bicubic").clamp(-1, 1)
 
 
 def fit_for_players(frames: torch.Tensor) -> torch.Tensor:
-    """Make frames fit to be looked at in any player: large enough, and of even sides.
+    """Prepare frames for video players: large enough, and with even sides.
 
     Args:
         frames: (frame, 3, height, width), in [-1, 1].
 
     Returns:
-        The same, enlarged as `enlarge_small` does, an odd side longer by a repeated line.
+        The frames, enlarged as by `enlarge_small`, with the last line of an odd side repeated.
     """
     frames = enlarge_small(frames)
     height, width = frames.shape[-2:]
@@ -194,7 +195,7 @@ def _resize(maps: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
 
 
 def _glow(frame: torch.Tensor, heat: torch.Tensor) -> torch.Tensor:
-    """Lay heat, (1, height, width) in [0, 1], over a frame: dark, red, yellow, white."""
+    """Lay a heat map, (1, height, width) in [0, 1], over a frame in colours from dark over red and yellow to white."""
     colour = torch.cat([(heat * 3).clamp(0, 1), (heat * 3 - 1).clamp(0, 1), (heat * 3 - 2).clamp(0, 1)]) * 2 - 1
     grey = frame.mean(dim=0, keepdim=True).expand(3, -1, -1)
     return 0.45 * grey + 0.55 * colour
@@ -203,7 +204,16 @@ def _glow(frame: torch.Tensor, heat: torch.Tensor) -> torch.Tensor:
 def _sheet(
     rows: Sequence[tuple[str | Sequence[tuple[str, str]], Sequence[torch.Tensor]]], most: int = 160
 ) -> Image.Image:
-    """Put rows of pictures, (3, height, width) in [-1, 1], under each other, each under a text or (text, colour) pairs."""
+    """Stack rows of pictures, each below its label.
+
+    Args:
+        rows: Pairs of label and pictures. A label is a text, or a list of (text, colour). The pictures are
+            (3, height, width) in [-1, 1].
+        most: Maximum height of a picture in pixels.
+
+    Returns:
+        The picture, with at most 8 columns.
+    """
     first = rows[0][1]
     columns = np.linspace(0, len(first) - 1, min(len(first), _COLUMNS)).round().astype(int)
     height, width = first[0].shape[-2:]
@@ -225,12 +235,12 @@ def _sheet(
 
 
 def tile(pictures: Sequence[Image.Image], columns: int = 2, gap: int = 12) -> Image.Image:
-    """Put pictures of one size beside and under each other.
+    """Arrange pictures in a grid.
 
     Args:
-        pictures: at least one.
-        columns: how many beside each other, at most.
-        gap: between them, in pixels.
+        pictures: Pictures, at least one.
+        columns: Maximum number of columns.
+        gap: Space between the pictures in pixels.
 
     Returns:
         The picture.
@@ -245,17 +255,17 @@ def tile(pictures: Sequence[Image.Image], columns: int = 2, gap: int = 12) -> Im
 
 
 def draw_pairs(source: torch.Tensor, edited: torch.Tensor, labels: tuple[str, str], columns: int = 4) -> Image.Image:
-    """Draw a clip above its edit, some frames of each.
+    """Draw some frames of a clip above the same frames of its edit.
 
     Args:
-        source: (frame, 3, height, width), RGB in [-1, 1].
-        edited: the same shape.
-        labels: a line of text for each.
-        columns: how many frames, evenly spread.
+        source: Source frames, (frame, 3, height, width), RGB in [-1, 1].
+        edited: Edited frames of the same shape.
+        labels: One line of text for each clip.
+        columns: Maximum number of frames, evenly spaced.
 
     Returns:
         The picture.
     """
-    chosen = np.linspace(0, len(source) - 1, min(columns, len(source))).round().astype(int).tolist()
+    frames = np.linspace(0, len(source) - 1, min(columns, len(source))).round().astype(int).tolist()
     pairs = zip(labels, (source, edited), strict=True)
-    return _sheet([(label, list(enlarge_small(clip[chosen]))) for label, clip in pairs], 256)
+    return _sheet([(label, list(enlarge_small(clip[frames]))) for label, clip in pairs], 256)

@@ -20,27 +20,27 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class RunReport:
-    """What one edit did, with what, and how well.
+    """Settings, environment and results of one edit.
 
     Attributes:
-        settings: of the run, as its YAML file holds them.
-        method: the editing method with every option, defaults included.
-        environment: versions, device and dtype.
-        clip: the source: its hash, frames, size, rate, and what reading it did.
-        model: name and fingerprint of the checkpoint.
-        supplier: where the source's attention came from: live, memory or disk.
-        inversion_from_cache: whether the inversion was found rather than computed.
-        stored_bytes: kept between inversion and edit.
-        reconstruction_psnr: dB between the VAE's round trip of the clip and of its reconstruction; higher is better; None
-            if it was not measured.
-        alignment: what became of every word of the two prompts.
-        people: what was decided for each person, and why; empty for methods that know none.
-        seconds: wall time by stage.
-        peak_memory: of the process.
-        warnings: what was warned of.
-        outputs: the files written, by kind.
-        seed: of the run.
-        format: version of this layout.
+        settings: Settings of the run, as in its YAML file.
+        method: Editing method with all of its options, including defaults.
+        environment: Versions, device and dtype.
+        clip: Source clip: its hash, frames, size and rate, and how reading changed it.
+        model: Name and fingerprint of the checkpoint.
+        supplier: Where the source's attention came from: live, memory or disk.
+        inversion_from_cache: Whether the inversion came from the cache.
+        stored_bytes: Bytes that are stored between inversion and edit.
+        reconstruction_psnr: PSNR in dB of the reconstructed clip against the VAE's round trip of the clip. Higher is
+            better. None if it was not measured.
+        alignment: How each word of the two prompts is treated.
+        people: Decision for each person, with the reason. Empty for methods without people.
+        seconds: Wall time of each stage in seconds.
+        peak_memory: Peak memory of the process.
+        warnings: Warnings of the run.
+        outputs: Written files by kind.
+        seed: Seed of the run.
+        format: Version of the report's layout.
     """
 
     settings: dict[str, Any]
@@ -67,11 +67,11 @@ class RunReport:
 
 
 def save_report(report: RunReport, path: str | Path) -> Path:
-    """Write a report as JSON, whole or not at all.
+    """Write a report as a JSON file, completely or not at all.
 
     Args:
-        report: the report.
-        path: where.
+        report: Report to write.
+        path: Path of the file.
 
     Returns:
         The path.
@@ -81,11 +81,11 @@ def save_report(report: RunReport, path: str | Path) -> Path:
 
 @dataclass
 class Stopwatch:
-    """Measures stages by name.
+    """Measures the time of named stages.
 
     Attributes:
-        seconds: time by stage, in the order in which they began.
-        clock: gives seconds; by default of the wall.
+        seconds: Time by stage, in the order in which the stages first began.
+        clock: Function that returns the time in seconds. The default is wall time.
     """
 
     seconds: dict[str, float] = field(default_factory=dict)
@@ -93,7 +93,7 @@ class Stopwatch:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time what happens inside; a stage that runs twice adds up."""
+        """Measure the time of the block. The times of a stage that runs several times are added up."""
         started = self.clock()
         self.seconds.setdefault(name, 0.0)
         try:

@@ -10,7 +10,7 @@ import psutil
 from ..errors import VideoError
 from .clip import MIN_SIZE, too_small
 
-__all__ = ["MAX_SIZE", "Room", "scaled_size"]
+__all__ = ["MAX_SIZE", "MemoryBudget", "scaled_size"]
 
 MAX_SIZE = 8192
 """Largest height and width of a frame after scaling, in pixels: somewhat more than 8K video."""
