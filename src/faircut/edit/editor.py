@@ -15,8 +15,9 @@ from faircut.attention.masks import blend_mask, token_map
 from faircut.attention.source import DiskStore, MemoryStore, RecordedSource, Recorder
 from faircut.config.values import SpatialTemporal, Supplier, to_dict
 from faircut.controllers.regions import mask_layers
+from faircut.edit.clip_run import ClipRun, StepEnd
 from faircut.edit.inversion import Inversion, find_inversion, keep_inversion, storage_dtype
-from faircut.edit.pipeline import EditorPipeline, StepEnd
+from faircut.edit.pipeline import EditorPipeline
 from faircut.errors import ConfigError, ReconstructionWarning, VideoError
 from faircut.files.cache import Cache
 from faircut.methods.base import NULL_TEXT_STEPS, EditTask, Method, Watcher, describe
@@ -27,7 +28,7 @@ from faircut.model.noise_path import (
     invert_latents,
     null_text_inversion,
 )
-from faircut.model.predictor import NoisePredictor, frozen
+from faircut.model.predictor import frozen
 from faircut.video import Video
 
 __all__ = ["EditResult", "VideoEditor", "warn_of_reconstruction"]
@@ -71,7 +72,8 @@ class VideoEditor(EditorPipeline):
     """Edits videos by text with a text-to-image model and no training.
 
     A diffusers pipeline: devices, dtypes, offloading, LoRA and textual inversion work as they do there. Loading and parts
-    are those of `faircut.edit.pipeline.EditorPipeline`.
+    are those of `faircut.edit.pipeline.EditorPipeline`; what the passes over a clip share is in
+    `faircut.edit.clip_run.ClipRun`.
     """
 
     # Inversion ----------------------------------------------------------------------------------------------------
@@ -157,21 +159,17 @@ class VideoEditor(EditorPipeline):
                 )
             store = DiskStore(Path(attention_folder))
 
-        with self._guarded(len(clip), clip.shape[-2:]):
-            z_0, size, frames = self._to_latents(clip, generator)
-            recorder = [Recorder(store)] if store is not None else []
-            with (
-                self._controlled([*recorder], temporal, len(z_0)) as control,
-                self.progress_bar(total=len(noise_path)) as bar,
-            ):
-                predict = NoisePredictor(self.backbone, control, noise_path, len(z_0))
+        run = ClipRun(self, noise_path, temporal, len(clip), (clip.shape[2], clip.shape[3]))
+        with run.guarded():
+            z_0, size, frames = self.to_latents(clip, generator)
+            recorders = [] if store is None else [Recorder(store)]
+            with run.controlled(recorders) as predict, run.steps(callback_on_step_end) as step_end:
                 embedding = self.embed(source_prompt)
 
                 def eps(z: torch.Tensor, k: int) -> torch.Tensor:
                     noise = predict("invert", k, {"source": (z, embedding)})["source"]
-                    control.end(z)
-                    self._after_step(callback_on_step_end, len(noise_path) - 1 - k, noise_path.timesteps[k], z)
-                    bar.update()
+                    predict.control.end(z)
+                    step_end(k, z, len(noise_path) - 1 - k)
                     return noise
 
                 def eps_again(z: torch.Tensor, k: int) -> torch.Tensor:
@@ -179,7 +177,6 @@ class VideoEditor(EditorPipeline):
 
                 corrected = round(fixed_point_steps * len(noise_path))
                 trajectory = invert_latents(eps, z_0, noise_path, corrected=corrected, eps_again=eps_again)
-        self.maybe_free_model_hooks()
         inversion = Inversion(
             latents=torch.stack(trajectory).to(storage_dtype(self.backbone.dtype)),
             source_prompt=source_prompt,
@@ -236,28 +233,16 @@ class VideoEditor(EditorPipeline):
         Warns:
             ReconstructionWarning: the quality is under 25 dB.
         """
-        self.check_model(inversion)
-        noise_path = self.noise_path(inversion.num_inference_steps)
-        latents = inversion.latents.to(self._execution_device, torch.float32)
-        with (
-            self._guarded(inversion.num_frames, inversion.size),
-            self._controlled([], inversion.temporal, inversion.num_frames) as control,
-            self.progress_bar(total=len(noise_path)) as bar,
-        ):
-            predict = NoisePredictor(self.backbone, control, noise_path, inversion.num_frames)
+        run = ClipRun.of(self, inversion)
+        latents = inversion.latents.to(self.execution_device, torch.float32)
+        with run.guarded(), run.controlled([]) as predict, run.steps(callback_on_step_end) as step_end:
             embedding = self.embed(inversion.source_prompt)
-
-            def step_end(k: int, z: torch.Tensor) -> torch.Tensor:
-                z = self._after_step(callback_on_step_end, k, noise_path.timesteps[k], z)
-                bar.update()
-                return z
 
             def eps(z: torch.Tensor, k: int) -> torch.Tensor:
                 return predict("denoise", k, {"source": (z, embedding)})["source"]
 
-            back = denoise_latents(eps, latents[-1], noise_path, step_end)
+            back = denoise_latents(eps, latents[-1], run.noise_path, step_end)
             pictures = [self.decode(z, inversion.size) for z in (latents[0], back)]
-        self.maybe_free_model_hooks()
         error = float(((pictures[0] - pictures[1]) / 2).square().mean())
         psnr = min(100.0, -10.0 * torch.log10(torch.tensor(max(error, 1e-12))).item())
         inversion = inversion.with_reconstruction(psnr)
@@ -282,21 +267,19 @@ class VideoEditor(EditorPipeline):
         Raises:
             PromptError: a word is not in the source prompt.
         """
-        self.check_model(inversion)
-        noise_path = self.noise_path(inversion.num_inference_steps)
-        latents = inversion.latents.to(self._execution_device, torch.float32)
+        run = ClipRun.of(self, inversion)
+        latents = inversion.latents.to(self.execution_device, torch.float32)
         source = self.tokenize(inversion.source_prompt)
         tokens = source.tokens_of(words)
         height, width = latents.shape[-2:]
         layers = mask_layers(self.layers.values(), (height, width))
         grid = layers[0].grid((height, width))
         total = torch.zeros(inversion.num_frames, *grid, device=latents.device)
-        with self._guarded(inversion.num_frames, inversion.size):
-            attention = self._source_attention(inversion, noise_path, latents)
-            for k in sorted({round(x) for x in torch.linspace(0, len(noise_path) - 1, steps).tolist()}):
+        with run.guarded():
+            attention = run.source_attention(inversion, latents)
+            for k in sorted({round(x) for x in torch.linspace(0, len(run.noise_path) - 1, steps).tolist()}):
                 attention.advance(k)
                 total += token_map((attention.probs(layer) for layer in layers), tokens, grid)
-        self.maybe_free_model_hooks()
         factor = vae_io.vae_factor(self.vae)
         mask = blend_mask(total, (height * factor, width * factor), threshold)
         return mask[:, : inversion.size[0], : inversion.size[1]].cpu()
@@ -330,26 +313,16 @@ class VideoEditor(EditorPipeline):
             raise ConfigError(
                 "without guidance (guidance_scale 1) there is nothing to optimise; give more, such as 7.5"
             )
-        self.check_model(inversion)
-        noise_path = self.noise_path(inversion.num_inference_steps)
-        latents = inversion.latents.to(self._execution_device, torch.float32)
+        run = ClipRun.of(self, inversion)
+        latents = inversion.latents.to(self.execution_device, torch.float32)
         cond, empty = self.embed(inversion.source_prompt), self.embed("")
-        predict = self._beside(inversion, noise_path, "source")
-        with (
-            self._guarded(inversion.num_frames, inversion.size),
-            frozen(self.unet),
-            self.progress_bar(total=len(noise_path)) as bar,
-        ):
-
-            def step_end(k: int, z: torch.Tensor) -> None:
-                self._after_step(callback_on_step_end, k, noise_path.timesteps[k], z)
-                bar.update()
-
+        predict = run.beside("source")
+        with run.guarded(), frozen(self.unet), run.steps(callback_on_step_end) as step_end:
             null = null_text_inversion(
                 lambda z, k, embedding: predict(z, k, embedding.to(cond.dtype)),
                 lambda z, k: predict(z, k, cond),
                 latents,
-                noise_path,
+                run.noise_path,
                 # A network that has all frames in one sequence takes one text for all of them.
                 empty
                 if shared or self.backbone.frames_in == "sequence"
@@ -358,7 +331,6 @@ class VideoEditor(EditorPipeline):
                 inner_steps=inner_steps,
                 on_step_end=step_end,
             )
-        self.maybe_free_model_hooks()
         return replace(inversion, null_embeddings=null)
 
     # Editing ------------------------------------------------------------------------------------------------------
@@ -400,25 +372,24 @@ class VideoEditor(EditorPipeline):
             raise ConfigError(f"output_type is {output_type!r}; give 'video' or 'latent'")
         started = time.perf_counter()
         method = method or Method()
-        self.check_model(inversion)
-        noise_path = self.noise_path(inversion.num_inference_steps)
+        run = ClipRun.of(self, inversion)
         source, target = self.tokenize(inversion.source_prompt), self.tokenize(prompt)
         method.check(source, target)
         _check_inversion(inversion, method, negative_prompt)
-        latents = inversion.latents.to(self._execution_device, torch.float32)
+        latents = inversion.latents.to(self.execution_device, torch.float32)
         guided = guidance_scale != 1.0
 
-        with self._guarded(inversion.num_frames, inversion.size), frozen(self.unet):
-            attention = self._source_attention(inversion, noise_path, latents, method.source_level)
+        with run.guarded(), frozen(self.unet):
+            attention = run.source_attention(inversion, latents, method.source_level)
             task = EditTask(
                 source=source,
                 target=target,
-                noise_path=noise_path,
+                noise_path=run.noise_path,
                 trajectory=latents,
                 layers=tuple(self.layers.values()),
                 source_attention=attention,
-                text=self._text,
-                predict=self._beside(inversion, noise_path, "cond"),
+                text=self.text,
+                predict=run.beside("cond"),
                 temporal=inversion.temporal,
                 generator=generator,
                 feature_layer=self.backbone.feature_layer,
@@ -428,14 +399,12 @@ class VideoEditor(EditorPipeline):
             for watcher in watch:
                 watcher.attach(task, method, controllers, begin.index)
             # Regions stay as they were in the last step whose source was asked for, so watchers do not move it on.
-            watched = (
-                self._source_attention(inversion, noise_path, latents, method.source_level) if watch else attention
-            )
+            spare = run.source_attention(inversion, latents, method.source_level) if watch else attention
             with (
-                self._controlled([*controllers, *watch], inversion.temporal, inversion.num_frames) as control,
-                self.progress_bar(total=len(noise_path) - begin.index) as bar,
+                run.controlled([*controllers, *watch]) as predict,
+                run.steps(callback_on_step_end, begin.index) as after_step,
             ):
-                predict = NoisePredictor(self.backbone, control, noise_path, inversion.num_frames)
+                control = predict.control
 
                 def step_begin(k: int, z: torch.Tensor) -> torch.Tensor:
                     if any(controller.uses_source(k) for controller in controllers):
@@ -454,26 +423,23 @@ class VideoEditor(EditorPipeline):
                     z = control.end(z)
                     for watcher in watch:
                         if watcher.uses_source(k):
-                            watcher.on_source(k, self._at_step(k, attention, watched))
-                    z = self._after_step(callback_on_step_end, k, noise_path.timesteps[k], z)
-                    bar.update()
-                    return z
+                            watcher.on_source(k, _at_step(k, attention, spare))
+                    return after_step(k, z)
 
                 edited = denoise_latents(
-                    eps, begin.latents, noise_path, step_end, on_step_begin=step_begin, first=begin.index
+                    eps, begin.latents, run.noise_path, step_end, on_step_begin=step_begin, first=begin.index
                 )
             denoised = time.perf_counter()
             result = None
             if output_type == "video":
                 result = inversion.as_video(self.decode(edited, inversion.size))
-        self.maybe_free_model_hooks()
         report = {
             "source_prompt": inversion.source_prompt,
             "prompt": prompt,
             "negative_prompt": negative_prompt,
             "method": describe(method),
             "guidance_scale": guidance_scale,
-            "num_inference_steps": len(noise_path),
+            "num_inference_steps": len(run.noise_path),
             "temporal": to_dict(inversion.temporal),
             "supplier": "live" if inversion.attention is None else "recorded",
             "stored_bytes": inversion.stored_bytes,
@@ -482,14 +448,6 @@ class VideoEditor(EditorPipeline):
             "seconds": {"denoise": denoised - started, "decode": time.perf_counter() - denoised},
         }
         return EditResult(result, edited, report)
-
-    @staticmethod
-    def _at_step(k: int, attention: RecordedSource, spare: RecordedSource) -> RecordedSource:
-        """Return the source's attention of a step: the edit's where it is there, a spare one where it is not."""
-        if attention.index == k:
-            return attention
-        spare.advance(k)
-        return spare
 
     def _branches(
         self, method: Method, task: EditTask, negative_prompt: str | None, null: torch.Tensor | None
@@ -525,3 +483,11 @@ def _check_inversion(inversion: Inversion, method: Method, negative_prompt: str)
         raise ConfigError(f"{method.name} needs null-text embeddings; call editor.optimise_null_text(inversion) first")
     if method.null_text and negative_prompt:
         raise ConfigError(f"{method.name} puts its own embeddings in the negative prompt's place; leave that out")
+
+
+def _at_step(k: int, attention: RecordedSource, spare: RecordedSource) -> RecordedSource:
+    """Return the source's attention of a step: the edit's where it is there, a spare one where it is not."""
+    if attention.index == k:
+        return attention
+    spare.advance(k)
+    return spare

@@ -1,9 +1,8 @@
-"""What every use of a model shares: loading and saving it, its parts, and the UNet under control."""
+"""The model as a diffusers pipeline: loading and saving it, what identifies it, its text, latents and noise levels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -12,29 +11,21 @@ from diffusers.loaders import FromSingleFileMixin, StableDiffusionLoraLoaderMixi
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline, StableDiffusionMixin
 
 from faircut.attention.context import Layer
-from faircut.attention.controller import Controller
-from faircut.attention.source import LiveSource, RecordedSource, Recorder
-from faircut.attention.stages import AttentionControl
 from faircut.config.values import TUNED, SpatialTemporal, Supplier
-from faircut.controllers.spatial_temporal import SpatialTemporalAttention
-from faircut.edit.footprint import free_bytes, what_fits
 from faircut.edit.inversion import Inversion, to_bytes
-from faircut.edit.memory import budget_for_recording, explain_out_of_memory, recorded_bytes
+from faircut.edit.memory import budget_for_recording, recorded_bytes
 from faircut.errors import ConfigError, FaircutError, ModelError
-from faircut.methods.base import Predict
 from faircut.model import latents as vae_io
 from faircut.model.backbone import Backbone, backbone_of
 from faircut.model.checkpoints import PARTS, POCKET, check_folder, first_line, locate, pocket_folder
 from faircut.model.fingerprint import Recipe, fingerprint
 from faircut.model.loading import load_parts
 from faircut.model.noise_path import DDIMPath, NoisePath
-from faircut.model.predictor import ModelText, NoisePredictor
+from faircut.model.predictor import ModelText
 from faircut.model.temporal import has_temporal, load_temporal, save_temporal, temporal_apart
 from faircut.prompts import Prompt
 
-__all__ = ["EditorPipeline", "StepEnd"]
-
-StepEnd = Callable[[Any, int, int, dict[str, torch.Tensor]], dict[str, torch.Tensor] | None]
+__all__ = ["EditorPipeline"]
 
 P = TypeVar("P", bound="EditorPipeline")
 
@@ -46,7 +37,7 @@ class EditorPipeline(
     StableDiffusionLoraLoaderMixin,
     FromSingleFileMixin,
 ):
-    """A diffusers pipeline whose UNet can be put under control: the base of `faircut.edit.editor.VideoEditor`.
+    """A diffusers pipeline of a network that can be put under control: the base of `faircut.edit.editor.VideoEditor`.
 
     Args:
         vae: an ``AutoencoderKL``.
@@ -210,10 +201,11 @@ class EditorPipeline(
         Raises:
             PromptError: it is too long for the model.
         """
-        return self._text.tokenize(text)
+        return self.text.tokenize(text)
 
     @property
-    def _text(self) -> ModelText:
+    def text(self) -> ModelText:
+        """What methods may ask of the model about text."""
         return ModelText(self)
 
     @property
@@ -223,7 +215,7 @@ class EditorPipeline(
 
     def embed(self, text: str) -> torch.Tensor:
         """Encode a text, (1, token, channel), in the UNet's dtype."""
-        return self._text.embed(self.tokenize(text))
+        return self.text.embed(self.tokenize(text))
 
     def noise_path(self, num_inference_steps: int) -> NoisePath:
         """Return the noise levels of a run, from the checkpoint's scheduler.
@@ -236,7 +228,7 @@ class EditorPipeline(
         """
         return DDIMPath.of(self.scheduler.config, num_inference_steps)
 
-    # Parts --------------------------------------------------------------------------------------------------------
+    # Clips --------------------------------------------------------------------------------------------------------
 
     def choose_supplier(
         self, supplier: Supplier, clip: torch.Tensor, steps: int, memory_budget: int | None
@@ -257,15 +249,24 @@ class EditorPipeline(
         """Predict the bytes that recorded attention takes for a clip (frames or latents, 4 axes)."""
         factor = 1 if clip.shape[1] == self.backbone.latent_channels else vae_io.vae_factor(self.vae)
         grid = tuple(-(-side // factor) for side in clip.shape[-2:])
-        tokens = self._text.token_limit
+        tokens = self.text.token_limit
         return recorded_bytes(
             self.layers.values(), grid, len(clip), num_inference_steps, tokens, self.backbone.dtype.itemsize
         )
 
-    def _to_latents(
+    def to_latents(
         self, clip: torch.Tensor, generator: torch.Generator | None
     ) -> tuple[torch.Tensor, tuple[int, int], torch.Tensor | None]:
-        """Return the clip's latents, its size in pixels and its frames as uint8."""
+        """Encode a clip.
+
+        Args:
+            clip: frames, (frame, 3, height, width) in [-1, 1]; or latents, which are passed on.
+            generator: draws from the VAE's posterior; None takes its mean.
+
+        Returns:
+            The latents, (frame, channel, height, width), float32; the size in pixels, (height, width); and the frames as
+            uint8, None for latents.
+        """
         device = self._execution_device
         if clip.shape[1] == self.backbone.latent_channels:
             factor = vae_io.vae_factor(self.vae)
@@ -282,73 +283,6 @@ class EditorPipeline(
         """
         return vae_io.decode(z, self.vae, self._execution_device, size)
 
-    def _beside(self, inversion: Inversion, noise_path: NoisePath, branch: str) -> Predict:
-        """Return what evaluates the UNet for one branch, with controllers of its own, beside the run of the sampler."""
-
-        def predict(
-            z: torch.Tensor, index: int, embedding: torch.Tensor, controllers: Sequence[Controller] = ()
-        ) -> torch.Tensor:
-            with self._controlled(controllers, inversion.temporal, inversion.num_frames) as control:
-                noise = NoisePredictor(self.backbone, control, noise_path, inversion.num_frames)
-                return noise("denoise", index, {branch: (z, embedding)})[branch]
-
-        return predict
-
-    def _source_attention(
-        self,
-        inversion: Inversion,
-        noise_path: NoisePath,
-        latents: torch.Tensor,
-        level: Literal["inversion", "denoising"] = "inversion",
-    ) -> RecordedSource:
-        """Return the supplier of the source's attention."""
-        last = next((layer.name for layer in reversed(self.layers.values()) if layer.coarse), None)
-        # Without such a layer nothing was recorded; the live source says so as soon as a method asks for it.
-        if inversion.attention is not None and level == "inversion" and last is not None:
-            return RecordedSource(inversion.attention, self._execution_device)
-        embedding = self.embed(inversion.source_prompt)
-        predict = self._beside(inversion, noise_path, "source")
-        # In an inversion the attention that belongs to t_k was computed from the latent one level cleaner.
-        offset = len(noise_path) - (1 if level == "inversion" else 0)
-
-        def run_source(k: int, recorder: Recorder) -> None:
-            predict(latents[offset - k], k, embedding, [recorder])
-
-        return LiveSource(run_source, self._execution_device, last)
-
-    @contextmanager
-    def _controlled(
-        self, controllers: Sequence[Controller], temporal: SpatialTemporal, frames: int
-    ) -> Iterator[AttentionControl]:
-        """Install controllers, and after them what lets the frames see each other.
-
-        Raises:
-            ConfigError: frames are to see each other in some way, in a network where all of them do.
-        """
-        backbone, attached = self.backbone, list(controllers)
-        if backbone.frames_in == "batch":
-            attached.append(SpatialTemporalAttention(temporal, frames))
-        elif temporal != SpatialTemporal():
-            raise ConfigError(
-                f"{temporal} was asked for, but all frames of a {type(self.unet).__name__} see each other; leave it out"
-            )
-        with backbone.install(attached, frames=frames, clip_norm=temporal.clip_norm) as control:
-            yield control
-
-    @contextmanager
-    def _guarded(self, frames: int, size: Sequence[int]) -> Iterator[None]:
-        """Turn running out of memory into an error that says what would fit."""
-        try:
-            yield
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            device = torch.device(self._execution_device)
-
-            def fitting() -> str | None:
-                return what_fits(self.unet, self.vae, frames, size, SpatialTemporal(), free_bytes(device))
-
-            explain_out_of_memory(error, frames, size, fitting)
-            raise
-
     def check_model(self, inversion: Inversion) -> None:
         """Check that an inversion belongs to this model.
 
@@ -360,9 +294,3 @@ class EditorPipeline(
                 f"this inversion was made with another model ({inversion.model[:8]}, not {self.fingerprint[:8]}); invert "
                 "the clip with this one: the same weights, configuration, scheduler, tokenizer, adapters and dtype"
             )
-
-    def _after_step(self, callback: StepEnd | None, index: int, timestep: int, z: torch.Tensor) -> torch.Tensor:
-        """Call the user's callback; what it returns as latents takes their place."""
-        if callback is None:
-            return z
-        return (callback(self, index, timestep, {"latents": z}) or {}).get("latents", z)

@@ -27,7 +27,7 @@ from faircut.fairness.people import Decision
 from faircut.fairness.perception import Reader
 from faircut.files import HeldFolder
 from faircut.files.cache import Cache, user_cache
-from faircut.methods.base import Method, Watcher
+from faircut.methods.base import NULL_TEXT_STEPS, Method, Watcher
 from faircut.model.fingerprint import key_of
 from faircut.model.loading import check_lora, load_lora
 from faircut.prompts import Prompt
@@ -491,7 +491,9 @@ class _Preparing:
     def locate(self, inversion: Inversion, words: str | Sequence[str]) -> torch.Tensor:
         return self.session.locate(inversion, words)
 
-    def optimise_null_text(self, inversion: Inversion, *, inner_steps: int = 10, shared: bool = False) -> Inversion:
+    def optimise_null_text(
+        self, inversion: Inversion, *, inner_steps: int = NULL_TEXT_STEPS, shared: bool = False
+    ) -> Inversion:
         with self.clock.stage("null-text"):
             return self.session.null_text(
                 inversion,

@@ -315,7 +315,7 @@ class EditSession(Protocol):
     def locate(self, inversion: Any, words: str | Sequence[str]) -> torch.Tensor:
         """Find words of the source prompt in the clip, (frame, height, width) bool, on the CPU, in the clip's pixels."""
 
-    def optimise_null_text(self, inversion: Any, *, inner_steps: int = 10, shared: bool = False) -> Any:
+    def optimise_null_text(self, inversion: Any, *, inner_steps: int = NULL_TEXT_STEPS, shared: bool = False) -> Any:
         """Return the inversion with null-text embeddings for the edit's guidance, see `VideoEditor.optimise_null_text`."""
 
     def stage(self, name: str, label: str, total: int | None = None) -> AbstractContextManager[Callable[[], None]]:

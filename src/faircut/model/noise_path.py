@@ -305,7 +305,7 @@ def null_text_inversion(
     inner_steps: int = 10,
     learning_rate: float = 1e-2,
     tolerance: float = 1e-5,
-    on_step_end: Callable[[int, torch.Tensor], None] | None = None,
+    on_step_end: Callable[[int, torch.Tensor], object] | None = None,
 ) -> torch.Tensor:
     """Find unconditional embeddings, one a step, with which guided denoising gives the clip back.
 
