@@ -35,11 +35,12 @@ torch.set_num_threads(1)
 
 
 def start_server() -> int:
-    """Start the server that processes are forked from, unless it runs; returns its process number."""
+    """Start the server that processes are forked from, unless it runs, and wait for it; returns its process number."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         pytest.skip("this system cannot fork processes")
-    server = forkserver._forkserver
-    multiprocessing.get_context("forkserver").set_forkserver_preload([__name__])
+    server, context = forkserver._forkserver, multiprocessing.get_context("forkserver")
+    running = server._forkserver_pid
+    context.set_forkserver_preload([__name__])
     before = os.environ.get("PYTHONPATH")
     # Python 3.11 does not tell the server where modules are.
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "src"), *filter(None, [before])])
@@ -49,6 +50,10 @@ def start_server() -> int:
         os.environ.pop("PYTHONPATH")
         if before is not None:
             os.environ["PYTHONPATH"] = before
+    if server._forkserver_pid != running:
+        first = context.Process(target=int)
+        first.start()
+        first.join()
     return server._forkserver_pid
 
 

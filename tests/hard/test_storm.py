@@ -15,7 +15,7 @@ from faircut.config.values import SpatialTemporal
 from faircut.edit.inversion import Inversion, find_inversion, keep_inversion
 from faircut.files.cache import Cache
 
-from .forks import Process
+from .forks import Process, start_server
 
 PROCESSES, SECONDS, KEYS = 6, 6.0, [f"{number:032x}" for number in range(5)]
 
@@ -64,6 +64,7 @@ def work(folder: Path, seed: int, limit: int, until: float) -> int:
 def test_storm(room: float, seed: int, tmp_path: Path) -> None:
     size = sum(p.stat().st_size for p in value(0).save(tmp_path / "one").rglob("*") if p.is_file())
     folder = tmp_path / "cache"
+    start_server()
     until = time.monotonic() + SECONDS
     running = [
         Process(tmp_path / f"said-{n}.txt", work, folder, 100 * seed + n, int(room * size), until)
@@ -86,6 +87,7 @@ def test_storm(room: float, seed: int, tmp_path: Path) -> None:
 def test_storm_with_kills(seed: int, tmp_path: Path) -> None:
     """Processes that die at any moment leave nothing that the others trip over, and the next one clears it."""
     folder, draw = tmp_path / "cache", random.Random(seed)
+    start_server()
     end = time.monotonic() + SECONDS
     running: list[Process] = []
     number = 0
