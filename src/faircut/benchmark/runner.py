@@ -134,7 +134,7 @@ def instruments_of(table: str, *fingerprints: str) -> str:
 
 
 def run_jobs(
-    jobs: Iterable[J], store: Store[R], instruments: str, advance: Advance
+    jobs: Iterable[J], store: Store[R], instruments: str, advance: Advance, *, rounded: bool = True
 ) -> Iterator[tuple[J, R | None, str]]:
     """Make and measure every edit, or find it in the store.
 
@@ -143,6 +143,8 @@ def run_jobs(
         store: keeps what is made, at once.
         instruments: fingerprint of what measures; records of others are measured anew.
         advance: called after each job.
+        rounded: whether edits are measured in the 256 levels in which a file holds them, so that a kept clip measures the
+            same; False measures them as they are, where no clips are kept.
 
     Yields:
         The job with its record; or, where it failed, None and one line that says why.
@@ -150,7 +152,7 @@ def run_jobs(
     for job in jobs:
         record, failure = None, ""
         try:
-            record = _make_or_find(job, store, instruments)
+            record = _make_or_find(job, store, instruments, rounded)
         except FaircutError as error:
             # One clip that cannot be edited must not cost the others; it is reported, and tried again next time.
             failure = f"{job.title}: {error}"
@@ -158,7 +160,7 @@ def run_jobs(
         yield job, record, failure
 
 
-def _make_or_find(job: Job[R], store: Store[R], instruments: str) -> R:
+def _make_or_find(job: Job[R], store: Store[R], instruments: str, rounded: bool) -> R:
     key = job.key()
     record = store.find(key)
     if record is not None and store.is_done(record, instruments):
@@ -169,7 +171,8 @@ def _make_or_find(job: Job[R], store: Store[R], instruments: str) -> R:
         seconds, preparing = record.seconds, record.preparing
     else:
         made = job.edit()
-        edited, seconds, preparing = as_kept(made.frames), made.seconds, made.preparing
+        edited = as_kept(made.frames) if rounded else (made.frames + 1) / 2
+        seconds, preparing = made.seconds, made.preparing
     record = job.measure(key, edited, seconds, preparing)
     store.keep(record, source, edited)
     return record

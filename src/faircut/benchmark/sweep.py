@@ -118,7 +118,7 @@ def run_sweep(
     ]
     points, failed, made_by = [], [], {}
     with stage("Editing", len(jobs)) as advance:
-        for job, point, failure in run_jobs(jobs, store, instruments, advance):
+        for job, point, failure in run_jobs(jobs, store, instruments, advance, rounded=False):
             if point is None:
                 failed.append(failure)
             else:
