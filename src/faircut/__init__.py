@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from faircut.config.values import SpatialTemporal
     from faircut.edit.editor import EditResult, VideoEditor
     from faircut.edit.inversion import Inversion
+    from faircut.edit.plan import plan
     from faircut.edit.request import EditRequest, RunSettings
     from faircut.edit.run import run_edit
     from faircut.edit.session import Prepared, Session
@@ -27,6 +28,7 @@ _HOMES = {
     "SpatialTemporal": "config.values",
     "Video": "video",
     "VideoEditor": "edit.editor",
+    "plan": "edit.plan",
     "read_video": "video",
     "run_edit": "edit.run",
     "write_video": "video",
@@ -44,6 +46,7 @@ __all__ = [
     "Video",
     "VideoEditor",
     "__version__",
+    "plan",
     "read_video",
     "run_edit",
     "write_video",

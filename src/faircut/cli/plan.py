@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Annotated, Any
 
 import typer
@@ -25,26 +24,11 @@ def plan(
     """Predict time and memory of an edit, for each place that the source's attention can come from."""
     settings = build_settings(to_settings(given, clip=clip))
     from faircut.config.values import to_dict
-    from faircut.edit.plan import make_plan
-    from faircut.edit.preflight import check_prompts
-    from faircut.edit.request import parse_device
-    from faircut.edit.run import read_clip
-    from faircut.edit.session import load_editor
+    from faircut.edit.plan import plan as predict
 
     quiet_libraries()
-    method = settings.build_method()
-    parse_device(settings.device, settings.dtype)
     with Bars(quiet=json) as bars:
-        with bars.stage("Reading"):
-            video = read_clip(settings)
-            check_prompts(settings, method)
-        started = time.perf_counter()
-        with bars.stage("Loading the model"):
-            editor = load_editor(settings.model, settings.lora, settings.device, settings.dtype)
-        seconds = time.perf_counter() - started
-        with bars.stage("Measuring"):
-            prompts = editor.tokenize(settings.source_prompt), editor.tokenize(settings.prompt)
-            result = make_plan(editor, video, settings, method, prompts, seconds)
+        result = predict(settings, bars)
     if json:
         show_json(to_dict(result))
         return

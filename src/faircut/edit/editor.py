@@ -16,10 +16,9 @@ from faircut.attention.source import DiskStore, MemoryStore, RecordedSource, Rec
 from faircut.config.values import SpatialTemporal, Supplier, to_dict
 from faircut.controllers.regions import mask_layers
 from faircut.edit.clip_run import ClipRun, StepEnd
-from faircut.edit.inversion import Inversion, find_inversion, keep_inversion, storage_dtype
+from faircut.edit.inversion import Inversion, storage_dtype
 from faircut.edit.pipeline import EditorPipeline
 from faircut.errors import ConfigError, ReconstructionWarning, VideoError
-from faircut.files.cache import Cache
 from faircut.methods.base import NULL_TEXT_STEPS, EditTask, Method, Watcher, describe
 from faircut.model import latents as vae_io
 from faircut.model.noise_path import (
@@ -103,7 +102,6 @@ class VideoEditor(EditorPipeline):
         supplier: Supplier = "auto",
         memory_budget: int | None = None,
         attention_folder: str | Path | None = None,
-        cache: str | Path | Cache | None = None,
         generator: torch.Generator | None = None,
         callback_on_step_end: StepEnd | None = None,
     ) -> Inversion:
@@ -121,8 +119,6 @@ class VideoEditor(EditorPipeline):
                 record it now; ``"auto"`` records in memory if it fits ``memory_budget`` and is live otherwise.
             memory_budget: bytes that recorded attention may take in ``"auto"``; by default an eighth of the free memory.
             attention_folder: for ``"disk"``: an existing folder for the recorded attention.
-            cache: a folder of earlier inversions, by content, or a `faircut.files.cache.Cache`; the clip is not inverted
-                again if it is there.
             generator: draws the clip's latents from the VAE's posterior; without one its mean is taken.
             callback_on_step_end: as in diffusers: ``(editor, step, timestep, {"latents": ...})``.
 
@@ -141,14 +137,6 @@ class VideoEditor(EditorPipeline):
         clip = video.frames if isinstance(video, Video) else video
         self.check_clip(clip)
         supplier = self.choose_supplier(supplier, clip, num_inference_steps, memory_budget)
-        kept, key = None, ""
-        if cache is not None and generator is None:  # What a generator draws is not in the key.
-            kept = cache if isinstance(cache, Cache) else Cache(cache)
-            key = self.inversion_key(
-                clip, source_prompt, num_inference_steps, temporal, fixed_point_steps, recorded=supplier != "live"
-            )
-            if (known := find_inversion(kept, key)) is not None:
-                return known.of_clip(video) if isinstance(video, Video) else known
         store: MemoryStore | DiskStore | None = None
         if supplier == "memory":
             store = MemoryStore("cpu")
@@ -188,33 +176,7 @@ class VideoEditor(EditorPipeline):
             attention=store,
             fixed_point_steps=fixed_point_steps,
         )
-        if isinstance(video, Video):
-            inversion = inversion.of_clip(video)
-        keep_inversion(kept, key, inversion)
-        return inversion
-
-    def inversion_key(
-        self,
-        clip: torch.Tensor,
-        source_prompt: str,
-        num_inference_steps: int,
-        temporal: SpatialTemporal,
-        fixed_point_steps: float,
-        *,
-        recorded: bool,
-    ) -> str:
-        """Name an inversion by all that it depends on; `invert` keeps it under this name in its cache.
-
-        Args:
-            clip: frames or latents, 4 axes.
-            source_prompt: what is in the clip.
-            num_inference_steps: N.
-            temporal: how the frames see each other.
-            fixed_point_steps: share of the steps that are corrected.
-            recorded: whether the source's attention is kept with it.
-        """
-        recipe = self.recipe(clip, source_prompt, num_inference_steps, temporal, fixed_point_steps, recorded=recorded)
-        return recipe.key
+        return inversion.of_clip(video) if isinstance(video, Video) else inversion
 
     @torch.no_grad()
     def reconstruct(

@@ -18,7 +18,7 @@ from faircut.errors import ConfigError, FaircutError, ModelError
 from faircut.model import latents as vae_io
 from faircut.model.backbone import Backbone, backbone_of
 from faircut.model.checkpoints import PARTS, POCKET, check_folder, first_line, locate, pocket_folder
-from faircut.model.fingerprint import Recipe, fingerprint
+from faircut.model.fingerprint import fingerprint
 from faircut.model.loading import load_parts
 from faircut.model.noise_path import DDIMPath, NoisePath
 from faircut.model.predictor import ModelText
@@ -161,30 +161,6 @@ class EditorPipeline(
     def weights_fingerprint(self) -> str:
         """Identifies the model whatever its dtype, its weights as far as half precision holds them."""
         return fingerprint(self.unet, self.vae, self.text_encoder, self.scheduler, self.tokenizer, precision=False)
-
-    def recipe(
-        self,
-        clip: Any,
-        source_prompt: str,
-        num_inference_steps: int,
-        temporal: SpatialTemporal,
-        fixed_point_steps: float = 0.0,
-        **more: Any,
-    ) -> Recipe:
-        """Return all that decides an inversion with this model, here; `Recipe.edited` adds an edit.
-
-        Args:
-            clip: frames or latents, 4 axes; or a digest of them.
-            source_prompt: what is in the clip.
-            num_inference_steps: N.
-            temporal: how the frames see each other.
-            fixed_point_steps: share of the steps that are corrected.
-            more: whatever else decides.
-        """
-        device = torch.device(self._execution_device).type
-        return Recipe(
-            self.fingerprint, clip, source_prompt, num_inference_steps, temporal, fixed_point_steps, device, more=more
-        )
 
     @property
     def spatial_temporal(self) -> SpatialTemporal:

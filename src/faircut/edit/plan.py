@@ -14,14 +14,18 @@ import torch
 from faircut.config.values import SpatialTemporal
 from faircut.edit.editor import VideoEditor
 from faircut.edit.footprint import Footprint, LiveBytes, Shadow, evaluate, footprint
-from faircut.edit.request import RunSettings
+from faircut.edit.preflight import check_method, check_prompts
+from faircut.edit.progress import Progress, Silent
+from faircut.edit.request import RunSettings, parse_device
+from faircut.edit.run import read_clip
+from faircut.edit.session import Session
 from faircut.methods.base import Cost, Method
 from faircut.model.latents import vae_factor
 from faircut.prompts import Prompt
 from faircut.report import PeakMemory
 from faircut.video import Video
 
-__all__ = ["ModePlan", "Plan", "Probe", "make_plan", "probe"]
+__all__ = ["ModePlan", "Plan", "Probe", "make_plan", "plan", "probe"]
 
 Mode = Literal["live", "memory", "disk"]
 MODES: tuple[Mode, ...] = ("live", "memory", "disk")
@@ -117,6 +121,36 @@ class Plan:
     probe: Probe
 
 
+def plan(settings: RunSettings, progress: Progress | None = None, *, session: Session | None = None) -> Plan:
+    """Predict time and memory of an edit, for each place that the source's attention can come from.
+
+    The clip is read and the model loaded; nothing is inverted or edited.
+
+    Args:
+        settings: of the run.
+        progress: shows how far it is.
+        session: holds the model that the settings name, loaded already; by default it is loaded, and its seconds count.
+
+    Raises:
+        FaircutError: something that was given cannot be used; an edit with these settings would say the same.
+    """
+    progress = progress or Silent()
+    method = settings.build_method()
+    check_method(settings, method)
+    parse_device(settings.device, settings.dtype)
+    with progress.stage("Reading"):
+        video = read_clip(settings)
+        check_prompts(settings, method)
+    started = time.perf_counter()
+    if session is None:
+        with progress.stage("Loading the model"):
+            session = Session.of(settings, [settings.request(method=method)])
+    seconds = time.perf_counter() - started
+    with progress.stage("Measuring"):
+        prompts = session.editor.tokenize(settings.source_prompt), session.editor.tokenize(settings.prompt)
+        return make_plan(session.editor, video, settings, method, prompts, seconds)
+
+
 def make_plan(
     editor: VideoEditor,
     video: Video,
@@ -125,7 +159,7 @@ def make_plan(
     prompts: tuple[Prompt, Prompt],
     load_seconds: float = 0.0,
 ) -> Plan:
-    """Predict an edit.
+    """Predict an edit of a clip that was read, with a model that is loaded.
 
     Args:
         editor: the loaded model, on its device.
@@ -139,7 +173,7 @@ def make_plan(
         The plan.
     """
     frames, size, steps = len(video), video.size, settings.num_inference_steps
-    temporal = settings.seen(method, editor.spatial_temporal)
+    temporal = settings.request(method=method).seen(editor.spatial_temporal)
     method = method.costliest(prompts[1])
     shadow = Shadow(editor.unet, editor.vae)
     factor = vae_factor(editor.vae)

@@ -212,16 +212,6 @@ class RunSettings:
         method = changes.pop("method") if "method" in changes else self.build_method()
         return EditRequest(**{**same, **changes}, method=method)
 
-    def seen(self, method: Any, usual: SpatialTemporal) -> SpatialTemporal:
-        """Return how the frames see each other: as was chosen, else as the method needs it, else as usual.
-
-        Args:
-            method: an editing method.
-            usual: `VideoEditor.spatial_temporal` of the model.
-        """
-        chosen: SpatialTemporal = self.temporal or method.temporal or usual
-        return chosen
-
 
 def _check_edit(values: EditRequest | RunSettings) -> None:
     """Check the fields that settings and requests share.

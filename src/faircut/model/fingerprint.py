@@ -11,7 +11,6 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePath
@@ -24,12 +23,11 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from faircut._version import __version__
 from faircut.config.reading import read_json
-from faircut.config.values import SpatialTemporal
 from faircut.errors import FaircutError
 from faircut.files import remove, write_json
 from faircut.files.cache import cache_folder, private_folder
 
-__all__ = ["Recipe", "fingerprint", "key_of", "read_from", "software"]
+__all__ = ["fingerprint", "key_of", "read_from", "software"]
 
 _LARGE = 256 << 20  # bytes of weights from which on digests are kept for other processes
 _MOST_KEPT = 64  # modules whose digests are kept
@@ -374,7 +372,7 @@ def _offloaded(module: nn.Module, name: str) -> Any:
     return getattr(module, name)
 
 
-# Edits ----------------------------------------------------------------------------------------------------------------
+# Software ----------------------------------------------------------------------------------------------------------------
 
 
 @functools.cache
@@ -387,76 +385,3 @@ def software() -> Mapping[str, str]:
         except PackageNotFoundError:
             found[name] = "unknown"
     return found
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """All that decides an inversion, and an edit of it; whatever is kept of either is named by its `key`.
-
-    Where the source's attention comes from (live, memory, disk) is not in it: the result is the same but for rounding.
-
-    Attributes:
-        model: fingerprint of the model, its dtype, adapters, scheduler and tokenizer included.
-        clip: frames or latents; or a digest of them, and of whatever else belongs to the clip.
-        source_prompt: what is in the clip.
-        num_inference_steps: N.
-        temporal: how the frames see each other.
-        fixed_point_steps: share of the inversion's steps that are corrected.
-        device: kind of device, such as ``"cpu"``: another one rounds otherwise.
-        prompt: of the edit; None for an inversion alone, as with what follows.
-        method: how it is edited.
-        guidance_scale: g of classifier-free guidance.
-        negative_prompt: what the unconditional branch is given.
-        seed: of the noise that the method draws.
-        more: whatever else decides, by name.
-        software: versions of what computes.
-    """
-
-    model: str
-    clip: Any
-    source_prompt: str
-    num_inference_steps: int
-    temporal: SpatialTemporal
-    fixed_point_steps: float
-    device: str
-    prompt: str | None = None
-    method: Any = None
-    guidance_scale: float | None = None
-    negative_prompt: str | None = None
-    seed: int | None = None
-    more: Mapping[str, Any] = field(default_factory=dict)
-    software: Mapping[str, str] = field(default_factory=software)
-
-    @property
-    def key(self) -> str:
-        """32 hexadecimal digits."""
-        facts = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        named = None if self.method is None else (self.method.name, self.method)
-        return key_of(**{**facts, "method": named})
-
-    def edited(
-        self,
-        prompt: str,
-        method: Any,
-        *,
-        guidance_scale: float,
-        seed: int,
-        negative_prompt: str = "",
-        temporal: SpatialTemporal | None = None,
-        **more: Any,
-    ) -> Recipe:
-        """Return the recipe of an edit of the inversion.
-
-        Args:
-            prompt: of the edit.
-            method: an editing method.
-            guidance_scale: g.
-            seed: of the noise that the method draws.
-            negative_prompt: what the unconditional branch is given.
-            temporal: how the frames see each other, where the method needs them to otherwise.
-            more: whatever else decides.
-        """
-        return replace(
-            self, prompt=prompt, method=method, guidance_scale=guidance_scale, seed=seed, negative_prompt=negative_prompt,
-            temporal=temporal or self.temporal, more={**self.more, **more},
-        )  # fmt: skip
