@@ -87,7 +87,7 @@ class Group(TyperGroup):
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the commands with the first sentences of their help."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, command.help.splitlines()[0]) for name, command in self.commands.items()])
+            formatter.write_dl([(name, (command.help or "").partition("\n")[0]) for name, command in self.commands.items()])
 
 
 class LazyGroup(Group):
