@@ -46,9 +46,7 @@ def audit(
         str, typer.Option("--policies", help="balanced, preserve, explicit, minority; by commas.")
     ] = _POLICIES,
     attribute: Annotated[str, typer.Option("--attribute", help="gender or hair.")] = AuditRun.attribute,
-    n: Annotated[
-        int | None, typer.Option("--n", help="Only the first so many clips.", show_default="all")
-    ] = AuditRun.n,
+    n: Annotated[int | None, typer.Option("--n", help="Only the first N clips.", show_default="all")] = AuditRun.n,
     seed: Annotated[int, typer.Option("--seed", help="Of the policies' draws and the intervals.")] = AuditRun.seed,
     model: Model = AuditRun.model,
     clip: Clip = AuditRun.clip,

@@ -40,7 +40,7 @@ def _run(
     methods: Annotated[str, typer.Option("--methods", help="Names by commas, or all.")] = ",".join(BenchRun.methods),
     limit: Annotated[
         int | None,
-        typer.Option("--limit", help="Only so many items, evenly from all kinds.", show_default="all"),
+        typer.Option("--limit", help="Only N items, evenly from all kinds.", show_default="all"),
     ] = BenchRun.limit,
     seed: Annotated[int, typer.Option("--seed", help="Of noise and intervals.")] = BenchRun.seed,
     model: Model = BenchRun.model,

@@ -30,10 +30,10 @@ def evaluate(
         ),
     ] = None,
     num_frames: Annotated[
-        int | None, typer.Option("--frames", help="Only the first so many frames of both.", show_default="all")
+        int | None, typer.Option("--frames", help="Evaluate only the first N frames of both.", show_default="all")
     ] = None,
     start: Annotated[int, typer.Option("--start", help="The first frame of the source that was edited.")] = 0,
-    stride: Annotated[int, typer.Option("--stride", help="Every so manieth frame of the source was edited.")] = 1,
+    stride: Annotated[int, typer.Option("--stride", help="Every Nth frame of the source was edited.")] = 1,
     resize: Annotated[
         bool, typer.Option("--resize", help="Bring source and mask to the edit's size where it is another.")
     ] = False,
@@ -71,17 +71,17 @@ def evaluate(
     )
     quiet_libraries()
     with Bars(quiet=json == "-") as bars:
-        found = run_evaluation(settings, bars)
+        evaluation = run_evaluation(settings, bars)
     if json is not None and json != "-":
         with writing(json):
-            save_evaluation(found, json)
+            save_evaluation(evaluation, json)
     if output is not None:
         with writing(output):
-            write_html(found, Path(output))
+            write_html(evaluation, Path(output))
     if json == "-":
-        show_json(found.to_json())
+        show_json(evaluation.to_json())
         return
-    _show(found)
+    _show(evaluation)
     for path in (json, output):
         if path is not None:
             say(str(path), "bold green")

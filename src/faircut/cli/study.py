@@ -55,8 +55,8 @@ def show(
 
     if json is not None and json != "-":
         check_outputs([Output(json, "--json")], [key, *answers])
-    known = load_key(key)
-    result = summarise(load_answers(answers, known), known)
+    questions = load_key(key)
+    result = summarise(load_answers(answers, questions), questions)
     if json == "-":
         show_json(result.to_json())
         return

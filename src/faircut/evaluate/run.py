@@ -45,7 +45,7 @@ class EvaluationSettings:
             all; None for none.
         num_frames: how many frames of both are evaluated; None for all.
         start: the first frame of the source that was edited.
-        stride: every so manieth frame of the source was edited.
+        stride: every Nth frame of the source was edited.
         resize: whether source and mask are brought to the edit's size where it is another.
         device: where CLIP runs: a torch device, or ``"auto"``.
     """
@@ -161,7 +161,7 @@ def save_evaluation(evaluation: Evaluation, path: str | Path) -> Path:
     """Write an evaluation as JSON, whole or not at all.
 
     Args:
-        evaluation: what was found.
+        evaluation: the figures and where they come from.
         path: where.
 
     Returns:
@@ -223,11 +223,11 @@ def _read_fitting(path: str, edited: Video, settings: EvaluationSettings, notes:
     video = read_video(path, **which)
     if video.size == edited.size:
         return video
-    theirs, ours = (f"{width}x{height}" for height, width in (video.size, edited.size))
+    size, edited_size = (f"{width}x{height}" for height, width in (video.size, edited.size))
     if not settings.resize:
         raise VideoError(
-            f"{settings.edited} is {ours} and {path} {theirs}: give --resize to bring the latter to the edit's size, or "
-            "clips of one size"
+            f"{settings.edited} is {edited_size} and {path} {size}: give --resize to bring the latter to the edit's size, "
+            "or clips of one size"
         )
     video = read_video(path, size=edited.size, **which)
     notes.append(f"{path} was resized: {'; '.join(video.source.notes) if video.source else ''}")

@@ -44,10 +44,10 @@ class ClipScorer:
         """
         from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
-        found: Any = CLIPModel.from_pretrained(
+        pair: Any = CLIPModel.from_pretrained(
             folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True
         )
-        model, loaded = found
+        model, loaded = pair
         model.eval().requires_grad_(False)
         processing = CLIPImageProcessor.get_image_processor_dict(str(folder))[0]
         return cls(model, CLIPTokenizer.from_pretrained(folder), processing, str(folder), loaded)
@@ -65,7 +65,7 @@ class ClipScorer:
         """
         side = self.model.config.vision_config.image_size
         mean, std = (torch.tensor(self.processing[k])[:, None, None] for k in ("image_mean", "image_std"))
-        found = []
+        embeddings = []
         for part in frames.float().cpu().split(batch):
             height, width = part.shape[-2:]
             scale = side / min(height, width)
@@ -76,8 +76,8 @@ class ClipScorer:
             top, left = (size[0] - side) // 2, (size[1] - side) // 2
             pixels = (part[..., top : top + side, left : left + side] - mean) / std
             seen = self.model.get_image_features(pixel_values=pixels.to(self.model.device))
-            found.append(F.normalize(_pooled(seen).float().cpu(), dim=-1))
-        return torch.cat(found)
+            embeddings.append(F.normalize(_pooled(seen).float().cpu(), dim=-1))
+        return torch.cat(embeddings)
 
     @torch.no_grad()
     def texts(self, texts: Sequence[str]) -> Tensor:

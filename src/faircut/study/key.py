@@ -113,8 +113,8 @@ def read_format(path: str | Path, what: str) -> Any:
     """
     data = read_json(path, what)
     if not isinstance(data, dict) or data.get("format") != FORMAT:
-        found = data.get("format") if isinstance(data, dict) else None
+        version = data.get("format") if isinstance(data, dict) else None
         raise ConfigError(
-            f"{path} is not {what} of format {FORMAT} (it has {short_repr(found)}); give the file as it was written"
+            f"{path} is not {what} of format {FORMAT} (it has {short_repr(version)}); give the file as it was written"
         )
     return {name: value for name, value in data.items() if name != "generator"}

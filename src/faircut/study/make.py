@@ -63,7 +63,7 @@ class StudyFile:
         version: of this layout.
         items: the clips; of each, every two results are one comparison.
         title: of the page; it must not tell what is compared.
-        num_frames: only the first so many frames of every clip; None for all.
+        num_frames: how many frames of every clip are shown, from the first on; None for all.
         size: the shorter side in pixels that every clip is brought to; None for its own.
     """
 
@@ -164,10 +164,10 @@ def _encode(file: StudyFile, source: Path, results: Mapping[str, Path]) -> dict[
     for method, path in results.items():
         video = videos[method] = read_video(path, num_frames=file.num_frames, size=file.size)
         if (len(video), video.size) != (len(original), original.size):
-            ours, theirs = (f"{len(v)} frames of {v.size[1]}x{v.size[0]}" for v in (original, video))
+            of_source, of_result = (f"{len(v)} frames of {v.size[1]}x{v.size[0]}" for v in (original, video))
             raise VideoError(
-                f"{path} has {theirs} and its source {source} {ours}, which would tell them apart; make them alike, or set "
-                "num_frames and size in the study file"
+                f"{path} has {of_result} and its source {source} {of_source}, which would tell them apart; make them alike, or "
+                "set num_frames and size in the study file"
             )
     return {method: _data_uri(original, video.frames) for method, video in videos.items()}
 

@@ -95,19 +95,19 @@ def load_answers(paths: Sequence[str | Path], key: StudyKey) -> tuple[Answers, .
         ConfigError: a file cannot be read, belongs to another study, is there twice, or holds what the page cannot have
             written.
     """
-    found: dict[str, tuple[str | Path, Answers]] = {}
+    by_participant: dict[str, tuple[str | Path, Answers]] = {}
     for path in paths:
         answers = from_dict(Answers, read_format(path, "a file of answers"), str(path))
         if answers.study != key.study:
             raise ConfigError(f"{path} answers the study {answers.study}, and the key is of {key.study}; leave it out")
-        if answers.participant in found:
-            first = found[answers.participant][0]
+        if answers.participant in by_participant:
+            first = by_participant[answers.participant][0]
             raise ConfigError(f"{path} is of the participant {answers.participant}, as is {first}; give one of them")
         _check(path, answers, key)
-        found[answers.participant] = (path, answers)
-    if not any(answers.answers for _, answers in found.values()):
+        by_participant[answers.participant] = (path, answers)
+    if not any(answers.answers for _, answers in by_participant.values()):
         raise ConfigError("there are no answers; give the files that participants sent back")
-    return tuple(answers for _, answers in found.values())
+    return tuple(answers for _, answers in by_participant.values())
 
 
 def _check(path: str | Path, answers: Answers, key: StudyKey) -> None:

@@ -107,8 +107,8 @@ def _entry(entry: Any, name: str, where: str, hint: Any) -> Any:
         ConfigError: it is no mapping, or has no such value.
     """
     if not isinstance(entry, Mapping) or name not in entry:
-        found = "" if isinstance(entry, Mapping) else f" (it is {short_repr(entry)})"
-        raise ConfigError(f"{where} has no {name}{found}; give video_id, prompt and edit, each edit with a prompt")
+        shown = "" if isinstance(entry, Mapping) else f" (it is {short_repr(entry)})"
+        raise ConfigError(f"{where} has no {name}{shown}; give video_id, prompt and edit, each edit with a prompt")
     return convert(hint, entry[name], f"{where}.{name}")
 
 
