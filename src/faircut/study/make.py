@@ -166,8 +166,8 @@ def _encode(file: StudyFile, source: Path, results: Mapping[str, Path]) -> dict[
         if (len(video), video.size) != (len(original), original.size):
             of_source, of_result = (f"{len(v)} frames of {v.size[1]}x{v.size[0]}" for v in (original, video))
             raise VideoError(
-                f"{path} has {of_result} and its source {source} {of_source}, which would tell them apart; make them alike, or "
-                "set num_frames and size in the study file"
+                f"{path} has {of_result} and its source {source} {of_source}, which would tell them apart; make them "
+                "alike, or set num_frames and size in the study file"
             )
     return {method: _data_uri(original, video.frames) for method, video in videos.items()}
 
