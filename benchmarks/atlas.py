@@ -1,4 +1,4 @@
-"""Edits through an atlas beside edits of the clip itself, on held-out drawn clips; the table of docs/atlas.md.
+"""Edits through an atlas beside edits of the clip itself, on held-out drawn clips; the table of docs/results/atlas.md.
 
     python benchmarks/atlas.py [--n 3] [--pictures FOLDER]
 

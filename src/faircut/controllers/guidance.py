@@ -82,7 +82,7 @@ class RegionGuidance(Controller):
     """Guides the edit inside a region only: ``1 + (g - 1) m``, m how much of a cell belongs to it.
 
     The inversion is not guided. Where an edit is, it leaves what it should keep; where it is not, it follows the inversion
-    back. (Ours; docs/fairness.md, section 7.)
+    back. (Ours; docs/reference/fame.md, section 7.)
 
     Args:
         region: where the edit is guided.

@@ -18,7 +18,7 @@ class FreshNoise(Controller):
     """Puts fresh noise into a region before the first step, in place of a share of what the inversion left there.
 
     ``z <- sqrt(1 - share^2) z + share noise``, which keeps the variance. Inverted noise is not white: it remembers the
-    silhouette that it was made from. (Ours; docs/fairness.md, section 6.)
+    silhouette that it was made from. (Ours; docs/reference/fame.md, section 6.)
 
     Args:
         region: where; None is everywhere.

@@ -2,7 +2,7 @@
 
 The form is VideoGrain's (arXiv 2502.17258): ``L' = L + l [R W (max L - L) - (1 - R) (L - min L)]`` with L the scaled dot
 products, max and min those of the query's row. What W is, and how l falls with the noise and the region's size, is FAME's as
-we read it: docs/fairness.md.
+we read it: docs/reference/fame.md.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """FAME: fairness-aware attention-modulated video editing (Wu et al., 2025, arXiv 2510.22960), as we read its abstract.
 
-The paper's equations are not available to us: docs/fairness.md has ours, and says which are.
+The paper's equations are not available to us: docs/reference/fame.md has ours, and says which are.
 """
 
 from __future__ import annotations
@@ -66,13 +66,13 @@ class Fame(Method):
             the model's calibration by `prepare`.
         fresh_noise: share of the inverted noise that is drawn anew, 0 to 1, in the region of a person who is asked for a
             value that he or she is not known to show; below alpha 1 less, in proportion. What the inversion leaves there
-            remembers whose silhouette it was, and can outvote the word (docs/fairness.md, section 6).
+            remembers whose silhouette it was, and can outvote the word (docs/reference/fame.md, section 6).
         region_threshold: share of a frame's highest attention from which a position belongs to a person without masks. Wider
             than what the FateZero beneath draws anew: words and noise reach all of the person, and what should stay is
             put back anyway.
         region_bound: whether a region attends to its person's embedding alone; if not, one embedding is everybody's.
         temporal_modulation: lambda_s at pure noise, 0 to 1, such as 0.3. Off by default, as the next one: on the benchmark
-            neither changes what is seen, and both take time (docs/fairness.md, ablation).
+            neither changes what is seen, and both take time (docs/results/fairness.md, ablation).
         temporal_decay: tau in frames; None is half the clip, infinity no decay.
         cross_modulation: lambda_c at pure noise, 0 to 1, such as 1.
         eta: how far words count by their sensitivity to the debiasing word, 0 (VideoGrain's) to 1.

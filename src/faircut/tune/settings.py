@@ -14,7 +14,7 @@ __all__ = ["TuneSettings", "default_rate"]
 
 # Tune-A-Video's published configurations tune Stable Diffusion, whose widest block has 1280 channels, at this rate.
 _PUBLISHED_RATE = 3e-5
-# A narrow model, such as the pocket model, hardly moves at that rate: see docs/tuning.md.
+# A narrow model, such as the pocket model, hardly moves at that rate: see docs/results/tuning.md.
 _NARROW, _NARROW_RATE = 512, 3e-4
 
 
