@@ -20,7 +20,7 @@ from faircut.benchmark.edits.items import EditBenchmark, EditItem
 from faircut.benchmark.edits.jobs import BenchRecord
 from faircut.benchmark.edits.leaderboard import BenchResult
 from faircut.benchmark.sweep_points import SweepPoint
-from faircut.config import values
+from faircut.config.docstrings import attributes, first_clause
 from faircut.config.values import SpatialTemporal, check_clips, from_dict, to_dict
 from faircut.edit.request import RunSettings
 from faircut.errors import ConfigError, PromptError, VideoError
@@ -207,7 +207,7 @@ def test_every_needed_key_says_what_it_is_for():
     for cls in (TaskFile, Task, EditBenchmark, EditItem, StudyFile, StudyItem, StudyKey, Answers, RunSettings):
         for f in dataclasses.fields(cls):
             if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
-                assert values._meaning(cls, f.name), f"{cls.__name__}.{f.name}"
+                assert first_clause(attributes(cls).get(f.name, "")), f"{cls.__name__}.{f.name}"
 
 
 def test_clips_stay_in_their_folder(tmp_path):

@@ -13,7 +13,7 @@ from faircut.cli.options import METHOD, MODEL, PROMPTS, flags, to_settings
 
 __all__ = ["align"]
 
-_FLAGS = {"model": MODEL["model"], "method": METHOD["method"]}
+_FLAGS = {"model": MODEL["model"], **{name: METHOD[name] for name in ("method", "flags", "options")}}
 _STYLES = {"kept": "", "replaced": "yellow", "added": "green", "dropped": "red"}
 
 

@@ -32,6 +32,7 @@ class _Commands(LazyGroup):
         "invert": "Invert a clip once, for many edits: faircut edit --inversion FOLDER.",
         "align": "Show how a method aligns the words of two prompts, and which of them say where the edit happens.",
         "plan": "Predict time and memory of an edit, for each place that the source's attention can come from.",
+        "methods": ("List the editing methods; with a name, show its paper, what it does, and every option and flag."),
         "audit": "Measure how fair edits of people are: methods x policies over a benchmark, or over your own clips.",
         "demo": "Draw clips, edit them, measure the edits, and show them beside their sources.",
         "atlas": "Edit a clip through a layered atlas: one picture for all frames.",

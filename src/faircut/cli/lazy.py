@@ -5,6 +5,7 @@ Importing all commands, and rich to show help, takes several times as long as th
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from typing import Any, ClassVar
@@ -16,7 +17,7 @@ from typer.main import get_command, get_group
 from faircut.cli.console import show_text
 from faircut.cli.typed import read_strictly
 
-__all__ = ["CommandWithPanels", "Group", "LazyCommands", "LazyGroup"]
+__all__ = ["CommandOfMethods", "CommandWithPanels", "Group", "LazyCommands", "LazyGroup"]
 
 
 class CommandWithPanels(TyperCommand):
@@ -35,6 +36,36 @@ class CommandWithPanels(TyperCommand):
             if records:
                 with formatter.section(heading):
                     formatter.write_dl(records)
+
+
+class CommandOfMethods(CommandWithPanels):
+    """A command that takes the flags of every method, which are known only once methods are imported.
+
+    Flags that the command itself does not have are handed on as ``--method-flag FLAG=VALUE``, which
+    `faircut.cli.options.to_settings` reads.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Set the method's flags apart, and let the command parse the rest."""
+        # How many values each of the command's own flags takes.
+        taken = {name: 0 if getattr(p, "is_flag", False) else p.nargs for p in self.params for name in p.opts}
+        words, rest = list(args), []
+        while words:
+            word = words.pop(0)
+            name, equals, value = word.partition("=")
+            if word == "--":
+                rest += [word, *words]
+                break
+            if not word.startswith("--") or name in taken or name == "--help":
+                rest.append(word)
+                for _ in range(0 if equals else taken.get(name, 0)):
+                    rest += words[:1]
+                    words = words[1:]
+                continue
+            if not equals:
+                value, words = (words[0], words[1:]) if words else ("", [])
+            rest = ["--method-flag", f"{name}={value}", *rest]
+        return super().parse_args(ctx, rest)
 
 
 class LazyCommands(Mapping[str, Any]):
@@ -87,7 +118,9 @@ class Group(TyperGroup):
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the commands with the first sentences of their help."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, (command.help or "").partition("\n")[0]) for name, command in self.commands.items()])
+            formatter.write_dl(
+                [(name, (command.help or "").partition("\n")[0]) for name, command in self.commands.items()]
+            )
 
 
 class LazyGroup(Group):
@@ -119,6 +152,8 @@ def _build(name: str, part: Any) -> Any:
         registered.cls = CommandWithPanels
         if registered.callback is not None:
             registered.callback = read_strictly(registered.callback)
+            if "flags" in inspect.signature(registered.callback).parameters:
+                registered.cls = CommandOfMethods
     command = get_group(group) if group is part else get_command(group)
     command.name = name
     return command

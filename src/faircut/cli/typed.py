@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
 from faircut.config.ranges import read_float, read_int
 from faircut.config.texts import shorten
 from faircut.errors import ConfigError
 
-__all__ = ["blend", "commas", "frame", "number", "pairs", "read_strictly", "shard_of", "size", "value_of", "window"]
+__all__ = ["commas", "frame", "read_strictly", "shard_of", "size", "value_of"]
 
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -95,65 +95,6 @@ def shard_of(text: str) -> tuple[int, int]:
     if not 1 <= k <= n:
         raise ConfigError(f"--shard {shorten(text)!r} is no part; give K/N with K from 1 to N, such as 1/2")
     return k - 1, n
-
-
-def number(text: str, flag: str) -> float:
-    """Read a number.
-
-    Raises:
-        ConfigError: it is none.
-    """
-    try:
-        return read_float(text)
-    except ValueError:
-        raise ConfigError(f"{flag} {shorten(text)!r} is no number; give one, such as 0.8") from None
-
-
-def window(text: str, flag: str) -> float | list[float]:
-    """Read ``0.8`` or ``0.2,0.8``, shares of the steps.
-
-    Raises:
-        ConfigError: it is neither.
-    """
-    parts = [number(part, flag) for part in str(text).split(",")]
-    if len(parts) > 2:
-        raise ConfigError(f"{flag} {text!r} has {len(parts)} numbers; give a share of the steps (0.8) or two (0.2,0.8)")
-    return parts[0] if len(parts) == 1 else parts
-
-
-def pairs(texts: Sequence[str], flag: str) -> list[tuple[str, str]]:
-    """Read ``NAME=VALUE`` texts.
-
-    Raises:
-        ConfigError: one is none.
-    """
-    found = []
-    for text in texts:
-        word, equals, value = text.rpartition("=") if flag != "--set" else text.partition("=")
-        if not equals or not word:
-            raise ConfigError(f"{flag} {text!r} is no NAME=VALUE; give one, such as watercolor=4")
-        found.append((word, value))
-    return found
-
-
-def blend(texts: Sequence[str]) -> list[list[str]]:
-    """Read ``SOURCE:TARGET`` texts as the source's words and the target's.
-
-    Raises:
-        ConfigError: one is none.
-    """
-    sides: list[list[str]] = [[], []]
-    for text in texts:
-        parts = text.split(":")
-        words = [[word.strip() for word in part.split(",") if word.strip()] for part in parts]
-        if len(parts) != 2 or not all(words):
-            raise ConfigError(
-                f"--blend {text!r} is no SOURCE:TARGET; give words of the source prompt, a colon, and words of the target "
-                "prompt, such as jeep:car"
-            )
-        for side, found in zip(sides, words, strict=True):
-            side += found
-    return sides
 
 
 def frame(text: str) -> int | str:

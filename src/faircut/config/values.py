@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import inspect
 import math
 import os
 import re
@@ -19,6 +18,7 @@ from fractions import Fraction
 from pathlib import Path, PurePath
 from typing import Any, Literal, TypeVar
 
+from faircut.config.docstrings import attributes, first_clause
 from faircut.config.ranges import MAX_FRAMES, check_range
 from faircut.config.reading import short_repr
 from faircut.errors import ConfigError, PromptError, VideoError, choices
@@ -166,7 +166,7 @@ def _build(cls: type[T], data: Any, where: str, key: str) -> T:
     for field in dataclasses.fields(typing.cast(Any, cls)):
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if field.init and required and field.name not in values:
-            meaning = _meaning(cls, field.name)
+            meaning = first_clause(attributes(cls).get(field.name, ""))
             raise ConfigError(f"{where} lacks {_inside(key, field.name)}{meaning and ': '}{meaning}; add it")
     try:
         return cls(**values)
@@ -188,25 +188,6 @@ def _fields(cls: type, data: Any, where: str, key: str) -> dict[str, Any]:
         finite = fields[name].metadata.get("finite", True)
         values[name] = _convert(hints[name], value, where, _inside(key, name), finite)
     return values
-
-
-def _meaning(cls: type, name: str) -> str:
-    """Return the first clause of a field's description in the docstring of its dataclass, or an empty string."""
-    lines = inspect.cleandoc(cls.__doc__ or "").splitlines()
-    description: list[str] = []
-    for line in lines:
-        entry = re.match(r" {4}(\w+): (.*)", line)
-        if entry and description:
-            break
-        if entry and entry[1] == name:
-            description.append(entry[2])
-        elif description and line.startswith(" " * 8):
-            description.append(line.strip())
-        elif description:
-            break
-    clause = re.split(r"[.;] |[.;]$", " ".join(description).replace("`", ""))[0]
-    # Entries begin with a capital; in the middle of a message only names and abbreviations do.
-    return clause[:1].lower() + clause[1:] if re.match(r"[A-Z]( |[a-z]+\b)", clause) else clause
 
 
 def _inside(key: str, name: object) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, is_dataclass, replace
+from dataclasses import Field, dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
+from importlib.metadata import entry_points
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 import torch
@@ -24,6 +26,7 @@ from faircut.model.noise_path import NoisePath
 from faircut.prompts import Alignment, Prompt, phrases
 
 __all__ = [
+    "ENTRY_POINTS",
     "NULL_TEXT_STEPS",
     "Cost",
     "EditRegion",
@@ -39,6 +42,7 @@ __all__ = [
     "Watcher",
     "describe",
     "get_method",
+    "load_plugins",
     "method_names",
     "register",
 ]
@@ -351,6 +355,8 @@ class Method:
 
     Attributes:
         name: in the registry.
+        title: what it is called in tables.
+        paper: authors, venue and number in arXiv.
         temporal: how the frames must see each other, from the inversion on; None is as the user chooses.
         source_level: at which latents the source's attention is computed: ``"inversion"``, one level cleaner than the
             edit's, as FateZero captures it; or ``"denoising"``, the edit's own, as a source branch in the batch would.
@@ -362,6 +368,8 @@ class Method:
     """
 
     name: ClassVar[str] = "ddim"
+    title: ClassVar[str] = ""
+    paper: ClassVar[str] = ""
     temporal: ClassVar[SpatialTemporal | None] = None
     source_level: ClassVar[Literal["inversion", "denoising"]] = "inversion"
     reference: ClassVar[bool] = False
@@ -370,9 +378,38 @@ class Method:
     reads_people: ClassVar[bool] = False
 
     @classmethod
-    def located(cls, source: Sequence[str], target: Sequence[str]) -> dict[str, Any]:
-        """Return the options that say where to edit, for words of the source prompt and words of the target prompt."""
-        return {"blend_words": (tuple(source), tuple(target))}
+    def flags(cls) -> dict[str, str]:
+        """Return the options that have flags of the command line: option by flag, as fields made by `option` name them."""
+        return {f.metadata["flag"]: f.name for f in _options(cls) if "flag" in f.metadata}
+
+    @classmethod
+    def from_flags(
+        cls, typed: Mapping[str, Sequence[str]], options: Mapping[str, Any], prompts: tuple[str, str]
+    ) -> dict[str, Any]:
+        """Put what flags say over options that are there.
+
+        Args:
+            typed: by flag, what was typed, a text for every time it was given.
+            options: by name, such as a saved run's.
+            prompts: source and target, empty where there is none.
+
+        Returns:
+            The options by name.
+
+        Raises:
+            ConfigError: the method has no such flag, or a text cannot be read.
+        """
+        fields = {f.metadata["flag"]: f for f in _options(cls) if "flag" in f.metadata}
+        for flag in typed:
+            if flag not in cls.flags():
+                names = ", ".join(sorted(f.name for f in _options(cls))) or "none"
+                having = " or ".join(name for name in method_names() if flag in _METHODS[name].flags())
+                raise ConfigError(
+                    f"{flag} is of no use to {cls.name}, whose options are {names}"
+                    + (f"; {flag} is for --method {having}" if having else "")
+                )
+        read = {fields[flag].name: fields[flag].metadata["read"](texts, flag) for flag, texts in typed.items()}
+        return {**options, **read}
 
     def edit_regions(self, source: Prompt, target: Prompt) -> tuple[EditRegion, ...]:
         """Return the regions that the edit is bound to, one for each thing that is edited; none edits everywhere.
@@ -496,19 +533,70 @@ def describe(method: Method) -> dict[str, Any]:
     return {"name": method.name, **to_dict(method)} if is_dataclass(method) else {"name": method.name}
 
 
+def _options(cls: type) -> tuple[Field[Any], ...]:
+    return fields(cls) if is_dataclass(cls) else ()
+
+
+# Packages name their method classes here: ``my-method = "my_package.my_module:MyMethod"``.
+ENTRY_POINTS = "faircut.methods"
+
 _METHODS: dict[str, type[Method]] = {}
+_PLUGINS_LOADED: list[bool] = []
 
 M = TypeVar("M", bound="type[Method]")
 
 
 def register(cls: M) -> M:
-    """Enter a method class under its ``name``."""
+    """Enter a method class under its ``name``.
+
+    Raises:
+        ConfigError: another class has the name.
+    """
+    other = _METHODS.get(cls.name)
+    if other is not None and (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
+        raise ConfigError(
+            f"{cls.__module__}.{cls.__qualname__} calls itself {cls.name!r}, which is {other.__module__}."
+            f"{other.__qualname__}; give it another name, or remove its package"
+        )
     _METHODS[cls.name] = cls
     return cls
 
 
+def load_plugins() -> None:
+    """Register the methods that other packages name in the entry point group ``faircut.methods``, once a process.
+
+    Raises:
+        ConfigError: one of them takes a name that is taken.
+
+    Warns:
+        UserWarning: one of them cannot be loaded, or is no method.
+    """
+    if _PLUGINS_LOADED:
+        return
+    _PLUGINS_LOADED.append(True)
+    for entry in entry_points(group=ENTRY_POINTS):
+        package = "a package" if entry.dist is None else entry.dist.name
+        try:
+            cls = entry.load()
+        except ConfigError:
+            raise
+        except Exception as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            warnings.warn(f"the method {entry.name!r} of {package} cannot be loaded: {reason}", stacklevel=2)
+            continue
+        if not (isinstance(cls, type) and issubclass(cls, Method) and is_dataclass(cls) and "name" in vars(cls)):
+            warnings.warn(
+                f"{entry.value!r} of {package} is no method; name a dataclass that inherits faircut.methods.Method and "
+                "has a name",
+                stacklevel=2,
+            )
+            continue
+        register(cls)
+
+
 def method_names() -> list[str]:
-    """Return the names of all methods."""
+    """Return the names of all methods, those of other packages included."""
+    load_plugins()
     return sorted(_METHODS)
 
 
@@ -518,6 +606,7 @@ def get_method(name: str) -> Any:
     Raises:
         ConfigError: there is no such method.
     """
+    load_plugins()
     if name not in _METHODS:
         raise ConfigError(f"no method {shorten(repr(name))}: {choices(name[:80], _METHODS)}")
     return _METHODS[name]

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 
 from faircut.attention.controller import Controller
+from faircut.config.flags import blend, option
 from faircut.controllers.latents import MaskBlend
 from faircut.errors import ConfigError
 from faircut.methods.base import EditRegion, EditTask, Method, RegionUse, Start, register
@@ -17,6 +18,11 @@ from faircut.methods.sdedit import first_step
 from faircut.prompts import Prompt
 
 __all__ = ["BlendedLatent"]
+
+
+def _source_words(texts: Sequence[str], flag: str) -> tuple[str, ...]:
+    """Read ``SOURCE:TARGET`` texts; the mask is made of the source's words alone."""
+    return tuple(blend(texts, flag)[0])
 
 
 @register
@@ -35,9 +41,11 @@ class BlendedLatent(Method):
     """
 
     name: ClassVar[str] = "blended-latent"
+    title: ClassVar[str] = "Blended Latent Diffusion"
+    paper: ClassVar[str] = "Avrahami et al., SIGGRAPH 2023, arXiv 2206.02779"
     region_use: ClassVar[RegionUse] = "needed"
 
-    words: str | tuple[str, ...] = ()
+    words: str | tuple[str, ...] = option((), flag="--blend", read=_source_words)
     masks: Any = field(default=None, compare=False, repr=False, metadata={"saved": False})
     threshold: float = 0.3
     strength: float = 0.8
@@ -48,11 +56,6 @@ class BlendedLatent(Method):
         check_threshold("threshold", self.threshold)
         if not 0.0 < self.strength <= 1.0:
             raise ConfigError(f"strength is {self.strength}; give a share of the steps above 0 to 1, such as 0.8")
-
-    @classmethod
-    def located(cls, source: Sequence[str], target: Sequence[str]) -> dict[str, Any]:
-        """The mask is made of the source's words alone."""
-        return {"words": tuple(source)}
 
     def edit_regions(self, source: Prompt, target: Prompt) -> tuple[EditRegion, ...]:
         """Return the region of the source's words, or of the masks; the target prompt names no part of it."""

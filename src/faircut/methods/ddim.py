@@ -20,6 +20,8 @@ class Ddim(Method):
     """
 
     name: ClassVar[str] = "ddim"
+    title: ClassVar[str] = "DDIM inversion and guidance"
+    paper: ClassVar[str] = "Song et al., ICLR 2021, arXiv 2010.02502"
 
 
 @register
@@ -31,4 +33,6 @@ class TuneAVideo(Method):
     """
 
     name: ClassVar[str] = "tune-a-video"
+    title: ClassVar[str] = "Tune-A-Video"
+    paper: ClassVar[str] = "Wu et al., ICCV 2023, arXiv 2212.11565"
     temporal: ClassVar[SpatialTemporal] = TUNED

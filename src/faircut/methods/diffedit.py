@@ -39,6 +39,8 @@ class DiffEdit(Method):
     """
 
     name: ClassVar[str] = "diffedit"
+    title: ClassVar[str] = "DiffEdit"
+    paper: ClassVar[str] = "Couairon et al., ICLR 2023, arXiv 2210.11427"
     region_use: ClassVar[RegionUse] = "computed"
 
     strength: float = 0.8

@@ -12,6 +12,8 @@ from typing import Any, ClassVar, Literal
 import torch
 
 from faircut.attention.controller import Controller, StepWindow
+from faircut.config.flags import blend, option, read_number, read_text
+from faircut.config.values import to_dict
 from faircut.controllers.cross_attention import CrossAttentionFusion, fusion_weights
 from faircut.controllers.fairness import RegionConditioning
 from faircut.controllers.latents import FreshNoise
@@ -35,7 +37,7 @@ from faircut.methods.base import (
 )
 from faircut.methods.fatezero import FateZero
 from faircut.methods.regions import check_threshold, modulated_layers, region_of
-from faircut.prompts import Alignment, Prompt, token_weights
+from faircut.prompts import Alignment, Prompt, replaced_phrases, token_weights
 
 __all__ = ["BASE", "Fame", "Person"]
 
@@ -50,6 +52,25 @@ BASE = FateZero(
     region_guidance=True,
 )
 """The FateZero beneath FAME, unless another is given."""
+
+
+def _people(texts: Sequence[str], flag: str) -> list[dict[str, Any]]:
+    """Read ``SOURCE:TARGET`` texts, one for each person.
+
+    Raises:
+        ConfigError: they are no pairs.
+    """
+    source, phrases = blend(texts, flag)
+    if len(source) != len(phrases):
+        raise ConfigError(
+            f"for fame every {flag} names one person: words of the source prompt, a colon, of the target's"
+        )
+    return [{"source": words, "phrase": phrase} for words, phrase in zip(source, phrases, strict=True)]
+
+
+def _alpha(texts: Sequence[str], flag: str) -> float | str:
+    """Read a strength."""
+    return "auto" if texts[-1] == "auto" else read_number(texts, flag)
 
 
 @register
@@ -79,14 +100,16 @@ class Fame(Method):
     """
 
     name: ClassVar[str] = "fame"
+    title: ClassVar[str] = "FAME"
+    paper: ClassVar[str] = "Wu et al., 2025, arXiv 2510.22960"
     region_use: ClassVar[RegionUse] = "needed"
     reads_people: ClassVar[bool] = True
 
-    people: tuple[Person, ...]
+    people: tuple[Person, ...] = option(flag="--blend", read=_people)
     base: FateZero = BASE
-    attribute: str = "gender"
-    alpha: float | Literal["auto"] = 1.0
-    fresh_noise: float = 0.8
+    attribute: str = option("gender", flag="--attribute", read=read_text)
+    alpha: float | Literal["auto"] = option(1.0, flag="--alpha", read=_alpha)
+    fresh_noise: float = option(0.8, flag="--fresh-noise", read=read_number)
     region_threshold: float = 0.3
     region_bound: bool = True
     temporal_modulation: float = 0.0
@@ -117,6 +140,50 @@ class Fame(Method):
             raise ConfigError(
                 f"temporal_decay is {self.temporal_decay}; give frames above 0, or None for half the clip"
             )
+
+    @classmethod
+    def flags(cls) -> dict[str, str]:
+        """Return the flags of people, and those of the FateZero beneath."""
+        base = {flag: f"base.{name}" for flag, name in FateZero.flags().items()}
+        return {**base, **super().flags(), "--target": "people.target"}
+
+    @classmethod
+    def from_flags(
+        cls, typed: Mapping[str, Sequence[str]], options: Mapping[str, Any], prompts: tuple[str, str]
+    ) -> dict[str, Any]:
+        """Name people by ``--blend`` or by what differs in the prompts, and what is asked of them by ``--target``.
+
+        Args:
+            typed: as in `Method.from_flags`.
+            options: likewise.
+            prompts: source and target.
+
+        Raises:
+            ConfigError: there are no people, or the targets do not fit them.
+        """
+        of_base = {flag: texts for flag, texts in typed.items() if cls.flags().get(flag, "").startswith("base.")}
+        plain = {flag: texts for flag, texts in typed.items() if flag not in of_base and flag != "--target"}
+        method = super().from_flags(plain, options, prompts)
+        if "people" not in method:
+            method["people"] = [{"source": a, "phrase": b} for a, b in replaced_phrases(*prompts)]
+        people = method["people"] = [{"target": "preserve", **person} for person in method["people"]]
+        if not people:
+            raise ConfigError(
+                "fame edits people, and the prompts do not tell who; say it with --blend, such as --blend person:doctor"
+            )
+        targets = typed.get("--target")
+        if targets is not None:
+            if len(targets) not in (1, len(people)):
+                raise ConfigError(
+                    f"{len(targets)} targets for {len(people)} people; give one --target for all, or one for each"
+                )
+            for person, target in zip(people, list(targets) * len(people), strict=False):
+                person["target"] = target
+        if of_base:
+            standard = to_dict(FateZero())
+            usual = {name: value for name, value in to_dict(BASE).items() if value != standard[name]}
+            method["base"] = FateZero.from_flags(of_base, {**usual, **method.get("base", {})}, prompts)
+        return {"alpha": "auto", **method}
 
     @property
     def undecided(self) -> tuple[Person, ...]:

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from faircut.attention.controller import Controller, StepWindow
+from faircut.config.flags import (
+    blend,
+    numbers_of_words,
+    option,
+    read_number,
+    read_text,
+    read_window,
+    windows_of_words,
+)
 from faircut.config.ranges import check_range
 from faircut.controllers.cross_attention import CrossAttentionFusion, fusion_weights
 from faircut.controllers.guidance import RegionGuidance
@@ -49,18 +58,20 @@ class FateZero(Method):
     """
 
     name: ClassVar[str] = "fatezero"
+    title: ClassVar[str] = "FateZero"
+    paper: ClassVar[str] = "Qi et al., ICCV 2023, arXiv 2303.09535"
     region_use: ClassVar[RegionUse] = "optional"
 
-    alignment: Literal["auto", "replace", "refine"] = "auto"
-    cross_replace_steps: Steps = 0.8
-    word_replace_steps: Mapping[str, Steps] = field(default_factory=dict)
-    self_replace_steps: Steps = 0.8
-    blend_words: tuple[str | tuple[str, ...], str | tuple[str, ...]] | None = None
+    alignment: Literal["auto", "replace", "refine"] = option("auto", flag="--alignment", read=read_text)
+    cross_replace_steps: Steps = option(0.8, flag="--cross-replace", read=read_window)
+    word_replace_steps: Mapping[str, Steps] = option(default_factory=dict, flag="--word-replace", read=windows_of_words)
+    self_replace_steps: Steps = option(0.8, flag="--self-replace", read=read_window)
+    blend_words: tuple[str | tuple[str, ...], str | tuple[str, ...]] | None = option(None, flag="--blend", read=blend)
     blend_self_attention: bool = True
-    blend_threshold: float = 0.3
-    reweight: Mapping[str, float] = field(default_factory=dict)
-    latent_blend_steps: Steps | None = None
-    fresh_noise: float = 0.0
+    blend_threshold: float = option(0.3, flag="--threshold", read=read_number)
+    reweight: Mapping[str, float] = option(default_factory=dict, flag="--reweight", read=numbers_of_words)
+    latent_blend_steps: Steps | None = option(None, flag="--latent-blend", read=read_window)
+    fresh_noise: float = option(0.0, flag="--fresh-noise", read=read_number)
     region_guidance: bool = False
 
     def __post_init__(self) -> None:

@@ -28,6 +28,8 @@ class MasaCtrl(Method):
     """
 
     name: ClassVar[str] = "masactrl"
+    title: ClassVar[str] = "MasaCtrl"
+    paper: ClassVar[str] = "Cao et al., ICCV 2023, arXiv 2304.08465"
     reference: ClassVar[bool] = True
 
     steps: Steps = (0.08, 1.0)

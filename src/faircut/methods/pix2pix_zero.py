@@ -35,6 +35,8 @@ class Pix2PixZero(Method):
     """
 
     name: ClassVar[str] = "pix2pix-zero"
+    title: ClassVar[str] = "pix2pix-zero"
+    paper: ClassVar[str] = "Parmar et al., SIGGRAPH 2023, arXiv 2302.03027"
     source_level: ClassVar[Literal["inversion", "denoising"]] = "denoising"
 
     source_sentences: tuple[str, ...] = ()

@@ -33,6 +33,8 @@ class PlugAndPlay(Method):
     """
 
     name: ClassVar[str] = "plug-and-play"
+    title: ClassVar[str] = "Plug-and-Play"
+    paper: ClassVar[str] = "Tumanyan et al., CVPR 2023, arXiv 2211.12572"
     reference: ClassVar[bool] = True
 
     feature_steps: Steps = 0.8

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from faircut.attention.controller import Controller, StepWindow
+from faircut.config.flags import blend, numbers_of_words, option, read_number, read_text, read_window
 from faircut.config.values import SpatialTemporal
 from faircut.methods.base import (
     EditRegion,
@@ -47,17 +48,19 @@ class PromptToPrompt(Method):
     """
 
     name: ClassVar[str] = "prompt-to-prompt"
+    title: ClassVar[str] = "Prompt-to-Prompt"
+    paper: ClassVar[str] = "Hertz et al., ICLR 2023, arXiv 2208.01626"
     temporal: ClassVar[SpatialTemporal | None] = SpatialTemporal((0,), clip_norm=False)
     source_level: ClassVar[Literal["inversion", "denoising"]] = "denoising"
     region_use: ClassVar[RegionUse] = "optional"
 
-    alignment: Literal["auto", "replace", "refine"] = "auto"
-    cross_replace_steps: Steps = 0.8
-    self_replace_steps: Steps = 0.4
-    reweight: Mapping[str, float] = field(default_factory=dict)
-    blend_words: tuple[str | tuple[str, ...], str | tuple[str, ...]] | None = None
-    blend_threshold: float = 0.3
-    latent_blend_steps: Steps = (0.2, 1.0)
+    alignment: Literal["auto", "replace", "refine"] = option("auto", flag="--alignment", read=read_text)
+    cross_replace_steps: Steps = option(0.8, flag="--cross-replace", read=read_window)
+    self_replace_steps: Steps = option(0.4, flag="--self-replace", read=read_window)
+    reweight: Mapping[str, float] = option(default_factory=dict, flag="--reweight", read=numbers_of_words)
+    blend_words: tuple[str | tuple[str, ...], str | tuple[str, ...]] | None = option(None, flag="--blend", read=blend)
+    blend_threshold: float = option(0.3, flag="--threshold", read=read_number)
+    latent_blend_steps: Steps = option((0.2, 1.0), flag="--latent-blend", read=read_window)
 
     def __post_init__(self) -> None:
         StepWindow.of(self.latent_blend_steps)
@@ -104,6 +107,8 @@ class NullText(PromptToPrompt):
     """
 
     name: ClassVar[str] = "null-text"
+    title: ClassVar[str] = "Prompt-to-Prompt on null-text inversion"
+    paper: ClassVar[str] = "Mokady et al., CVPR 2023, arXiv 2211.09794"
     null_text: ClassVar[bool] = True
 
     def prepare(self, session: EditSession, inversion: SourceInversion) -> Preparation:
@@ -125,4 +130,6 @@ class VideoP2P(PromptToPrompt):
     """
 
     name: ClassVar[str] = "video-p2p"
+    title: ClassVar[str] = "Video-P2P"
+    paper: ClassVar[str] = "Liu et al., CVPR 2024, arXiv 2303.04761"
     temporal: ClassVar[SpatialTemporal | None] = SpatialTemporal(("first",))

@@ -33,6 +33,8 @@ class SDEdit(Method):
     """
 
     name: ClassVar[str] = "sdedit"
+    title: ClassVar[str] = "SDEdit"
+    paper: ClassVar[str] = "Meng et al., ICLR 2022, arXiv 2108.01073"
 
     strength: float = 0.6
     shared_noise: bool = True

@@ -31,6 +31,8 @@ class TokenFlow(PlugAndPlay):
     """
 
     name: ClassVar[str] = "tokenflow"
+    title: ClassVar[str] = "TokenFlow"
+    paper: ClassVar[str] = "Geyer et al., ICLR 2024, arXiv 2307.10373"
 
     interval: int = 8
 

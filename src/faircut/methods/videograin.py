@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 
 from faircut.attention.controller import Controller, StepWindow
+from faircut.config.flags import blend, option
 from faircut.controllers.features import FeatureInjection
 from faircut.controllers.layout import CrossModulation, TemporalModulation
 from faircut.errors import ConfigError
@@ -19,6 +20,21 @@ from faircut.prompts import Prompt
 __all__ = ["VideoGrain"]
 
 Steps = float | tuple[float, float]
+
+
+def _subjects(texts: Sequence[str], flag: str) -> tuple[tuple[str, str], ...]:
+    """Read ``SOURCE:TARGET`` texts: every pair of words is a region.
+
+    Raises:
+        ConfigError: they are no pairs.
+    """
+    source, target = blend(texts, flag)
+    if len(source) != len(target):
+        raise ConfigError(
+            f"videograin binds words in pairs, but {', '.join(source)} and {', '.join(target)} were given; give one word or "
+            "phrase of the target for each of the source"
+        )
+    return tuple(zip(source, target, strict=True))
 
 
 @register
@@ -42,10 +58,12 @@ class VideoGrain(Method):
     """
 
     name: ClassVar[str] = "videograin"
+    title: ClassVar[str] = "VideoGrain"
+    paper: ClassVar[str] = "Yang et al., ICLR 2025, arXiv 2502.17258"
     reference: ClassVar[bool] = True
     region_use: ClassVar[RegionUse] = "needed"
 
-    regions: tuple[tuple[str | tuple[str, ...], str | tuple[str, ...]], ...]
+    regions: tuple[tuple[str | tuple[str, ...], str | tuple[str, ...]], ...] = option(flag="--blend", read=_subjects)
     masks: Any = None
     threshold: float = 0.3
     self_modulation: float = 1.0
@@ -62,20 +80,6 @@ class VideoGrain(Method):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; give 0 to 1")
         StepWindow.of(self.attention_steps)
-
-    @classmethod
-    def located(cls, source: Sequence[str], target: Sequence[str]) -> dict[str, Any]:
-        """Every pair of words is a region.
-
-        Raises:
-            ConfigError: they are no pairs.
-        """
-        if len(source) != len(target):
-            raise ConfigError(
-                f"videograin binds words in pairs, but {', '.join(source)} and {', '.join(target)} were given; give one "
-                "word or phrase of the target for each of the source"
-            )
-        return {"regions": tuple(zip(source, target, strict=True))}
 
     def edit_regions(self, source: Prompt, target: Prompt) -> tuple[EditRegion, ...]:
         """Return the region of each subject, of its source words or of its mask."""
