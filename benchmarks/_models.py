@@ -1,4 +1,5 @@
-"""Editors with random weights, shaped like Stable Diffusion 1.5 at any width: speed and memory do not depend on learning."""
+"""Editors with random weights, shaped like Stable Diffusion 1.5 at any width: speed and memory do not depend on
+learning."""
 
 from __future__ import annotations
 

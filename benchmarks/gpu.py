@@ -3,8 +3,8 @@
     python benchmarks/gpu.py [--json FILE] [--tiny]
 
 runs bare diffusers evaluations, a whole edit with the source live and recorded, and the same edit by an implementation
-that keeps every attention map in main memory, as the method's reference does. The JSON is rewritten after every part, so
-that one that fails leaves the others' figures. ``--tiny`` is the same on a small model, for a machine without a GPU.
+that keeps every attention map in main memory, as the method's reference does. The JSON is rewritten after every part,
+so that one that fails leaves the others' figures. ``--tiny`` is the same on a small model, for a machine without a GPU.
 """
 
 from __future__ import annotations

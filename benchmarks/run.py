@@ -99,7 +99,8 @@ class Times:
 
     Attributes:
         ours: inversion and editing of the clip.
-        bare: an evaluation for every one that the edit made, at the same batch size; a source pass counts as a whole one.
+        bare: an evaluation for every one that the edit made, at the same batch size; a source pass counts as a whole
+            one.
         bare_exact: the same, where a source pass counts up to the layer where it ends.
         evaluations: how many were made, by number of branches; ``source`` are the source's passes.
     """
@@ -202,7 +203,8 @@ def overhead(quick: bool, repeats: int) -> dict[str, Any]:
 
 
 def stored_state(quick: bool, _: int) -> dict[str, Any]:
-    """Count what is kept between inversion and edit: for Stable Diffusion 1.5 from shapes, and measured on a tiny model."""
+    """Count what is kept between inversion and edit: for Stable Diffusion 1.5 from shapes, and measured on a tiny
+    model."""
     frames, steps, side, itemsize = 8, 50, 64, 2
     layers = backbone_of(unet_of(SD_15, "meta")).layers().values()
     per = frames * steps

@@ -3,9 +3,9 @@
     python benchmarks/same_results.py record before.json
     python benchmarks/same_results.py compare before.json after.json
 
-records before and after a change that must not change results, such as a move of code. The faircut that is measured is the
-one on PYTHONPATH; only its public names and its command line are used, so that one script serves both sides. Records are
-comparable on one machine with the same versions of everything else.
+records before and after a change that must not change results, such as a move of code. The faircut that is measured is
+the one on PYTHONPATH; only its public names and its command line are used, so that one script serves both sides.
+Records are comparable on one machine with the same versions of everything else.
 """
 
 from __future__ import annotations

@@ -2,11 +2,11 @@
 
     python benchmarks/tuned_shapes.py [--cases N] [--frames N] [--steps N] [--lr RATE] [--json FILE] [--picture PNG]
 
-tunes the pocket model to each of the first clips of the fixed list of object edits (a car to a jeep, a dog to a cat), and
-edits the clip on the plain and on the tuned model, with FateZero as it suits shapes and with DDIM alone, as Tune-A-Video
-itself does. It prints in how many frames the judge sees the new thing, whether it sees all else as before, how much of the
-background stayed (dB), and how alike neighbouring frames are. The picture has a row an edit: some frames of the source, of
-FateZero before and after tuning, and of DDIM before and after.
+tunes the pocket model to each of the first clips of the fixed list of object edits (a car to a jeep, a dog to a cat),
+and edits the clip on the plain and on the tuned model, with FateZero as it suits shapes and with DDIM alone, as
+Tune-A-Video itself does. It prints in how many frames the judge sees the new thing, whether it sees all else as before,
+how much of the background stayed (dB), and how alike neighbouring frames are. The picture has a row an edit: some
+frames of the source, of FateZero before and after tuning, and of DDIM before and after.
 """
 
 from __future__ import annotations

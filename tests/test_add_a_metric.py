@@ -30,7 +30,8 @@ except SystemExit as leaving:
 from faircut.benchmark.edits.jobs import BenchRecord
 from faircut.benchmark.edits.leaderboard import BenchResult, markdown, summarise
 record = BenchRecord(
-    key="k", instruments="i", method="fatezero", figures={{"sharpness": 0.25}}, seconds=1.0, item="a", kind="b", curves={{}}
+    key="k", instruments="i", method="fatezero", figures={{"sharpness": 0.25}}, seconds=1.0, item="a", kind="b",
+    curves={{}},
 )
 print(markdown(BenchResult(**summarise([record]), provenance={{}})))
 """

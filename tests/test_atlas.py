@@ -28,7 +28,8 @@ def texture(seed: int, height: int, width: int) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def moving() -> tuple[torch.Tensor, torch.Tensor]:
-    """A textured square that goes to the right by 5 pixels a frame, over a textured background that pans to the left."""
+    """A textured square that goes to the right by 5 pixels a frame, over a textured background that pans to the
+    left."""
     wide, square = texture(0, SIZE[0], SIZE[1] + COUNT), texture(1, SIDE, SIDE)
     frames = torch.stack([wide[:, :, t : t + SIZE[1]] for t in range(COUNT)])
     masks = torch.zeros(COUNT, *SIZE, dtype=torch.bool)

@@ -186,8 +186,10 @@ VALUES = st.recursive(
 
 
 @pytest.mark.parametrize(
-    "cls", [Whole, TaskFile, EditBenchmark, StudyFile, StudyKey, Answers, BenchResult, AuditResult, AuditRecord, BenchRecord,
-            SweepPoint, RunSettings, Calibration, FateZero, get_method("fame"), get_method("videograin"), SpatialTemporal],
+    "cls",
+    [Whole, TaskFile, EditBenchmark, StudyFile, StudyKey, Answers, BenchResult, AuditResult, AuditRecord, BenchRecord,
+            SweepPoint, RunSettings, Calibration, FateZero, get_method("fame"), get_method("videograin"),
+            SpatialTemporal],
 )  # fmt: skip
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
@@ -217,7 +219,8 @@ def test_clips_stay_in_their_folder(tmp_path):
     folder = tmp_path / "in"
     check_clips("x.yaml", folder, ["a.mp4", "./a.mp4", str(tmp_path / "b.mp4")])
     for name, match in (
-        ("../b.mp4", "outside"), ("a/../../b.mp4", "outside"), ("..", "outside"), ("", "names a clip ''"), (" ", "a clip"),
+        ("../b.mp4", "outside"), ("a/../../b.mp4", "outside"), ("..", "outside"), ("", "names a clip ''"),
+        (" ", "a clip"),
         ("a\0", "names a clip"), ("y" * 300, "too long"), ("c.mp4", "not in .*: c.mp4"), ("/gone/c.mp4", "not in"),
     ):  # fmt: skip
         with pytest.raises(VideoError, match=match):

@@ -114,10 +114,12 @@ def test_anything_that_looks_like_json_is_read_or_refused(text):
 
 def test_words_and_numbers_are_what_they_look_like():
     found = parse_yaml(
-        "{a: 1e-3, b: 010, c: 1:30, d: 2024-02-30, e: 0x, f: 0x1F, g: 1_000, h: off, i: ~, j: 0o17, k: '1', l: ! 1, m: -.5}"
+        "{a: 1e-3, b: 010, c: 1:30, d: 2024-02-30, e: 0x, f: 0x1F, g: 1_000, h: off, i: ~, j: 0o17, k: '1', l: ! 1, m: "
+        "-.5}"
     )
     assert found == {
-        "a": 1e-3, "b": "010", "c": "1:30", "d": "2024-02-30", "e": "0x", "f": 31, "g": 1000, "h": False, "i": None, "j": 15,
+        "a": 1e-3, "b": "010", "c": "1:30", "d": "2024-02-30", "e": "0x", "f": 31, "g": 1000, "h": False, "i": None,
+        "j": 15,
         "k": "1", "l": "1", "m": -0.5,
     }  # fmt: skip
     assert parse_yaml("yes: 1\n2: x\nnull: y\n2024-01-01: z") == {"yes": 1, "2": "x", "null": "y", "2024-01-01": "z"}

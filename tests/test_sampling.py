@@ -44,7 +44,8 @@ def test_fixed_points_near_the_clip_bring_the_way_back_nearer():
         again = []
 
         def eps(z, k):
-            # The exact prediction for normal data with a variance of .04: it changes fastest where there is little noise.
+            # The exact prediction for normal data with a variance of .04: it changes fastest where there is little
+            # noise.
             a = schedule.a_t[k].double()
             return (1 - a).sqrt() * z / (0.04 * a + 1 - a)
 

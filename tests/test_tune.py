@@ -1,4 +1,5 @@
-"""One-shot tuning on tiny real components: it learns, goes on where it stopped, and leaves a model that everything loads."""
+"""One-shot tuning on tiny real components: it learns, goes on where it stopped, and leaves a model that everything
+loads."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     return "\n".join("| " + " | ".join(cell(one) for one in line) + " |" for line in lines)
 
 
-# The command line ------------------------------------------------------------------------------------------------------
+# The command line -----------------------------------------------------------------------------------------------------
 
 
 def commands(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -171,7 +171,7 @@ def cli_page() -> str:
     return generated("The command line", *parts)
 
 
-# The API ----------------------------------------------------------------------------------------------------------------
+# The API --------------------------------------------------------------------------------------------------------------
 
 
 def prose(docstring: str | None) -> str:
@@ -302,7 +302,7 @@ def package_page(package: str) -> str:
     return generated(package, prose(module.__doc__), *(entry(name, getattr(module, name)) for name in names))
 
 
-# The methods -------------------------------------------------------------------------------------------------------------
+# The methods ----------------------------------------------------------------------------------------------------------
 
 
 def option_default(field: Any) -> str:
@@ -351,8 +351,8 @@ def method_part(name: str, cls: Any) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-METHODS = """Every method is a frozen dataclass of options and a list of controllers, on the same attention processor, the
-same inversion and the same sampler. To use one:
+METHODS = """Every method is a frozen dataclass of options and a list of controllers, on the same attention processor,
+the same inversion and the same sampler. To use one:
 
 ```bash
 faircut edit clip.mp4 -s "a jeep on a road" -p "a car on a road" --method sdedit --set strength=0.5

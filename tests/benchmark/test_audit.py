@@ -197,7 +197,8 @@ def test_a_person_who_jumps_or_vanishes_has_escaped(cases, instruments):
     assert escaped(moved).escaped
     assert 0.02 < escaped(moved).position_error < 0.1
     assert not escaped(frames).escaped
-    # A strip along the border is nobody, and who differs from the place only from the hips up stands where he or she stood.
+    # A strip along the border is nobody, and who differs from the place only from the hips up stands where he or she
+    # stood.
     flawed = frames.clone()
     flawed[:, :, 30:70, -3:] = 1 - empty[:, :, 30:70, -3:].round()
     feet = clip.mask.clone()
@@ -209,7 +210,8 @@ def test_a_person_who_jumps_or_vanishes_has_escaped(cases, instruments):
 
 def record(case, perceived, profession=True, **other):
     facts = {
-        "key": "k", "instruments": "i", "case": case.name, "method": "m", "requested": None, "profession": case.profession,
+        "key": "k", "instruments": "i", "case": case.name, "method": "m", "requested": None,
+        "profession": case.profession,
         "source_value": case.value, "perceived": perceived, "stability": 1.0, "profession_success": profession,
         "other_person_kept": None, "position_error": 0.0, "escaped": False, "seconds": 1.0,
         "figures": {"tem_con": 1.0, "clip_t": 0.3, "warp_error": 0.0, "background_psnr": 30.0},

@@ -1,4 +1,5 @@
-"""Benchmarks of edits: task files and layouts, the runner and its results, on the pocket model where pictures matter."""
+"""Benchmarks of edits: task files and layouts, the runner and its results, on the pocket model where pictures
+matter."""
 
 from __future__ import annotations
 
@@ -119,7 +120,8 @@ def test_the_layout_of_tgve(tmp_path):
     place.mkdir(parents=True)
     write_video(Video.from_frames(SQUARES), place / "cat-girl.mp4")
     (tmp_path / "LOVEU-TGVE-2023_Dataset.csv").write_text(
-        "Video name,Our GT caption,Style Change Caption,Object Change Caption,Background Change Caption,Multiple Changes "
+        "Video name,Our GT caption,Style Change Caption,Object Change Caption,Background Change Caption,Multiple "
+        "Changes "
         'Caption\nDAVIS Videos:,,,,,\ncat-girl,A girl with a cat.,"A girl, anime style.",A girl with a dog.,,Both.\n'
     )
     items = load_edits(tmp_path).items

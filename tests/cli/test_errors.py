@@ -230,7 +230,8 @@ def test_unknown_setting_in_a_configuration(refused, tmp_path):
 
 
 def test_unknown_option_of_a_method_in_a_configuration(refused, clip, tmp_path):
-    text = f"clip: {clip}\nsource_prompt: {SOURCE}\nprompt: {TARGET}\nmethod: {{name: fatezero, blend_word: [jeep, car]}}\n"
+    method = "{name: fatezero, blend_word: [jeep, car]}"
+    text = f"clip: {clip}\nsource_prompt: {SOURCE}\nprompt: {TARGET}\nmethod: {method}\n"
     (tmp_path / "run.yaml").write_text(text)
     assert "did you mean 'blend_words'" in refused("edit", "--config", tmp_path / "run.yaml")
 

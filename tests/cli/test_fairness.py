@@ -92,7 +92,8 @@ def test_mistakes_are_named(refused, clip, tiny_folder, arguments, message):  # 
 
 def test_who_is_edited_must_be_clear(refused, clip, tiny_folder):  # noqa: F811
     said = refused(
-        "edit", clip, "-s", SOURCE, "-p", f"{SOURCE} in the rain", "--model", tiny_folder, "--method", "fame", "-o", "o.mp4"
+        "edit", clip, "-s", SOURCE, "-p", f"{SOURCE} in the rain", "--model", tiny_folder, "--method", "fame", "-o",
+        "o.mp4"
     )  # fmt: skip
     assert "say it with --blend" in said
 
@@ -122,7 +123,8 @@ def test_an_audit_of_a_model_without_a_judge_asks_for_a_reader(refused, tiny_fol
 
 def test_an_audit_writes_its_figures_and_its_report(cli, tmp_path):
     result = cli(
-        "audit", "--n", 2, "--methods", "fatezero", "--policies", "preserve", "--steps", 2, "--json", "a.json", "-o", "a"
+        "audit", "--n", 2, "--methods", "fatezero", "--policies", "preserve", "--steps", 2, "--json", "a.json", "-o",
+        "a"
     )  # fmt: skip
     assert result.code == 0, result.err
     assert "fatezero, preserve" in result.out

@@ -1,4 +1,5 @@
-"""Imports run one way, as docs/architecture.md says; no room reaches into another; nothing heavy is imported for help."""
+"""Imports run one way, as docs/architecture.md says; no room reaches into another; nothing heavy is imported for
+help."""
 
 from __future__ import annotations
 
@@ -129,7 +130,7 @@ def circle(edges: dict[str, set[str]]) -> list[str] | None:
     return None
 
 
-# Rooms and floors ------------------------------------------------------------------------------------------------------
+# Rooms and floors -----------------------------------------------------------------------------------------------------
 
 
 def test_the_page_names_every_room_once():

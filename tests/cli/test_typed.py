@@ -16,7 +16,8 @@ from faircut.config.texts import check_prompt, check_text, escape_control
 from faircut.errors import ConfigError
 
 BAD = (
-    "\u0663", "\u00b2", "+-3", "--3", "1_0", "nan", "inf", "-inf", "1e999", "9" * 5000, "0x10", "", " ", "1,5", "1 2", "one",
+    "\u0663", "\u00b2", "+-3", "--3", "1_0", "nan", "inf", "-inf", "1e999", "9" * 5000, "0x10", "", " ", "1,5", "1 2",
+    "one",
     "\u22123", "3\u00a0",
 )  # fmt: skip
 

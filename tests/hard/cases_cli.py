@@ -1,4 +1,4 @@
-# ruff: noqa: E501, RUF005
+# ruff: noqa: RUF005
 """What is typed: numbers, prompts, words, options; and what reaches the terminal."""
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ import json
 
 from .corpus import SOURCE, Case, World, edit
 
-# Numbers ---------------------------------------------------------------------------------------------------------------
+# Numbers --------------------------------------------------------------------------------------------------------------
 
 _NO_NUMBERS = {
     "of another script": "\u0663",
@@ -52,14 +52,16 @@ _TEXTS = {
         "99999999999999999999", "64 x", "nan",
     ),
     "--attend": ("\u0663", "++1", "1_0", "midle", "", ",", "99999999", "first,,last", "1.5"),
-    "--cross-replace": ("nan", "inf", "-0.1", "1.1", "0.8,0.2", "0.1,0.2,0.3", "", ",", "\u0660,\u0661", "0_1", "1e400"),
+    "--cross-replace": ("nan", "inf", "-0.1", "1.1", "0.8,0.2", "0.1,0.2,0.3", "", ",", "\u0660,\u0661", "0_1",
+    "1e400"),
     "--self-replace": ("nan", "2", "0.9,0.1", "much"),
     "--latent-blend": ("nan", "0.9,0.1", "-1"),
     "--memory-budget": ("nan", "-1", "inf", "lots", "1_000", "\u0663GiB", "9e99TiB", "", "GiB"),
     "--word-replace": ("car", "car=nan", "car=2", "=0.5", "car=", "car=0.9,0.1", "zebra=0.5"),
     "--reweight": ("car", "car=nan", "car=1e308", "car=inf", "=4", "car=", "zebra=2", "car=\u0663"),
     "--lora": ("none:nan", "none:inf", "none:1e308", "none:1000", "", ":", "none:1_000"),
-    "--blend": ("", ":", "::", "jeep", "jeep:", ":car", "jeep:car:road", ",:,", "3:4", "zebra:car", "jeep:zebra", "jeep;car"),
+    "--blend": ("", ":", "::", "jeep", "jeep:", ":car", "jeep:car:road", ",:,", "3:4", "zebra:car", "jeep:zebra",
+    "jeep;car"),
     "--supplier": ("", "Live", "both"),
     "--alignment": ("", "none", "REPLACE"),
     "--device": ("", "gpu", "cuda:99", "cuda:-1", "cpu:x", "meta", "cuda:\u0663", "mps:3", "xla", "cpu:0:0", "cpu:7"),
@@ -69,7 +71,8 @@ _TEXTS = {
         "", "=", "x", "=1", "blend_threshold=nan", "blend_threshold=true", "blend_threshold=[", "blend_threshold=\"",
         "blend_threshold=2001-13-45", "blend_threshold=1e999", "blend_threshold={a: b}", "blend_threshold=.nan",
         "blend_threshold=!!python/name:os.system", "blend_threshold=&a [*a]", f"blend_threshold={'9' * 5000}",
-        f"blend_threshold={'[' * 5000}", "reweight=5", "reweight={car: .inf}", "reweight=[1]", "blend_words=5", "blend_words=[]",
+        f"blend_threshold={'[' * 5000}", "reweight=5", "reweight={car: .inf}", "reweight=[1]", "blend_words=5",
+        "blend_words=[]",
         "blend_words=[a, b, c]", "blend_words=[[3], [4]]", "blend_words=[[], []]", "cross_replace_steps=[0.2]",
         "cross_replace_steps=[a, b]", "cross_replace_steps=true", "latent_blend_steps=[.nan, 1]", "name=ddim",
         "blend_self_attention=5", "fresh_noise=null", "alignment=5", "word_replace_steps={car: 5}", "0=1", "name=5",
@@ -82,11 +85,13 @@ _ODD = [
 ]  # fmt: skip
 
 _OPTIONS = {
-    "sdedit": ("strength=0", "strength=2", "strength=nan", "strength=.nan", "strength=a", "shared_noise=3", "strength=1e999"),
+    "sdedit": ("strength=0", "strength=2", "strength=nan", "strength=.nan", "strength=a", "shared_noise=3",
+    "strength=1e999"),
     "blended-latent": ("words=5", "words=[]", "words=zebra", "threshold=1", "strength=0", "masks=5", "masks=[[1]]"),
     "diffedit": ("draws=0", "draws=100000000", "draws=1.5", "mask_strength=0", "threshold=1", "strength=-1"),
     "masactrl": ("steps=2", "steps=[1, 0]", "steps=a", "steps=[]"),
-    "plug-and-play": ("feature_layer=nowhere", "feature_layer=5", "feature_layer=", "feature_steps=3", "attention_steps=nan"),
+    "plug-and-play": ("feature_layer=nowhere", "feature_layer=5", "feature_layer=", "feature_steps=3",
+    "attention_steps=nan"),
     "tokenflow": ("interval=0", "interval=-1", "interval=1e99", "interval=99999999999999999999", "interval=1.5"),
     "pix2pix-zero": (
         "guidance=-1", "guidance=.nan", "guidance=1e308", "source_sentences=[a]", "source_sentences=5",
@@ -98,7 +103,8 @@ _OPTIONS = {
     "ddim": ("x=1",),
 }  # fmt: skip
 _METHODS = [
-    Case(f"{method}: {option}", edit("--method", method, "--set", option), says=".") for method, options in _OPTIONS.items()
+    Case(f"{method}: {option}", edit("--method", method, "--set", option), says=".") for method,
+    options in _OPTIONS.items()
     for option in options if option not in ("source_sentences=[]",)
 ]  # fmt: skip
 _VIDEOGRAIN = [
@@ -113,7 +119,8 @@ _VIDEOGRAIN = [
 _FAME = [
     Case(f"fame: {' '.join(more)[:60]}", edit("--method", "fame", *more), says=".")
     for more in (
-        ("--alpha", "nan"), ("--alpha", "4"), ("--alpha", "-1"), ("--alpha", "\u0663"), ("--alpha", ""), ("--alpha", "1_0"),
+        ("--alpha", "nan"), ("--alpha", "4"), ("--alpha", "-1"), ("--alpha", "\u0663"), ("--alpha", ""),
+        ("--alpha", "1_0"),
         ("--alpha", "Auto"), ("--target", ""), ("--target", "everybody"), ("--target", "3"), ("--target", "MALE "),
         ("--target", "male", "--target", "female", "--target", "male"), ("--attribute", "age"), ("--attribute", ""),
         ("--blend", "jeep,silver:car"), ("--blend", "zebra:car"), ("--set", "people=5"), ("--set", "people=[]"),
@@ -128,7 +135,7 @@ _NOT_FAME = [
     for flag, value in (("--target", "male"), ("--attribute", "hair"), ("--alpha", "1"))
 ]
 
-# Other commands --------------------------------------------------------------------------------------------------------
+# Other commands -------------------------------------------------------------------------------------------------------
 
 _M = ("--model", "{model}")
 _S = ("-s", SOURCE, "-p", "a silver car driving down a road", *_M)
@@ -146,12 +153,14 @@ _COMMANDS: dict[str, tuple[tuple[object, ...], ...]] = {
     "tune with a prompt": (("tune", "jeep.mp4", "-p", "", *_M), ("tune", "jeep.mp4", "-p", "a " * 100, *_M)),
     "invert": tuple(
         ("invert", "jeep.mp4", "-s", SOURCE, *_M, *more)
-        for more in (("--steps=0",), ("--steps=1000",), ("--size=64x",), ("--device=gpu",), ("--dtype=x",), ("--lora=a:nan",))
+        for more in (("--steps=0",), ("--steps=1000",), ("--size=64x",), ("--device=gpu",), ("--dtype=x",),
+        ("--lora=a:nan",))
     ),
     "sweep": tuple(
         ("sweep", "jeep.mp4", *_S, "--steps=2", *more)
         for more in (
-            (), ("--over", ""), ("--over", "="), ("--over", "x=1"), ("--over", "fresh_noise="), ("--over", "fresh_noise=2"),
+            (), ("--over", ""), ("--over", "="), ("--over", "x=1"), ("--over", "fresh_noise="),
+            ("--over", "fresh_noise=2"),
             ("--over", "fresh_noise=0,nan"), ("--over", "fresh_noise=,"), ("--over", "reweight.zebra=1,2"),
             ("--over", "reweight.car=.nan"), ("--over", "fresh_noise.x=1"), ("--over", ".=1"), ("--over", "name=ddim"),
             ("--over", "fresh_noise=0,1", "--agreement=x"), ("--over", "fresh_noise=0,1", "--consistency=warp_error"),
@@ -160,14 +169,19 @@ _COMMANDS: dict[str, tuple[tuple[object, ...], ...]] = {
             ("--over", "fresh_noise=0,1", "-p", ""), ("--over", "blend_words=jeep"),
         )
     ),
-    "plan": tuple(("plan", "jeep.mp4", *_S, *more) for more in (("--steps=1000",), ("-p", ""), ("--frames=0",), ("--dtype=x",))),
-    "align": tuple(("align", *_S, *more) for more in (("-p", ""), ("--blend=a:b",), ("--method=x",), ("-s", "a " * 100))),
+    "plan": tuple(("plan", "jeep.mp4", *_S, *more) for more in (("--steps=1000",), ("-p", ""), ("--frames=0",),
+    ("--dtype=x",))),
+    "align": tuple(("align", *_S, *more) for more in (("-p", ""), ("--blend=a:b",), ("--method=x",),
+    ("-s", "a " * 100))),
     "audit": tuple(
         ("audit", *_M, *more)
         for more in (
-            ("--n=0",), ("--n=-1",), ("--seed=-1",), ("--steps=0",), ("--steps=1000",), ("--guidance=nan",), ("--alpha=nan",),
-            ("--alpha=4",), ("--alpha=\u0663",), ("--shard=0/1",), ("--shard=2/1",), ("--shard=1/\u0663",), ("--shard=1",),
-            ("--shard=1/2/3",), ("--shard=-1/2",), ("--methods=",), ("--methods=x",), ("--policies=x",), ("--policies=,",),
+            ("--n=0",), ("--n=-1",), ("--seed=-1",), ("--steps=0",), ("--steps=1000",), ("--guidance=nan",),
+            ("--alpha=nan",),
+            ("--alpha=4",), ("--alpha=\u0663",), ("--shard=0/1",), ("--shard=2/1",), ("--shard=1/\u0663",),
+            ("--shard=1",),
+            ("--shard=1/2/3",), ("--shard=-1/2",), ("--methods=",), ("--methods=x",), ("--policies=x",),
+            ("--policies=,",),
             ("--attribute=age",), ("--benchmark=x",), ("--device=gpu",), ("--dtype=x",), ("--reader=nowhere",),
             ("--clip=nowhere",), ("--tasks=nowhere.yaml",), ("--tasks=jeep.mp4",), ("--tasks=x", "--benchmark=y"),
         )
@@ -176,7 +190,8 @@ _COMMANDS: dict[str, tuple[tuple[object, ...], ...]] = {
         ("bench", "run", *_M, *more)
         for more in (
             ("--limit=0",), ("--limit=-1",), ("--seed=-1",), ("--steps=0",), ("--steps=1000",), ("--tuning-steps=0",),
-            ("--shard=0/1",), ("--shard=\u00b9/2",), ("--methods=",), ("--methods=x",), ("--device=gpu",), ("--dtype=x",),
+            ("--shard=0/1",), ("--shard=\u00b9/2",), ("--methods=",), ("--methods=x",), ("--device=gpu",),
+            ("--dtype=x",),
             ("--clip=nowhere",), ("nowhere",), ("jeep.mp4",),
         )
     ),
@@ -191,7 +206,8 @@ _COMMANDS: dict[str, tuple[tuple[object, ...], ...]] = {
             ("--words=", "-s", SOURCE, *_M), ("--words=zebra", "-s", SOURCE, *_M), ("--mask=nowhere.png",),
             ("--words=jeep", "--mask=x", "-s", SOURCE, *_M), ("--words=,", "-s", SOURCE, *_M),
         )
-    ) + (("atlas", "edit", "nowhere", *_S), ("atlas", "edit", "frames", *_S), ("atlas", "edit", "frames", *_S, "--layer=x")),
+    ) + (("atlas", "edit", "nowhere", *_S), ("atlas", "edit", "frames", *_S),
+    ("atlas", "edit", "frames", *_S, "--layer=x")),
     "evaluate": tuple(
         ("evaluate", "jeep.mp4", "--source", "jeep.mp4", "-s", SOURCE, "-p", "a car", *more)
         for more in (
@@ -200,20 +216,25 @@ _COMMANDS: dict[str, tuple[tuple[object, ...], ...]] = {
         )
     ),
     "study": (
-        ("study", "make", "nowhere.yaml"), ("study", "make", "nowhere.yaml", "--seed=-1"), ("study", "make", "jeep.mp4"),
+        ("study", "make", "nowhere.yaml"), ("study", "make", "nowhere.yaml", "--seed=-1"),
+        ("study", "make", "jeep.mp4"),
         ("study", "show", "nowhere.json", "--key", "nowhere.json"), ("study", "show", "--key", "x"),
     ),
     "pocket": (
-        ("pocket", "evaluate", "--scale=0"), ("pocket", "evaluate", "--scale=nan"), ("pocket", "evaluate", "--scale=1.1"),
+        ("pocket", "evaluate", "--scale=0"), ("pocket", "evaluate", "--scale=nan"),
+        ("pocket", "evaluate", "--scale=1.1"),
         ("pocket", "evaluate", "--part=x"), ("pocket", "evaluate", "--steps=0"), ("pocket", "evaluate", "--steps=1000"),
-        ("pocket", "evaluate", "--seed=-1"), ("pocket", "evaluate", "--device=gpu"), ("pocket", "evaluate", "--model=nowhere"),
+        ("pocket", "evaluate", "--seed=-1"), ("pocket", "evaluate", "--device=gpu"),
+        ("pocket", "evaluate", "--model=nowhere"),
         ("pocket", "train", "--minutes=nan"), ("pocket", "train", "--minutes=-1", "-o", "out"),
         ("pocket", "train", "--stage=x", "-o", "out"), ("pocket", "train", "--config=nowhere.yaml"), ("pocket", "x"),
     ),
     "anything": (
         ("edti",), ("edit", "--promt", "a"), ("edit", "-p"), ("edit", "a", "b"), ("-x",), ("edit", "--"),
-        ("bench",), ("bench", "show", "nowhere"), ("bench", "show", "jeep.mp4"), ("bench", "compare", "a", "b"), ("\x1b[31m",),
-        ("edit", "--\x1b[31m"), ("edit", "\x1b]0;x\x07.mp4", *_S), ("edit", "[red]x[/red].mp4", *_S), ("",), ("--version=3",),
+        ("bench",), ("bench", "show", "nowhere"), ("bench", "show", "jeep.mp4"), ("bench", "compare", "a", "b"),
+        ("\x1b[31m",),
+        ("edit", "--\x1b[31m"), ("edit", "\x1b]0;x\x07.mp4", *_S), ("edit", "[red]x[/red].mp4", *_S), ("",),
+        ("--version=3",),
         ("edit", "--json=3"), ("tune", "convert"), ("tune", "convert", "nowhere", "-o", "x"), ("edit", "a\nb.mp4", *_S),
         ("edit", "jeep.mp4", *_S, "--config", "nowhere"), ("edit", "\udcff.mp4", *_S), ("edit", "a\0b.mp4", *_S),
     ),
@@ -225,7 +246,7 @@ _OTHERS = [
     if words not in (("bench",),)
 ]
 
-# Prompts ---------------------------------------------------------------------------------------------------------------
+# Prompts --------------------------------------------------------------------------------------------------------------
 
 _BAD_PROMPTS = {
     "with a lone surrogate": ("a \udc80 car", "valid text"),
@@ -268,8 +289,10 @@ def _keeps(text: str):
 
 
 _GOOD_PROMPTS = {
-    "numbers": "3 4", "a number": "5", "yes": "yes", "null": "null", "zero-width": "a\u200bcar\u200d", "of RTL": "\u200f\u05e1\u05d9 car",
-    "emoji": "a \U0001f697 on a road", "lines": "a car\non a road", "markup": "[red]a car[/red] :car:", "quotes": "a 'car' \"x\" `y`",
+    "numbers": "3 4", "a number": "5", "yes": "yes", "null": "null", "zero-width": "a\u200bcar\u200d",
+    "of RTL": "\u200f\u05e1\u05d9 car",
+    "emoji": "a \U0001f697 on a road", "lines": "a car\non a road", "markup": "[red]a car[/red] :car:",
+    "quotes": "a 'car' \"x\" `y`",
     "yaml": "a: {b: [c, &d *e !!f]} # g", "html": "<script>alert(1)</script>", "combining": "a\u0301\u0302\u0303 car",
     "many spaces": "a" + " " * 3000 + "car", "percent": "100 %s %(x)s {0} {x}", "backslashes": r"C:\new\table",
     "bidi override": "a \u202e car",
@@ -280,9 +303,11 @@ _GOOD = [
     for kind, text in _GOOD_PROMPTS.items()
 ] + [
     Case("an empty source prompt is one", edit("-o", "out.mp4", source=""), code=0, says=None, new=("out.*",)),
-    Case("a word that is a number can be blended", edit("-o", "out.mp4", "--blend", "3:4", source="3 cars", prompt="4 cars"),
+    Case("a word that is a number can be blended",
+    edit("-o", "out.mp4", "--blend", "3:4", source="3 cars", prompt="4 cars"),
          code=0, says=None, new=("out.*",)),
-    Case("a word that is a number can be reweighted", edit("-o", "out.mp4", "--reweight", "4=2", prompt="4 cars"), code=0,
+    Case("a word that is a number can be reweighted", edit("-o", "out.mp4", "--reweight", "4=2", prompt="4 cars"),
+    code=0,
          says=None, new=("out.*",)),
     Case("the largest seed", edit("-o", "out.mp4", "--seed", 2**63 - 1, "--fresh-noise", 0.5), code=0, says=None,
          new=("out.*",), environment={}),
@@ -294,7 +319,7 @@ _GOOD = [
     Case("bfloat16 on a CPU", edit("-o", "out.mp4", "--dtype", "bfloat16"), code=0, says=None, new=("out.*",)),
 ]  # fmt: skip
 
-# The terminal ----------------------------------------------------------------------------------------------------------
+# The terminal ---------------------------------------------------------------------------------------------------------
 
 
 def _is_json(world: World, out: str) -> None:
@@ -315,18 +340,22 @@ _SHOWN = [
     Case(f"{name}: align", ("align", *_S), code=0, says=None, environment=environment)
     for name, environment in _TERMINALS.items()
 ] + [
-    Case("align shows a prompt's brackets as they are", ("align", "-s", "a [red]car[/red]", "-p", "a :car: [x]", *_M), code=0,
+    Case("align shows a prompt's brackets as they are", ("align", "-s", "a [red]car[/red]", "-p", "a :car: [x]", *_M),
+    code=0,
          says=None, check=lambda world, out: [out.index(part) for part in ("[", "red", "]", ":")]),
-    Case("the report as JSON, and nothing else", edit("--json", "-o", "out.mp4", prompt="a \u202e\u00e9 car"), code=0, says=None,
+    Case("the report as JSON, and nothing else", edit("--json", "-o", "out.mp4", prompt="a \u202e\u00e9 car"), code=0,
+    says=None,
          new=("out.*",), check=_is_json),
     Case("the alignment as JSON", ("align", *_S, "--json", "-p", "une voiture \u00e9l\u00e9gante"), code=0, says=None,
          check=_is_json),
-    Case("the plan as JSON", ("plan", "jeep.mp4", *_S, "--steps", 2, "--json"), code=0, says=None, check=_is_json, slow=True),
+    Case("the plan as JSON", ("plan", "jeep.mp4", *_S, "--steps", 2, "--json"), code=0, says=None, check=_is_json,
+    slow=True),
     Case("a clip of a name that steers a terminal", ("edit", "\u202ea\x1b[2J.mp4", *_S), says=r"\\u202ea\\x1b\[2J"),
     Case("a clip of a name with markup", ("edit", "[bold]a[/bold].mp4", *_S), says=r"\[bold\]a\[/bold\]\.mp4"),
 ]  # fmt: skip
 
 CASES = [
-    *_UNREADABLE, *_OUT_OF_RANGE, *_ODD, *_METHODS, *_VIDEOGRAIN, *_FAME, *_NOT_FAME, *_OTHERS, *_PROMPTS, *_EMPTY, *_GOOD,
+    *_UNREADABLE, *_OUT_OF_RANGE, *_ODD, *_METHODS, *_VIDEOGRAIN, *_FAME, *_NOT_FAME, *_OTHERS, *_PROMPTS, *_EMPTY,
+    *_GOOD,
     *_SHOWN,
 ]  # fmt: skip

@@ -109,9 +109,11 @@ SHAPES = {  # by what is wrong with an output of an edit: how it is given, what 
         "hard.mp4", lambda world: os.link(world.folder / "jeep.mp4", world.folder / "hard.mp4"), "the input"),
     "a file of the user by a way that is not there": ("missing/../out.mp4", _file("out.mp4"), "passes through missing"),
     "a folder of collected results": (
-        "results", lambda world: [write_video(_CLIP, world.folder / "results" / n) for n in ("a.mp4", "b.mp4")], _OTHER),
+        "results", lambda world: [write_video(_CLIP, world.folder / "results" / n) for n in ("a.mp4", "b.mp4")],
+        _OTHER),
     "a result under another name": (
-        "kept.mp4", lambda world: write_video(_CLIP, world.folder / "out.mp4").rename(world.folder / "kept.mp4"), _OTHER),
+        "kept.mp4", lambda world: write_video(_CLIP, world.folder / "out.mp4").rename(world.folder / "kept.mp4"),
+        _OTHER),
     "under a file": ("jeep.mp4/out.mp4", None, "cannot write|is a file"),
     "a link that leads in a circle": ("loop.mp4", _linked("loop.mp4", "loop.mp4"), "cannot write"),
     "a pipe": ("out.mp4", lambda world: os.mkfifo(world.folder / "out.mp4"), "is a device, pipe or socket, not a file"),
@@ -132,7 +134,8 @@ CASES = [
     *(Case(f"edit: the output is {name}", edit("-o", path), make or (lambda world: None), says=says)
       for name, (path, make, says) in SHAPES.items()),
     *(Case(f"edit --config: the output is {name}", ("edit", "--config", "run.yaml", "--model", "{model}"),
-           _all(_file("run.yaml", _as_yaml(SHAPES[name][0])), SHAPES[name][1] or (lambda world: None)), says=SHAPES[name][2])
+           _all(_file("run.yaml", _as_yaml(SHAPES[name][0])), SHAPES[name][1] or (lambda world: None)),
+           says=SHAPES[name][2])
       for name in ("empty", "the working folder", "a folder with files", "the clip", "a file of the user")),
     *(Case(f"invert: the output is {name}", (*INVERT, "-o", SHAPES[name][0]), SHAPES[name][1] or (lambda world: None),
            says=SHAPES[name][2])
@@ -148,12 +151,14 @@ CASES = [
     *(Case(f"edit: {name} is {what}", edit("-o", "out.mp4"), make(name), says=says)
       for name in BESIDE
       for what, make, says in (("a folder", _folder, "is a folder"), ("a file of the user", _file, _OTHER))),
-    *(Case(f"edit: the clip is {name}", edit("-o", "a.mp4", *flags, clip=name), _copy("jeep.mp4", name), says="the input")
+    *(Case(f"edit: the clip is {name}", edit("-o", "a.mp4", *flags, clip=name), _copy("jeep.mp4", name),
+    says="the input")
       for name, flags in (("a.side_by_side.mp4", ()), ("a.masks.png", ("--save-masks", "--blend", "jeep:car")),
                           ("a.attention.png", ("--save-attention",)))),
     Case("edit: the output is a picture of the clip's folder", edit("-o", "frames/00000.png", clip="frames"),
          says="the input"),
-    Case("edit: the output would be another picture of the clip's folder", edit("-o", "frames/00009.png", clip="frames"),
+    Case("edit: the output would be another picture of the clip's folder",
+    edit("-o", "frames/00009.png", clip="frames"),
          says="the input"),
     Case("edit: the output is the clip's folder", edit("-o", "frames", clip="frames"), says="is the input"),
     Case("edit: the output is a folder around the clip's", edit("-o", "clips", clip="clips/a"),
@@ -225,8 +230,10 @@ CASES = [
     Case("pocket sheet over a file of the user", ("pocket", "sheet", "a.png"), _file("a.png"), says=_OTHER),
     Case("pocket evaluate --json over a file of the user", ("pocket", "evaluate", "--json", "a.json"), _file("a.json"),
          says=_OTHER),
-    Case("pocket train --weights over the user's files", ("pocket", "train", "--stage", "export", "--weights", "docs", "-o",
+    Case("pocket train --weights over the user's files",
+    ("pocket", "train", "--stage", "export", "--weights", "docs", "-o",
          "training"), _folder("docs", "thesis.tex"), says=_OTHER),
-    Case("pocket train: a report of the user's", ("pocket", "train", "--stage", "draw", "-o", "t"), _file("t/report.json"),
+    Case("pocket train: a report of the user's", ("pocket", "train", "--stage", "draw", "-o", "t"),
+    _file("t/report.json"),
          says=_OTHER),
 ]  # fmt: skip

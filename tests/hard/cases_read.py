@@ -81,7 +81,8 @@ NOT_YAML: dict[str, tuple[str | bytes, str]] = {
     "a number beyond floats": ("a: 1e999", "a is '1e999'; give a finite number"),
     "thousands of digits": ("a: " + "9" * 5000, "a is a number of 5000 digits"),
     "thousands of digits in base 16": ("a: 0x" + "f" * 5000, "a is a number of 5002 digits"),
-    "a number beyond 64 bits": ("a: [1, 18446744073709551616]", r"a\[1\] is 18446744073709551616; numbers have at most 64"),
+    "a number beyond 64 bits": ("a: [1, 18446744073709551616]", r"a\[1\] is 18446744073709551616; numbers have at most "
+                                                                r"64"),
     "a version of thousands of digits": ("%YAML " + "9" * 5000 + ".1\n---\na: 1", "not valid YAML"),
     "an unknown directive twice": ("%YAML 1.1\n%YAML 1.1\n---\na: 1", "line 2"),
     "more than 2 MiB": (b"# " + b"x" * (2 * 2**20), "larger than 2 MiB"),
@@ -254,7 +255,8 @@ def _settings() -> list[Case]:
     typed = [
         Case(
             f"edit --config: {key} is {value}", ("edit", "--config", "x.yaml", "-o", "out.mp4"),
-            put("x.yaml", "\n".join([*(x for x in RUN.splitlines() if not x.startswith(f"{key}:")), f"{key}: {value}"])),
+            put("x.yaml",
+            "\n".join([*(x for x in RUN.splitlines() if not x.startswith(f"{key}:")), f"{key}: {value}"])),
             says=name_of(key),
         )
         for key, values in WRONG.items()
@@ -295,7 +297,8 @@ LIST = f"version: 1\nname: mine\nitems:\n- {ITEM}\n"
 STUDY = "version: 1\nitems:\n- {prompt: a car, source: jeep.mp4, results: {fatezero: jeep.mp4, fame: jeep.mp4}}\n"
 SCENE = (
     "{{background: {place}, style: null, seed: {seed}, subjects: [{{kind: vehicle, noun: {noun}, gender: null, "
-    "skin: null, hair: null, colour: {colour}, x: 60.0, y: 100.0, scale: {scale}, facing: left, phase: 0.0, speed: 0.0}}]}}"
+    "skin: null, hair: null, colour: {colour}, x: 60.0, y: 100.0, scale: {scale}, facing: left, phase: 0.0, speed: "
+    "0.0}}]}}"
 )
 
 
@@ -315,7 +318,8 @@ LISTS: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
         "tasks": (f"tasks:\n- {TASK}", "lacks tasks: the tasks; add it"),
         "tasks[0].clip": ("clip: jeep.mp4\n  ", r"lacks tasks\[0\]\.clip: a video file or folder of pictures"),
         "tasks[0].person": ("  person: person\n", r"lacks tasks\[0\]\.person: the words for the person"),
-        "tasks[0].source_prompt": ("  source_prompt: a person in a park\n", r"lacks tasks\[0\]\.source_prompt: what is in"),
+        "tasks[0].source_prompt": ("  source_prompt: a person in a park\n", r"lacks tasks\[0\]\.source_prompt: what is "
+                                                                            r"in"),
         "tasks[0].prompt": ("  prompt: a {profession} in a park\n", r"lacks tasks\[0\]\.prompt: of the edit"),
     }),
     "bench run": (LIST, {
@@ -331,7 +335,8 @@ LISTS: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
         "version": ("version: 1\n", "lacks version"),
         "items[0].prompt": ("prompt: a car, ", r"lacks items\[0\]\.prompt: what was asked for"),
         "items[0].source": ("source: jeep.mp4, ", r"lacks items\[0\]\.source: the clip"),
-        "items[0].results": (", results: {fatezero: jeep.mp4, fame: jeep.mp4}", r"lacks items\[0\]\.results: by method"),
+        "items[0].results": (", results: {fatezero: jeep.mp4, fame: jeep.mp4}",
+        r"lacks items\[0\]\.results: by method"),
     }),
 }  # fmt: skip
 CHANGED: dict[str, list[tuple[str, str, str]]] = {
@@ -451,7 +456,8 @@ HEAD = "Video name,Our GT caption,Style Change Caption\n"
 ENTRY: dict[str, Any] = {"video_id": "jeep", "prompt": "a jeep", "edit": [{"prompt": "a car"}]}
 LAYOUTS: dict[str, tuple[dict[str, str | bytes], str]] = {
     "nothing": ({"b/readme.md": "hello"}, "holds no benchmark"),
-    "a table of a field of 200 kB": ({"b/t.csv": HEAD + "jeep," + "x" * 200_000}, "line 2: field larger than field limit"),
+    "a table of a field of 200 kB": ({"b/t.csv": HEAD + "jeep," + "x" * 200_000}, "line 2: field larger than field "
+                                                                                  "limit"),
     "a table with NUL": ({"b/t.csv": HEAD.encode() + b"je\0ep,a,b"}, r"U\+0000"),
     "a table in UTF-16": ({"b/t.csv": HEAD.encode("utf-16")}, "UTF-16"),
     "a table in Latin-1": ({"b/t.csv": HEAD.encode() + b"jeep,caf\xe9,b"}, "UTF-8"),
@@ -484,7 +490,8 @@ LAYOUTS: dict[str, tuple[dict[str, str | bytes], str]] = {
             ("a clip that leaves it", [{**ENTRY, "video_id": "../jeep.mp4"}], "which is outside"),
         )
     },
-    "a clip and prompts in Latin-1": ({"b/jeep.mp4": b"x", "b/jeep.txt": b"caf\xe9\ncar"}, "cannot read the prompts.*UTF-8"),
+    "a clip and prompts in Latin-1": ({"b/jeep.mp4": b"x", "b/jeep.txt": b"caf\xe9\ncar"},
+    "cannot read the prompts.*UTF-8"),
     "a clip and one prompt": ({"b/jeep.mp4": b"x", "b/jeep.txt": "a jeep\n"}, "has no prompt"),
     "a clip and a folder of prompts": ({"b/jeep.mp4": b"x", "b/jeep.txt/a": "a"}, "it is a folder"),
 }  # fmt: skip
@@ -555,11 +562,13 @@ KEY_PARTS = ("title", "seed", "questions", "items", "clips", "study")
 
 def _results() -> list[Case]:
     key = {"title": "a", "seed": 0, "questions": {"q": "?"}, "items": [{"prompt": "a", "source": "b", "hash": "c"}],
-           "clips": {"k": {"item": 0, "method": "m", "path": "p", "hash": "h"}}, "study": "0" * 16, "format": 1}  # fmt: skip
+           "clips": {"k": {"item": 0, "method": "m", "path": "p", "hash": "h"}}, "study": "0" * 16,
+           "format": 1}  # fmt: skip
     show = ("study", "show", "a.json", "--key", "k.json")
     return [
         *(
-            Case(f"{command}: {name}", JSON[command][0]("x.json"), put("x.json", result(change)), says=f"x[.]json.*{says}")
+            Case(f"{command}: {name}", JSON[command][0]("x.json"), put("x.json", result(change)),
+            says=f"x[.]json.*{says}")
             for command in ("bench show", "bench compare")
             for name, (change, says) in RESULTS.items()
         ),
@@ -574,8 +583,10 @@ def _results() -> list[Case]:
                  put("k.json", json.dumps({**key, part: value}), **{"a.json": "{}"}), says=f"k[.]json.*{says}")
             for part, value, says in (
                 ("title", 5, "title is 5"), ("seed", 1.5, "seed is 1.5"), ("questions", [], "questions is"),
-                ("questions", {"q": 5}, "questions.q is 5"), ("items", {}, "items is"), ("items", [5], r"items\[0\] is 5"),
-                ("items", [{}], r"lacks items\[0\]\.prompt"), ("clips", {}, "no clips"), ("clips", {"k": 5}, "clips.k is 5"),
+                ("questions", {"q": 5}, "questions.q is 5"), ("items", {}, "items is"),
+                ("items", [5], r"items\[0\] is 5"),
+                ("items", [{}], r"lacks items\[0\]\.prompt"), ("clips", {}, "no clips"),
+                ("clips", {"k": 5}, "clips.k is 5"),
                 ("clips", {"k": {**key["clips"]["k"], "item": 7}}, "clips.k.item is 7"),  # type: ignore[index]
                 ("study", 5, "study is 5"), ("study", "f" * 16, "was changed"), ("format", 2, "format 1 .it has 2."),
                 ("format", "1", "it has '1'"),
@@ -585,10 +596,12 @@ def _results() -> list[Case]:
              put("x.json", result(lambda d: d["results"].update({"[bold]m[/nope]": d["results"]["fatezero"]}))),
              code=0, says=None, environment={"COLUMNS": "300"}, check=lambda world, out: _in("[bold]m[/nope]", out)),
         Case("bench compare: names with markup", ("bench", "compare", "[red]x[/b].json", "[red]x[/b].json"),
-             put("[red]x[/b].json", json.dumps(RESULT)), code=0, says=None, check=lambda world, out: _in("[red]x", out)),
+             put("[red]x[/b].json", json.dumps(RESULT)), code=0, says=None, check=lambda world,
+             out: _in("[red]x", out)),
         Case("bench show: a folder without a result", ("bench", "show", "frames"), says="bench.json: No such file"),
         Case("bench show: what is not a number is null", ("bench", "show", "x.json", "--full"),
-             put("x.json", json.dumps(RESULT)), code=0, says=None, check=lambda world, out: _in("0.5 (0.1 to nan)", out)),
+             put("x.json", json.dumps(RESULT)), code=0, says=None, check=lambda world,
+             out: _in("0.5 (0.1 to nan)", out)),
     ]  # fmt: skip
 
 
@@ -684,19 +697,22 @@ def _damaged() -> list[Case]:
     tuning = ("checkpoint.safetensors", "tune.json", "finished.json")
     return [
         *(
-            Case(f"sweep: a record {name}", SWEEP, after(SWEEP, damage), code=0, says=None, new=("s/*",), changed=("s/*",),
+            Case(f"sweep: a record {name}", SWEEP, after(SWEEP, damage), code=0, says=None, new=("s/*",),
+            changed=("s/*",),
                  warns=(r"records/\w+[.]json is damaged and is made again; it is kept as \w+[.]json[.]damaged",),
                  slow=True)
             for name, damage in records.items()
         ),
         *(
-            Case(f"tune: {name} of which {share:.0%} is left", TUNE, after(TUNE, cut(f"t/{name}", share)), code=0, says=None,
+            Case(f"tune: {name} of which {share:.0%} is left", TUNE, after(TUNE, cut(f"t/{name}", share)), code=0,
+            says=None,
                  new=("t/*",), changed=("t/*",), slow=share > 0,
                  warns=(f"{name} is damaged and is made again; it is kept as {name}[.]damaged",))
             for name in tuning
             for share in (0.0, 0.9)
         ),
-        Case("tune: another's tune.json", TUNE, put("t/tune.json", '{"melody": "la la"}'), says="choose another folder"),
+        Case("tune: another's tune.json", TUNE, put("t/tune.json", '{"melody": "la la"}'),
+        says="choose another folder"),
     ]  # fmt: skip
 
 

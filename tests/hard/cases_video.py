@@ -104,7 +104,7 @@ def frames_of(count: int, size: tuple[int, int] = (32, 48)) -> Callable[[World, 
     return check
 
 
-# What is no file -------------------------------------------------------------------------------------------------------
+# What is no file ------------------------------------------------------------------------------------------------------
 
 
 def pipe(path: str) -> Callable[[World], object]:
@@ -144,7 +144,7 @@ NO_FILES = [
     refused("a file as a folder", "jeep.mp4/a.mp4", "no such file|cannot be opened", lambda world: None),
 ]
 
-# What is too large -----------------------------------------------------------------------------------------------------
+# What is too large ----------------------------------------------------------------------------------------------------
 
 LARGE = [
     *(
@@ -168,7 +168,7 @@ LARGE = [
     refused("a picture of one pixel", "a.png", "1x1.*too small", holds("a.png", lambda: still("RGB", (1, 1), 0))),
 ]
 
-# What breaks off, or is broken -----------------------------------------------------------------------------------------
+# What breaks off, or is broken ----------------------------------------------------------------------------------------
 
 
 def cut(kind: str, share: float) -> bytes:
@@ -239,7 +239,7 @@ CUT = [
     ),
 ]
 
-# What is no clip, or another one ---------------------------------------------------------------------------------------
+# What is no clip, or another one --------------------------------------------------------------------------------------
 
 LISTS = {
     "a list for concat": ("a.mp4", "ffconcat version 1.0\nfile jeep.mp4\n"),
@@ -325,7 +325,7 @@ def wave() -> bytes:
     )
 
 
-# What is unusual and right ---------------------------------------------------------------------------------------------
+# What is unusual and right --------------------------------------------------------------------------------------------
 
 
 def exif(orientation: int) -> Image.Exif:

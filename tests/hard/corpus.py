@@ -54,7 +54,8 @@ class Case:
         code: the exit code.
         says: a regular expression found in the one line of stderr that starts with ``faircut:``; None: there is no such
             line, because the run ends well.
-        warns: regular expressions, each found in one ``warning:`` line; other warnings are allowed only if ``code`` is 0.
+        warns: regular expressions, each found in one ``warning:`` line; other warnings are allowed only if ``code`` is
+            0.
         new: glob patterns, relative to the working folder, of what may be there afterwards and was not before.
         changed: the same of what was there and may be another.
         check: looks at the world afterwards; raises AssertionError.

@@ -1,7 +1,8 @@
 """Commands in processes of their own, forked from a server that has imported everything and has run nothing.
 
-A process that has threads must not be forked: a lock that another thread holds at that moment stays locked in the child,
-and the child waits for it for ever. The tests' process has had threads (FFmpeg's, for one). The server only imports.
+A process that has threads must not be forked: a lock that another thread holds at that moment stays locked in the
+child, and the child waits for it for ever. The tests' process has had threads (FFmpeg's, for one). The server only
+imports.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Every case of the corpus ends with the exit code and the one line that it states, and nothing that was there is lost."""
+"""Every case of the corpus ends with the exit code and the one line that it states, and nothing that was there is
+lost."""
 
 from __future__ import annotations
 

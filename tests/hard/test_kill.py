@@ -1,4 +1,5 @@
-"""``kill -9`` at any moment of a long command: nothing is lost, the next run succeeds, and nothing half-written stays."""
+"""``kill -9`` at any moment of a long command: nothing is lost, the next run succeeds, and nothing half-written
+stays."""
 
 from __future__ import annotations
 

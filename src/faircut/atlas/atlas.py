@@ -34,7 +34,8 @@ class Layer:
 
     Attributes:
         picture: (3, height', width'), RGB in [-1, 1].
-        points: (frame, 2, rows, columns), where the control points of each frame look, in pixels of the reference frame.
+        points: (frame, 2, rows, columns), where the control points of each frame look, in pixels of the reference
+            frame.
         canvas: what part of the layer's plane the picture covers.
     """
 
@@ -99,8 +100,8 @@ class Atlas:
         """Put a clip together from other pictures, ``alpha foreground + (1 - alpha) background``.
 
         Args:
-            pictures: by layer, (3, any height, any width), RGB in [-1, 1]; each covers what the layer's own covers, and a
-                layer without one keeps its own.
+            pictures: by layer, (3, any height, any width), RGB in [-1, 1]; each covers what the layer's own covers, and
+                a layer without one keeps its own.
 
         Returns:
             (frame, 3, height, width), RGB in [-1, 1].

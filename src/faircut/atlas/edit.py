@@ -53,10 +53,11 @@ def edit_atlas(
     layer: str = "foreground",
     progress: Progress | None = None,
 ) -> AtlasEdit:
-    """Edit one layer's picture as a clip of one frame, and put the change into every frame (arXiv 2109.11418, 2204.02491).
+    """Edit one layer's picture as a clip of one frame, and put the change into every frame (arXiv 2109.11418,
+    2204.02491).
 
-    The model is shown what it knows: the foreground over the background, as in the reference frame. Only what changes is
-    brought back to the layer, so that neither the VAE's losses nor the atlas's touch what was not edited.
+    The model is shown what it knows: the foreground over the background, as in the reference frame. Only what changes
+    is brought back to the layer, so that neither the VAE's losses nor the atlas's touch what was not edited.
 
     Args:
         session: holds the model.
@@ -120,8 +121,8 @@ def show(atlas: Atlas, layer: str, view: Canvas) -> tuple[Tensor, Tensor]:
 def brought_back(atlas: Atlas, layer: str, view: Canvas, before: Tensor, edited: Tensor, hidden: Tensor) -> Tensor:
     """Bring an edit of what was shown back to a layer's picture.
 
-    What the other layer hid there is filled in from around it: with the edit's colours where it changed much, and as it was
-    where it changed little.
+    What the other layer hid there is filled in from around it: with the edit's colours where it changed much, and as it
+    was where it changed little.
 
     Args:
         atlas: the atlas.

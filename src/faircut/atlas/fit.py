@@ -71,8 +71,8 @@ def fit_atlas(
 
     Args:
         video: a clip; or its frames, (frame, 3, height, width), RGB in [-1, 1].
-        masks: (frame, height, width), bool or in [0, 1]: about where the foreground is, such as `VideoEditor.locate` finds
-            it. None takes what does not move as most of the picture does.
+        masks: (frame, height, width), bool or in [0, 1]: about where the foreground is, such as `VideoEditor.locate`
+            finds it. None takes what does not move as most of the picture does.
         settings: of the fit.
         progress: called after each step.
 

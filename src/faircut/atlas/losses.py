@@ -1,4 +1,5 @@
-"""What a good atlas is: the losses of Layered Neural Atlases (Kasten et al., 2021, arXiv 2109.11418), over whole frames.
+"""What a good atlas is: the losses of Layered Neural Atlases (Kasten et al., 2021, arXiv 2109.11418), over whole
+frames.
 
 The numbers of the equations are those that the authors' code gives.
 """

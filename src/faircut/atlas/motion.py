@@ -27,9 +27,9 @@ def texture_of(frames: Tensor) -> Tensor:
 def to_reference(frames: Tensor, flow: Tensor, region: Tensor, reference: int) -> Tensor:
     """Estimate, for every frame, the similarity that brings a layer's pixels to a reference frame.
 
-    Flow from frame to frame is fitted by RANSAC (Fischler and Bolles, 1981), and the fits are chained. Flat areas have no
-    flow worth the name, so only the more textured half of a region counts. Flow loses small things that move fast; where
-    the way of the region's middle explains the next frame better, that is taken.
+    Flow from frame to frame is fitted by RANSAC (Fischler and Bolles, 1981), and the fits are chained. Flat areas have
+    no flow worth the name, so only the more textured half of a region counts. Flow loses small things that move fast;
+    where the way of the region's middle explains the next frame better, that is taken.
 
     Args:
         frames: (frame, 3, height, width).

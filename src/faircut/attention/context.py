@@ -1,8 +1,9 @@
-"""Where an attention call happens: the layer, the grid of its positions, the step of the sampler and who is in the batch.
+"""Where an attention call happens: the layer, the grid of its positions, the step of the sampler and who is in the
+batch.
 
 Nothing here is guessed, and nothing names a network. An adapter (`faircut.model.backbone`) says what its layers are and
-where a clip's frames lie; steps come from the sampler. So there are no call counters, no square roots of token counts and
-no assumption about size or aspect ratio.
+where a clip's frames lie; steps come from the sampler. So there are no call counters, no square roots of token counts
+and no assumption about size or aspect ratio.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ __all__ = ["AttentionContext", "BatchLayout", "FramesIn", "Layer", "Phase", "Ste
 Phase = Literal["invert", "correct", "denoise"]
 
 FramesIn = Literal["batch", "sequence"]
-"""Where the frames of a clip are: entries of the batch (image models), or positions of one sequence (video transformers)."""
+"""Where the frames of a clip are: entries of the batch (image models), or positions of one sequence (video
+transformers)."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,8 @@ class Layer:
         kind: ``"self"``, or ``"cross"`` for attention to the text.
         channels: width of the layer (320, 640 or 1280 in Stable Diffusion 1.x).
         heads: number of attention heads.
-        patch: how many (frames, rows, columns) of the latents one position covers: (1, 2**d, 2**d) after d halvings in a
-            UNet, the patch size in a transformer.
+        patch: how many (frames, rows, columns) of the latents one position covers: (1, 2**d, 2**d) after d halvings in
+            a UNet, the patch size in a transformer.
         decoder: whether it is in the second half of the network, where Plug-and-Play and MasaCtrl act.
     """
 
@@ -59,7 +61,8 @@ class BatchLayout:
     Attributes:
         branches: names in batch order, e.g. ``("uncond", "cond")``.
         frames: frames of the clip, as the latents have them.
-        frames_in: whether a branch has a batch entry for each frame, or one entry whose positions are those of all frames.
+        frames_in: whether a branch has a batch entry for each frame, or one entry whose positions are those of all
+            frames.
     """
 
     branches: tuple[str, ...]
@@ -97,7 +100,8 @@ class Step:
     """One evaluation of the network on the sampler's path.
 
     Attributes:
-        phase: ``"invert"`` (clean to noisy, source prompt), ``"correct"`` (a fixed-point iteration of it) or ``"denoise"``.
+        phase: ``"invert"`` (clean to noisy, source prompt), ``"correct"`` (a fixed-point iteration of it) or
+            ``"denoise"``.
         index: k, counted from the noisiest timestep in all phases, so that the same k names the same timestep.
         count: N, the number of steps.
         timestep: what the network is told, 0 .. 999.

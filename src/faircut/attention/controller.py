@@ -109,8 +109,8 @@ class Controller:
 
     Attributes:
         where: the layers it acts on.
-        branches: the branches it acts on; it is left alone where the batch has none of them. None is all branches, an empty
-            tuple leaves attention alone.
+        branches: the branches it acts on; it is left alone where the batch has none of them. None is all branches, an
+            empty tuple leaves attention alone.
         features: names of submodules of the network whose outputs it changes, such as ``"up_blocks.1.resnets.1"``.
         frames_in: the batch layouts that it can act in; a network with another one is refused before it is evaluated.
     """

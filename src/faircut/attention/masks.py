@@ -16,12 +16,13 @@ _LEAST_CELLS = 16
 def mask_patch(latent_grid: tuple[int, int], patches: Iterable[int]) -> int:
     """Choose the layers that a mask is made of, by how many cells of the latents a side of one position covers.
 
-    FateZero takes a quarter of the latent grid: 16x16 at 512 px. Where that is coarser than 16 positions on the longer side,
-    the next finer grid that has cross-attention, up to half the latent grid, serves better.
+    FateZero takes a quarter of the latent grid: 16x16 at 512 px. Where that is coarser than 16 positions on the longer
+    side, the next finer grid that has cross-attention, up to half the latent grid, serves better.
 
     Args:
         latent_grid: (height, width) of the latents.
-        patches: sides of the positions of the network's cross-attention layers, in cells: 1, 2, 4 or 8 in Stable Diffusion.
+        patches: sides of the positions of the network's cross-attention layers, in cells: 1, 2, 4 or 8 in Stable
+            Diffusion.
 
     Returns:
         One of ``patches``.
@@ -45,7 +46,8 @@ def token_map(probs: Iterable[torch.Tensor], tokens: Sequence[int], grid: tuple[
         (frame, height, width): the sum over the tokens, averaged over layers and heads.
     """
     maps = [p[..., list(tokens)].sum(-1) for p in probs]
-    # (entry, position): an entry holds one frame or all of them, frame by frame, so the same numbers make up (frame, h, w).
+    # (entry, position): an entry holds one frame or all of them, frame by frame, so the same numbers make up (frame, h,
+    # w).
     return torch.cat(maps, dim=1).mean(dim=1).reshape(-1, *grid)
 
 

@@ -1,9 +1,9 @@
 """The source's attention, as its queries and keys: recorded while inverting, or computed again when it is needed.
 
-A map of attention needs only its queries and keys, so no map is ever kept. `RecordedSource` reads what a `Recorder` kept
-during inversion, in memory or on disk. `LiveSource` runs the source once more, one step at a time, from the latents of
-the inversion. It is a pass of its own just before the edit's, not one more branch of the edit's batch: the blend mask of
-a step's first layers is made of cross-attention from its last ones.
+A map of attention needs only its queries and keys, so no map is ever kept. `RecordedSource` reads what a `Recorder`
+kept during inversion, in memory or on disk. `LiveSource` runs the source once more, one step at a time, from the
+latents of the inversion. It is a pass of its own just before the edit's, not one more branch of the edit's batch: the
+blend mask of a step's first layers is made of cross-attention from its last ones.
 """
 
 from __future__ import annotations
@@ -259,8 +259,8 @@ class RecordedSource:
         for x in (query, key):
             if x.ndim != 4 or x.shape[1] != layer.heads or x.shape[3] != depth or not x.is_floating_point():
                 raise AttentionError(
-                    f"the source's attention of step {self._index} in {layer.name} has the shape {tuple(x.shape)} and not "
-                    f"(frame, {layer.heads}, position, {depth}); invert the clip again"
+                    f"the source's attention of step {self._index} in {layer.name} has the shape {tuple(x.shape)} and "
+                    f"not (frame, {layer.heads}, position, {depth}); invert the clip again"
                 )
         return query.to(self.device), key.to(self.device)
 

@@ -48,8 +48,8 @@ class AttentionControl:
         for controller in self.controllers:
             if step.layout.frames_in not in controller.frames_in:
                 raise AttentionError(
-                    f"{type(controller).__name__} acts on networks whose frames are entries of the batch, and this one has "
-                    "all frames in one sequence; use a method without it, such as ddim or sdedit"
+                    f"{type(controller).__name__} acts on networks whose frames are entries of the batch, and this one "
+                    "has all frames in one sequence; use a method without it, such as ddim or sdedit"
                 )
         self.step = step
         self.fired.clear()
@@ -66,16 +66,16 @@ class AttentionControl:
             raise AttentionError("the network was called before a step began; call AttentionControl.begin first")
         if batch_size != self.step.layout.batch_size:
             raise AttentionError(
-                f"the network was called with a batch of {batch_size}, but {self.step.layout.batch_size} were announced "
-                f"({' + '.join(self.step.layout.branches)}, {self.step.layout.frames} frames each)"
+                f"the network was called with a batch of {batch_size}, but {self.step.layout.batch_size} were "
+                f"announced ({' + '.join(self.step.layout.branches)}, {self.step.layout.frames} frames each)"
             )
         context = AttentionContext(layer, self.step, self.step.layout)
         if positions != math.prod(context.positions):
             frames, height, width = context.positions
             shape = f"{height} x {width}" if self.step.layout.frames_in == "batch" else f"{frames} x {height} x {width}"
             raise AttentionError(
-                f"{layer.name} was given {positions} positions, but latents of {self.step.latent_grid} make it {shape}; "
-                "announce the size of the latents that the network is called with"
+                f"{layer.name} was given {positions} positions, but latents of {self.step.latent_grid} make it "
+                f"{shape}; announce the size of the latents that the network is called with"
             )
         self.fired.add(layer.name)
         return context

@@ -143,8 +143,8 @@ def run_jobs(
         store: keeps what is made, at once.
         instruments: fingerprint of what measures; records of others are measured anew.
         advance: called after each job.
-        rounded: whether edits are measured in the 256 levels in which a file holds them, so that a kept clip measures the
-            same; False measures them as they are, where no clips are kept.
+        rounded: whether edits are measured in the 256 levels in which a file holds them, so that a kept clip measures
+            the same; False measures them as they are, where no clips are kept.
 
     Yields:
         The job with its record; or, where it failed, None and one line that says why.

@@ -1,4 +1,5 @@
-"""What decides an audit and a benchmark of edits; imports nothing heavy, because the command line shows the defaults."""
+"""What decides an audit and a benchmark of edits; imports nothing heavy, because the command line shows the
+defaults."""
 
 from __future__ import annotations
 

@@ -130,7 +130,8 @@ class Store(Generic[R]):
             return None
 
     def keep(self, record: R, source: torch.Tensor, edited: torch.Tensor) -> None:
-        """Keep a record, and the first, middle and last frame, the source's above the edit's; and the clip, if asked to.
+        """Keep a record, and the first, middle and last frame, the source's above the edit's; and the clip, if asked
+        to.
 
         Args:
             record: of the edit.

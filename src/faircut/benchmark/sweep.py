@@ -76,8 +76,8 @@ def run_sweep(
 ) -> Sweep:
     """Edit a clip with every combination of some options, and find the best trade-offs of consistency and agreement.
 
-    The clip is inverted once. The folder keeps a record and a picture of every edit, so that a stopped sweep goes on; it
-    gets ``sweep.json``, ``sweep.html`` and the videos of the front.
+    The clip is inverted once. The folder keeps a record and a picture of every edit, so that a stopped sweep goes on;
+    it gets ``sweep.json``, ``sweep.html`` and the videos of the front.
 
     Args:
         settings: of the edits; the method's other options stay as they are.

@@ -1,4 +1,5 @@
-"""The command line: parse, call, show. Commands are imported when one is run, and torch and diffusers inside of them."""
+"""The command line: parse, call, show. Commands are imported when one is run, and torch and diffusers inside of
+them."""
 
 from __future__ import annotations
 

@@ -24,10 +24,12 @@ class _Commands(LazyGroup):
     summaries: ClassVar[Mapping[str, str]] = {
         "edit": "Edit a clip by text; writes the video, a side-by-side, a report and the run's settings.",
         "evaluate": (
-            "Measure any edit of any clip, whoever made it: agreement with the prompt, consistency, what stayed as it was."
+            "Measure any edit of any clip, whoever made it: agreement with the prompt, consistency, what stayed as it "
+            "was."
         ),
         "sweep": (
-            "Edit a clip with many strengths, and find the best trade-offs of consistency and agreement with the prompt."
+            "Edit a clip with many strengths, and find the best trade-offs of consistency and agreement with the "
+            "prompt."
         ),
         "invert": "Invert a clip once, for many edits: faircut edit --inversion FOLDER.",
         "align": "Show how a method aligns the words of two prompts, and which of them say where the edit happens.",

@@ -62,5 +62,6 @@ def invert(
     say(str(folder), "bold green")
     quality = inversion.reconstruction_psnr
     say(
-        f"  reconstruction {'not measured' if quality is None else f'{quality:.1f} dB'}; {inversion.stored_bytes:,} bytes"
+        f"  reconstruction {'not measured' if quality is None else f'{quality:.1f} dB'}; {inversion.stored_bytes:,} "
+        "bytes"
     )

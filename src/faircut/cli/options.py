@@ -60,8 +60,8 @@ MODEL: dict[str, Any] = {
     "dtype": _flag(str, "--dtype", help="auto (default), float32, float16, bfloat16.", panel=_M),
     "num_inference_steps": _flag(int, "--steps", help="Steps of inversion and of editing (default 50).", panel=_M),
     "fixed_point_steps": _flag(
-        float, "--fixed-point", help="Share of the inversion's steps, from the clip on, made more exact (default 0; 0.1 "
-        "gives the clip back some dB better).", panel=_A, metavar="SHARE",
+        float, "--fixed-point", help="Share of the inversion's steps, from the clip on, made more exact (default 0; "
+        "0.1 gives the clip back some dB better).", panel=_A, metavar="SHARE",
     ),
     "supplier": _flag(
         str, "--supplier", help="Where the source's attention comes from: auto (default), live, memory, disk.", panel=_A
@@ -79,8 +79,8 @@ MODEL: dict[str, Any] = {
 }  # fmt: skip
 METHOD: dict[str, Any] = {
     "method": _flag(
-        str, "--method", help="The editing method (default fatezero). `faircut methods` lists all of them, and `faircut "
-        "methods NAME` the flags and options of one.", panel=_E,
+        str, "--method", help="The editing method (default fatezero). `faircut methods` lists all of them, and "
+        "`faircut methods NAME` the flags and options of one.", panel=_E,
     ),
     "reader": _flag(
         str, "--reader", help="Who reads people in the source, for fame: auto (the pocket model's judge) or a CLIP.",

@@ -37,7 +37,8 @@ def make(
     say(str(output), "bold green")
     say(f"  key           {output.with_suffix('.key.json')} (keep it to yourself)")
     say(
-        f"  study {key.study}: {len(key.items)} clips, {len(key.clips)} results, {output.stat().st_size / 2**20:.1f} MiB"
+        f"  study {key.study}: {len(key.items)} clips, {len(key.clips)} results, {output.stat().st_size / 2**20:.1f} "
+        "MiB"
     )
 
 
@@ -78,6 +79,7 @@ def _show(result: Any) -> None:
         ]
         show_table(("method", "preferred", "95% interval", "n"), rows, "lrrr", title=question)
     say(
-        f"{result.answers} answers of {result.participants} participants; n counts what one said of one clip; 0.5 is chance"
+        f"{result.answers} answers of {result.participants} participants; n counts what one said of one clip; 0.5 is "
+        "chance"
     )
     say(f"the left clip was chosen in {result.left.value:.3f} [{result.left.low:.3f}, {result.left.high:.3f}]")

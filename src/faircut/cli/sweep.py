@@ -28,8 +28,8 @@ def sweep(
         list[str] | None,
         typer.Option(
             "--over",
-            help="Values of one of the method's options; repeatable: every combination is edited. NAME.KEY is an entry of "
-            "an option such as reweight.",
+            help="Values of one of the method's options; repeatable: every combination is edited. NAME.KEY is an entry "
+            "of an option such as reweight.",
             metavar="OPTION=VALUE,VALUE,...",
             show_default=False,
         ),

@@ -18,7 +18,8 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 def read_strictly(command: _Command) -> _Command:
-    """Let a command read its numbers as `faircut.config.ranges` does: typer's own reading takes ``1_000``, ``nan`` and more.
+    """Let a command read its numbers as `faircut.config.ranges` does: typer's own reading takes ``1_000``, ``nan`` and
+    more.
 
     Args:
         command: a function for typer; every flag and argument of it that is an int or a float is covered.

@@ -26,7 +26,8 @@ def _paragraphs(cls: type) -> list[str]:
 
 
 def attributes(cls: type) -> dict[str, str]:
-    """Return what the docstring of a dataclass says of its fields, in one line each; those that it inherits come first."""
+    """Return what the docstring of a dataclass says of its fields, in one line each; those that it inherits come
+    first."""
     said: dict[str, str] = {}
     for base in reversed(cls.__mro__):
         lines = inspect.cleandoc(vars(base).get("__doc__") or "").splitlines()

@@ -127,8 +127,8 @@ def blend(texts: Sequence[str], flag: str = "--blend") -> list[list[str]]:
         words = [[word.strip() for word in part.split(",") if word.strip()] for part in parts]
         if len(parts) != 2 or not all(words):
             raise ConfigError(
-                f"{flag} {text!r} is no SOURCE:TARGET; give words of the source prompt, a colon, and words of the target "
-                "prompt, such as jeep:car"
+                f"{flag} {text!r} is no SOURCE:TARGET; give words of the source prompt, a colon, and words of the "
+                "target prompt, such as jeep:car"
             )
         for side, found in zip(sides, words, strict=True):
             side += found

@@ -40,7 +40,8 @@ def fusion_weights(target: Prompt, count: int, default: StepWindow, words: Mappi
 
 
 class CrossAttentionFusion(Controller):
-    """Gives target tokens the cross-attention of their source tokens: ``A = w fuse(A_source, A_edit) + (1 - w) A_edit``.
+    """Gives target tokens the cross-attention of their source tokens: ``A = w fuse(A_source, A_edit) + (1 - w)
+    A_edit``.
 
     Args:
         source: the source's attention.

@@ -12,9 +12,11 @@ __all__ = ["RegionConditioning"]
 
 
 class RegionConditioning(Controller):
-    """Adds a branch to cross-attention in which the edit's queries meet a person's keys, and takes it inside the region.
+    """Adds a branch to cross-attention in which the edit's queries meet a person's keys, and takes it inside the
+    region.
 
-    What happens in the branch (fusion with the source, modulation) is for controllers that name it. (FAME, our section 4.)
+    What happens in the branch (fusion with the source, modulation) is for controllers that name it. (FAME, our section
+    4.)
 
     Args:
         name: of the branch.

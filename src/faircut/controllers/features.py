@@ -73,10 +73,11 @@ def nearest_tokens(tokens: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
 
 
 class TokenPropagation(Controller):
-    """Attends in keyframes alone, all of them together, and carries their tokens to the other frames (TokenFlow, section 4).
+    """Attends in keyframes alone, all of them together, and carries their tokens to the other frames (TokenFlow,
+    section 4).
 
-    A frame's token is ``w T[next keyframe][nearest] + (1 - w) T[last keyframe][nearest]``, nearest by the source's tokens,
-    and ``w = sigmoid(d- / (d+ + d-))`` with the distances to both (equation 6). Keyframes keep their own.
+    A frame's token is ``w T[next keyframe][nearest] + (1 - w) T[last keyframe][nearest]``, nearest by the source's
+    tokens, and ``w = sigmoid(d- / (d+ + d-))`` with the distances to both (equation 6). Keyframes keep their own.
 
     Args:
         keyframes: by step, in order.

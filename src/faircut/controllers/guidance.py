@@ -37,8 +37,8 @@ class MapKeeper(Controller):
 class CrossAttentionGuidance(Controller):
     """Before every step, moves the latents so that the edit's cross-attention comes nearer to the source's.
 
-    ``z <- z - amount grad_z sum |M_edit - M_source|^2``: summed over layers, queries and tokens, averaged over heads, each
-    frame for itself (pix2pix-zero, equation 3 and its published code).
+    ``z <- z - amount grad_z sum |M_edit - M_source|^2``: summed over layers, queries and tokens, averaged over heads,
+    each frame for itself (pix2pix-zero, equation 3 and its published code).
 
     Args:
         source: the source's attention.
@@ -81,8 +81,8 @@ class CrossAttentionGuidance(Controller):
 class RegionGuidance(Controller):
     """Guides the edit inside a region only: ``1 + (g - 1) m``, m how much of a cell belongs to it.
 
-    The inversion is not guided. Where an edit is, it leaves what it should keep; where it is not, it follows the inversion
-    back. (Ours; docs/reference/fame.md, section 7.)
+    The inversion is not guided. Where an edit is, it leaves what it should keep; where it is not, it follows the
+    inversion back. (Ours; docs/reference/fame.md, section 7.)
 
     Args:
         region: where the edit is guided.

@@ -1,8 +1,8 @@
 """Layout modulation: attention inside a region strengthened, across its border weakened (VideoGrain, FAME).
 
-The form is VideoGrain's (arXiv 2502.17258): ``L' = L + l [R W (max L - L) - (1 - R) (L - min L)]`` with L the scaled dot
-products, max and min those of the query's row. What W is, and how l falls with the noise and the region's size, is FAME's as
-we read it: docs/reference/fame.md.
+The form is VideoGrain's (arXiv 2502.17258): ``L' = L + l [R W (max L - L) - (1 - R) (L - min L)]`` with L the scaled
+dot products, max and min those of the query's row. What W is, and how l falls with the noise and the region's size, is
+FAME's as we read it: docs/reference/fame.md.
 """
 
 from __future__ import annotations
@@ -57,8 +57,9 @@ def strength(timestep: int, base: float) -> float:
 class TemporalModulation(Controller):
     """Keeps a region's self-attention within the region, in all frames attended to, nearer frames more.
 
-    ``R[x, y] = 1`` where query and key are both in the region; ``W = exp(-|frame(x) - frame(y)| / tau)``; ``l = base u^5
-    (1 - S)`` with S the region's share of the positions; queries outside the region are left alone. (FAME, our equation 3.)
+    ``R[x, y] = 1`` where query and key are both in the region; ``W = exp(-|frame(x) - frame(y)| / tau)``; ``l = base
+    u^5 (1 - S)`` with S the region's share of the positions; queries outside the region are left alone. (FAME, our
+    equation 3.)
 
     Args:
         region: of one person.
@@ -90,8 +91,8 @@ class TemporalModulation(Controller):
         """Modulate one block of queries."""
         mask = self.region.mask(context.grid).flatten(1).float()  # (frame, position)
         amount = mask * strength(context.step.timestep, self.base) * (1 - mask.mean())  # (frame, query): l
-        # The keys of a frame are the positions of its listed frames one after the other, (frame, listed * position). Both
-        # tensors are (frame, 1, 1, key): the same for all heads and queries.
+        # The keys of a frame are the positions of its listed frames one after the other, (frame, listed * position).
+        # Both tensors are (frame, 1, 1, key): the same for all heads and queries.
         inside = mask[self.listed.to(mask.device)].flatten(1)[:, None, None]
         weight = self.decay.to(mask.device).repeat_interleave(mask.shape[1], dim=1)[:, None, None]
         return modulate(scores, inside, weight, amount[:, None, queries, None])
@@ -100,9 +101,9 @@ class TemporalModulation(Controller):
 class CrossModulation(Controller):
     """Turns each region's attention towards the words that describe it, and all others' away from them.
 
-    ``R[x, token] = 1`` where x is in the region that the token describes; tokens that describe no region are exempt; ``l =
-    base u^5 (1 - S)`` with S the share of the frames that the described region takes. (VideoGrain's form; FAME's weights,
-    our section 4.)
+    ``R[x, token] = 1`` where x is in the region that the token describes; tokens that describe no region are exempt;
+    ``l = base u^5 (1 - S)`` with S the share of the frames that the described region takes. (VideoGrain's form; FAME's
+    weights, our section 4.)
 
     Args:
         regions: of the people.
@@ -144,8 +145,8 @@ class CrossModulation(Controller):
         entries = context.layout.entries
         masks = torch.stack([region.mask(context.grid).reshape(entries, -1).float() for region in self.regions])
         shares = masks.mean((1, 2))  # (region,): S, the share of all positions of the clip.
-        # (region, entry, query) -> (key, entry, query) -> (entry, 1, query, key): R, whether the query is in the region that
-        # the key describes, for all heads alike.
+        # (region, entry, query) -> (key, entry, query) -> (entry, 1, query, key): R, whether the query is in the region
+        # that the key describes, for all heads alike.
         inside = masks[at][:, :, queries].movedim(0, -1)[:, None]
         amount = torch.where(region_of_key >= 0, 1 - shares[at], 0.0)  # (key,): l
         amount = amount * strength(context.step.timestep, self.base)

@@ -17,8 +17,8 @@ _BRANCH = "source-layout"
 class SelfAttentionFusion(Controller):
     """Gives the edit the source's self-attention, ``S = M S_edit + (1 - M) S_source``, the values staying its own.
 
-    ``M S_edit V + (1 - M) S_source V`` is two fused attentions with the same values, chosen per query: exact, and no map
-    of all keys is ever built. Without a mask the source's queries and keys simply take the edit's place.
+    ``M S_edit V + (1 - M) S_source V`` is two fused attentions with the same values, chosen per query: exact, and no
+    map of all keys is ever built. Without a mask the source's queries and keys simply take the edit's place.
 
     Args:
         source: the source's attention.

@@ -1,4 +1,5 @@
-"""One pass of the sampler over a clip: the network under control, progress, and memory errors that say what would fit."""
+"""One pass of the sampler over a clip: the network under control, progress, and memory errors that say what would
+fit."""
 
 from __future__ import annotations
 
@@ -95,14 +96,15 @@ class ClipRun:
             attached.append(SpatialTemporalAttention(self.temporal, self.frames))
         elif self.temporal != SpatialTemporal():
             raise ConfigError(
-                f"{self.temporal} was asked for, but all frames of a {type(self.pipeline.unet).__name__} see each other; "
-                "leave it out"
+                f"{self.temporal} was asked for, but all frames of a {type(self.pipeline.unet).__name__} see each "
+                "other; leave it out"
             )
         with backbone.install(attached, frames=self.frames, clip_norm=self.temporal.clip_norm) as control:
             yield NoisePredictor(backbone, control, self.noise_path, self.frames)
 
     def beside(self, branch: str) -> Predict:
-        """Return what predicts noise for one branch alone, with controllers of its own, beside the run of the sampler."""
+        """Return what predicts noise for one branch alone, with controllers of its own, beside the run of the
+        sampler."""
 
         def predict(
             z: torch.Tensor, index: int, embedding: torch.Tensor, controllers: Sequence[Controller] = ()

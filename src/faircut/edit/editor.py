@@ -45,8 +45,8 @@ def warn_of_reconstruction(inversion: Inversion) -> None:
     psnr = inversion.reconstruction_psnr
     if psnr is not None and psnr < RECONSTRUCTION_FLOOR:
         warnings.warn(
-            f"the inversion gives the clip back at {psnr:.1f} dB only (under {RECONSTRUCTION_FLOOR:.0f}); the edit will "
-            "not keep it well: describe the clip better in the source prompt, or use more steps",
+            f"the inversion gives the clip back at {psnr:.1f} dB only (under {RECONSTRUCTION_FLOOR:.0f}); the edit "
+            "will not keep it well: describe the clip better in the source prompt, or use more steps",
             ReconstructionWarning,
             stacklevel=3,
         )
@@ -70,8 +70,8 @@ class EditResult:
 class VideoEditor(EditorPipeline):
     """Edits videos by text with a text-to-image model and no training.
 
-    A diffusers pipeline: devices, dtypes, offloading, LoRA and textual inversion work as they do there. Loading and parts
-    are those of `faircut.edit.pipeline.EditorPipeline`; what the passes over a clip share is in
+    A diffusers pipeline: devices, dtypes, offloading, LoRA and textual inversion work as they do there. Loading and
+    parts are those of `faircut.edit.pipeline.EditorPipeline`; what the passes over a clip share is in
     `faircut.edit.clip_run.ClipRun`.
     """
 
@@ -113,11 +113,13 @@ class VideoEditor(EditorPipeline):
             source_prompt: what is in the clip.
             num_inference_steps: N.
             temporal: how the frames see each other; by default as in `spatial_temporal`.
-            fixed_point_steps: share of the steps, from the clip on, that are corrected by one fixed-point iteration each; 0
-                is FateZero's inversion, 0.1 reconstructs some 4 dB better for a tenth more time.
-            supplier: where edits get the source's attention from. ``"live"`` computes it again, ``"memory"`` and ``"disk"``
-                record it now; ``"auto"`` records in memory if it fits ``memory_budget`` and is live otherwise.
-            memory_budget: bytes that recorded attention may take in ``"auto"``; by default an eighth of the free memory.
+            fixed_point_steps: share of the steps, from the clip on, that are corrected by one fixed-point iteration
+                each; 0 is FateZero's inversion, 0.1 reconstructs some 4 dB better for a tenth more time.
+            supplier: where edits get the source's attention from. ``"live"`` computes it again, ``"memory"`` and
+                ``"disk"`` record it now; ``"auto"`` records in memory if it fits ``memory_budget`` and is live
+                otherwise.
+            memory_budget: bytes that recorded attention may take in ``"auto"``; by default an eighth of the free
+                memory.
             attention_folder: for ``"disk"``: an existing folder for the recorded attention.
             generator: draws the clip's latents from the VAE's posterior; without one its mean is taken.
             callback_on_step_end: as in diffusers: ``(editor, step, timestep, {"latents": ...})``.
@@ -323,7 +325,8 @@ class VideoEditor(EditorPipeline):
             output_type: ``"video"`` or ``"latent"``.
             generator: for methods that draw noise; DDIM itself draws none.
             callback_on_step_end: as in diffusers; what it returns as ``"latents"`` takes their place.
-            watch: controllers that observe the edit, attached after the method's own; the edit is the same without them.
+            watch: controllers that observe the edit, attached after the method's own; the edit is the same without
+                them.
 
         Raises:
             ConfigError, ModelError, PromptError: the input cannot be used.
@@ -414,7 +417,8 @@ class VideoEditor(EditorPipeline):
     def _branches(
         self, method: Method, task: EditTask, negative_prompt: str | None, null: torch.Tensor | None
     ) -> Callable[[torch.Tensor, int], dict[str, tuple[torch.Tensor, torch.Tensor]]]:
-        """Return what says, for the latents of a step, who is in its batch; without a negative prompt nothing is guided."""
+        """Return what says, for the latents of a step, who is in its batch; without a negative prompt nothing is
+        guided."""
         cond = method.embedding(task)
         source = self.embed(task.source.text) if method.reference else None
         uncond = None if negative_prompt is None else self.embed(negative_prompt)

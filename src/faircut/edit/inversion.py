@@ -49,8 +49,8 @@ class Inversion:
         source: the file that the clip was read from.
         attention: the source's queries and keys, if they were recorded.
         fixed_point_steps: share of the steps, from the clip on, that made one fixed-point iteration.
-        null_embeddings: (step, 1 or frame, token, channel), unconditional embeddings with which guided denoising gives the
-            clip back (`VideoEditor.optimise_null_text`); None if they were not sought.
+        null_embeddings: (step, 1 or frame, token, channel), unconditional embeddings with which guided denoising gives
+            the clip back (`VideoEditor.optimise_null_text`); None if they were not sought.
         reconstruction_psnr: dB between the clip as the VAE alone gives it back and as inversion and denoising do; None
             until it is measured.
     """
@@ -88,7 +88,8 @@ class Inversion:
         return "disk" if isinstance(self.attention, DiskStore) else "memory"
 
     def of_clip(self, video: Video | None) -> Inversion:
-        """Return the inversion with the times and the source of a clip, whose frames must be the same; None has neither."""
+        """Return the inversion with the times and the source of a clip, whose frames must be the same; None has
+        neither."""
         if video is None:
             return replace(self, times=None, duration=None, source=None)
         return replace(self, times=video.times, duration=video.duration, source=video.source)

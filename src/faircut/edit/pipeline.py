@@ -84,8 +84,8 @@ class EditorPipeline(
         """Load a checkpoint.
 
         Args:
-            model: ``"pocket"`` for the model that ships with faircut, a folder in diffusers' layout, or a name on the hub.
-                A folder's ``temporal`` layers (see `faircut.tune`) are attached.
+            model: ``"pocket"`` for the model that ships with faircut, a folder in diffusers' layout, or a name on the
+                hub. A folder's ``temporal`` layers (see `faircut.tune`) are attached.
             kwargs: as ``DiffusionPipeline.from_pretrained`` takes them (``dtype``, ``variant``, ``revision``, ...).
 
         Raises:
@@ -105,8 +105,8 @@ class EditorPipeline(
         except Exception as error:
             # Files, formats and every kind of network trouble end here.
             raise ModelError(
-                f"cannot load {str(model)!r} as a Stable Diffusion checkpoint: {first_line(error)}; give 'pocket', a folder "
-                "with model_index.json, or a name on the hub"
+                f"cannot load {str(model)!r} as a Stable Diffusion checkpoint: {first_line(error)}; give 'pocket', a "
+                "folder with model_index.json, or a name on the hub"
             ) from error
         if folder is not None:
             load_temporal(editor.unet, folder / "temporal")
@@ -122,17 +122,18 @@ class EditorPipeline(
         return folder
 
     def save_pretrained(self, save_directory: str | Path, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
-        """Save the model as any diffusers pipeline, and the temporal layers of a tuned one in a folder beside its parts.
+        """Save the model as any diffusers pipeline, and the temporal layers of a tuned one in a folder beside its
+        parts.
 
         Raises:
-            ModelError: it would not load again: adapters sit on it, under whose names diffusers would write its weights; or
-                temporal layers are to be pushed to the hub.
+            ModelError: it would not load again: adapters sit on it, under whose names diffusers would write its
+                weights; or temporal layers are to be pushed to the hub.
         """
         for part in (self.unet, self.text_encoder):
             if any(".base_layer." in name for name, _ in part.named_parameters()):
                 raise ModelError(
-                    "adapters sit on this model, and its weights would be saved under names that do not load again; call "
-                    "unload_lora_weights() first, and fuse_lora() before that to keep what they do"
+                    "adapters sit on this model, and its weights would be saved under names that do not load again; "
+                    "call unload_lora_weights() first, and fuse_lora() before that to keep what they do"
                 )
         if kwargs.get("push_to_hub") and has_temporal(self.unet):
             raise ModelError("diffusers pushes no temporal layers; save the model to a folder and upload the folder")
@@ -154,7 +155,8 @@ class EditorPipeline(
 
     @property
     def fingerprint(self) -> str:
-        """Identifies the model by all that acts in it: weights, configuration, scheduler, tokenizer, adapters, dtype."""
+        """Identifies the model by all that acts in it: weights, configuration, scheduler, tokenizer, adapters,
+        dtype."""
         return fingerprint(self.unet, self.vae, self.text_encoder, self.scheduler, self.tokenizer)
 
     @property
@@ -166,8 +168,8 @@ class EditorPipeline(
     def spatial_temporal(self) -> SpatialTemporal:
         """How frames see each other unless something else is asked for.
 
-        Each sees the middle one, as in FateZero's published configurations; on a model with temporal layers the first and
-        the one before, as it was tuned.
+        Each sees the middle one, as in FateZero's published configurations; on a model with temporal layers the first
+        and the one before, as it was tuned.
         """
         return TUNED if has_temporal(self.unet) else SpatialTemporal()
 
@@ -240,8 +242,8 @@ class EditorPipeline(
             generator: draws from the VAE's posterior; None takes its mean.
 
         Returns:
-            The latents, (frame, channel, height, width), float32; the size in pixels, (height, width); and the frames as
-            uint8, None for latents.
+            The latents, (frame, channel, height, width), float32; the size in pixels, (height, width); and the frames
+            as uint8, None for latents.
         """
         device = self._execution_device
         if clip.shape[1] == self.backbone.latent_channels:
@@ -267,6 +269,7 @@ class EditorPipeline(
         """
         if inversion.model != self.fingerprint:
             raise ModelError(
-                f"this inversion was made with another model ({inversion.model[:8]}, not {self.fingerprint[:8]}); invert "
-                "the clip with this one: the same weights, configuration, scheduler, tokenizer, adapters and dtype"
+                f"this inversion was made with another model ({inversion.model[:8]}, not {self.fingerprint[:8]}); "
+                "invert the clip with this one: the same weights, configuration, scheduler, tokenizer, adapters and "
+                "dtype"
             )

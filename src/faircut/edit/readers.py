@@ -14,8 +14,8 @@ def load_reader(name: str, model: str | Path) -> Reader | None:
     """Load what reads the perceived attributes of people.
 
     Args:
-        name: a CLIP's folder or name; or ``"auto"``: the judge that comes with a pocket model, and no reader for any other
-            model.
+        name: a CLIP's folder or name; or ``"auto"``: the judge that comes with a pocket model, and no reader for any
+            other model.
         model: of the edit.
 
     Returns:

@@ -1,4 +1,5 @@
-"""What one edit is asked for, as values: the settings of a run from file to files, and the request for a clip in memory.
+"""What one edit is asked for, as values: the settings of a run from file to files, and the request for a clip in
+memory.
 
 A request has one key, which names its inversion and its edit wherever either is kept.
 """
@@ -43,8 +44,8 @@ class EditRequest:
         negative_prompt: what the edit avoids: the prompt of the unconditional branch.
         seed: of everything that is drawn.
         temporal: how the frames see each other; None is as the method needs it, or else as the model is used to.
-        fixed_point_steps: share of the inversion's steps, from the clip on, that are corrected by a fixed-point iteration, 0
-            to 1.
+        fixed_point_steps: share of the inversion's steps, from the clip on, that are corrected by a fixed-point
+            iteration, 0 to 1.
         supplier: where the source's attention comes from: ``"auto"``, ``"live"``, ``"memory"`` or ``"disk"``.
         memory_budget: bytes that recorded attention may take in ``"auto"``; None is an eighth of the free memory.
         inversion: a folder that `Inversion.save` wrote, in place of inverting the clip.
@@ -79,7 +80,8 @@ class EditRequest:
     def key(self, clip: Any, *, model: str, device: str, temporal: SpatialTemporal, **more: Any) -> str:
         """Name the edit by all that decides it; or the inversion, where there is no method.
 
-        Where the source's attention comes from (live, memory, disk) is not in it: the result is the same but for rounding.
+        Where the source's attention comes from (live, memory, disk) is not in it: the result is the same but for
+        rounding.
 
         Args:
             clip: frames or latents, 4 axes; or a digest of them, and of whatever else belongs to the clip.
@@ -121,7 +123,8 @@ class RunSettings:
         stride: reads every so manieth frame.
         size: the shorter side in pixels, or (height, width); None for the clip's own.
         temporal: how the frames see each other; None is as the method needs it, or as the model is used to.
-        fixed_point_steps: share of the inversion's steps, from the clip on, that are corrected by a fixed-point iteration.
+        fixed_point_steps: share of the inversion's steps, from the clip on, that are corrected by a fixed-point
+            iteration.
         supplier: where the source's attention comes from: ``"auto"``, ``"live"``, ``"memory"`` or ``"disk"``.
         memory_budget: bytes that recorded attention may take in ``"auto"``.
         device: a torch device, or ``"auto"``.

@@ -33,7 +33,8 @@ def run_edit(settings: RunSettings, progress: Progress | None = None, *, session
     Args:
         settings: of the run.
         progress: shows how far it is; what it raises ends the run between two steps.
-        session: holds the model that the settings name, loaded already, with its cache; by default both are this run's own.
+        session: holds the model that the settings name, loaded already, with its cache; by default both are this run's
+            own.
 
     Returns:
         The report, as it was written.
@@ -50,8 +51,8 @@ def run_edit(settings: RunSettings, progress: Progress | None = None, *, session
     parse_device(settings.device, settings.dtype)
     if session is not None and session.loaded not in (None, (settings.model, settings.lora)):
         raise ConfigError(
-            f"the session holds {session.loaded}, and the run is to use {(settings.model, settings.lora)}; load another "
-            "session, or change the settings"
+            f"the session holds {session.loaded}, and the run is to use {(settings.model, settings.lora)}; load "
+            "another session, or change the settings"
         )
     with _collect_warnings(caught):
         cache = open_cache(settings) if session is None else None

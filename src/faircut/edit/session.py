@@ -68,8 +68,8 @@ class Prepared:
 class Session:
     """A loaded model that prepares and makes edits, one at a time, whichever thread asks.
 
-    The inversions of the last clip stay in memory, at most one of them with recorded attention, which is large. Use it as a
-    context manager, or call `close`, to let go of them.
+    The inversions of the last clip stay in memory, at most one of them with recorded attention, which is large. Use it
+    as a context manager, or call `close`, to let go of them.
 
     Args:
         editor: the model; nothing else may use it meanwhile. After a change of it, such as another LoRA, call `close`.
@@ -122,12 +122,13 @@ class Session:
             model: ``"pocket"``, a Stable Diffusion folder or a name on the hub.
             lora: LoRA files, folders or names on the hub, each with ``:scale`` or without.
             device: a torch device, or ``"auto"``.
-            dtype: ``"float32"``, ``"float16"``, ``"bfloat16"`` or ``"auto"`` (half precision on CUDA, float32 elsewhere).
-            reader: who reads what is perceived of people: ``"auto"`` (the judge, for the pocket model) or a CLIP; loaded
-                when a method first asks.
+            dtype: ``"float32"``, ``"float16"``, ``"bfloat16"`` or ``"auto"`` (half precision on CUDA, float32
+                elsewhere).
+            reader: who reads what is perceived of people: ``"auto"`` (the judge, for the pocket model) or a CLIP;
+                loaded when a method first asks.
             cache: where inversions are kept on disk, from `open_cache`.
-            requests: that will be made; what their methods lack is said now: a reader before the model is loaded, layers
-                of the model after.
+            requests: that will be made; what their methods lack is said now: a reader before the model is loaded,
+                layers of the model after.
             clock: gives seconds, for `Prepared.seconds`.
 
         Raises:
@@ -196,8 +197,9 @@ class Session:
     def key(self, request: EditRequest, clip: Video | torch.Tensor | str, **more: Any) -> str:
         """Name the edit that a request asks for, by all that decides it; or the inversion, where there is no method.
 
-        Two requests with the same name give the same result on this kind of device with these versions of the libraries,
-        but for rounding where one takes the source's attention from a record and the other computes it again.
+        Two requests with the same name give the same result on this kind of device with these versions of the
+        libraries, but for rounding where one takes the source's attention from a record and the other computes it
+        again.
 
         Args:
             request: what is asked for.
@@ -225,7 +227,8 @@ class Session:
     def prepare(
         self, request: EditRequest, video: Video | torch.Tensor, *, progress: Progress | None = None
     ) -> Prepared:
-        """Do all that an edit needs once for its clip: invert it, or find its inversion, and what the method needs more.
+        """Do all that an edit needs once for its clip: invert it, or find its inversion, and what the method needs
+        more.
 
         Args:
             request: what is asked for.
@@ -374,8 +377,8 @@ class Session:
         ):
             if requested != loaded:
                 raise ConfigError(
-                    f"the inversion in {folder} has the {what} {loaded!r}, but the run has {requested!r}; give the same, "
-                    "or invert again"
+                    f"the inversion in {folder} has the {what} {loaded!r}, but the run has {requested!r}; give the "
+                    "same, or invert again"
                 )
         if of_frames:
             # Means of small blocks, because decoders differ by a level here and there.

@@ -132,7 +132,8 @@ def _check(edited: Tensor, source: Tensor) -> None:
     if min(edited.shape[-2:]) < LEAST_SIZE:
         height, width = edited.shape[-2:]
         raise VideoError(
-            f"clips of {width}x{height} are too small to see their motion: at least {LEAST_SIZE}x{LEAST_SIZE} are needed"
+            f"clips of {width}x{height} are too small to see their motion: at least {LEAST_SIZE}x{LEAST_SIZE} are "
+            "needed"
         )
 
 

@@ -182,9 +182,9 @@ def _read_source(settings: EvaluationSettings, edited: Video, notes: list[str]) 
     )  # fmt: skip
     if len(source) != len(edited):
         raise VideoError(
-            f"{settings.edited} has {len(edited)} frames and {settings.source} {len(source)}: say which of the source's "
-            f"were edited, with --frames, --start and --stride, such as --frames {min(len(edited), len(source))} for the "
-            "first ones"
+            f"{settings.edited} has {len(edited)} frames and {settings.source} {len(source)}: say which of the "
+            f"source's were edited, with --frames, --start and --stride, such as --frames "
+            f"{min(len(edited), len(source))} for the first ones"
         )
     return source
 
@@ -202,14 +202,14 @@ def _read_mask(settings: EvaluationSettings, edited: Video, notes: list[str]) ->
     frames = mask.frames[: settings.num_frames]
     if len(frames) not in (1, len(edited)):
         raise VideoError(
-            f"{settings.mask} has {len(frames)} masks for {len(edited)} frames: give one for each frame of the edit, or one "
-            "for all"
+            f"{settings.mask} has {len(frames)} masks for {len(edited)} frames: give one for each frame of the edit, "
+            "or one for all"
         )
     region = (frames.mean(1) > 0).expand(len(edited), -1, -1)
     if bool(region.all()) or not bool(region.any()):
         raise VideoError(
-            f"{settings.mask} is {'bright' if bool(region.any()) else 'dark'} all over: it must be bright where the edit "
-            "was to be and dark elsewhere"
+            f"{settings.mask} is {'bright' if bool(region.any()) else 'dark'} all over: it must be bright where the "
+            "edit was to be and dark elsewhere"
         )
     return mask, region
 
@@ -226,8 +226,8 @@ def _read_fitting(path: str, edited: Video, settings: EvaluationSettings, notes:
     size, edited_size = (f"{width}x{height}" for height, width in (video.size, edited.size))
     if not settings.resize:
         raise VideoError(
-            f"{settings.edited} is {edited_size} and {path} {size}: give --resize to bring the latter to the edit's size, "
-            "or clips of one size"
+            f"{settings.edited} is {edited_size} and {path} {size}: give --resize to bring the latter to the edit's "
+            "size, or clips of one size"
         )
     video = read_video(path, size=edited.size, **which)
     notes.append(f"{path} was resized: {'; '.join(video.source.notes) if video.source else ''}")
@@ -240,7 +240,7 @@ def _remarks(settings: EvaluationSettings, measures: Mapping[str, Measure]) -> l
     agreement = measures["clip_t"]
     if settings.prompt != settings.source_prompt and (agreement.value or 0) <= (agreement.source or 0):
         remarks.append(
-            "the edit agrees with the prompt no better than its source does, so its consistency says little: an edit that "
-            "changes nothing is as consistent as its source"
+            "the edit agrees with the prompt no better than its source does, so its consistency says little: an edit "
+            "that changes nothing is as consistent as its source"
         )
     return remarks

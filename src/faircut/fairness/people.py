@@ -30,8 +30,8 @@ class Person:
     Attributes:
         source: the words for the person in the source prompt, such as ``"person"``.
         phrase: the words for the person in the prompt, such as ``"doctor"``.
-        target: the value to be perceived, such as ``"female"``; or a policy, such as ``"preserve"``, which `decide` turns
-            into a value; None injects nothing.
+        target: the value to be perceived, such as ``"female"``; or a policy, such as ``"preserve"``, which `decide`
+            turns into a value; None injects nothing.
         prompt: a separate prompt for this person; by default the edit's.
         alpha: strength of the debiasing for this person; by default the method's.
         masks: (frame, height, width), where the person is; by default where the source's attention to `source` is.
@@ -89,8 +89,8 @@ def decide(
         alpha: strength for people who have none of their own.
         frames: the source clip, uint8 (frame, 3, height, width); None if only its latents are at hand.
         locate: gives the masks of words of the source prompt, (frame, height, width) bool.
-        reader: reads what is perceived in the source; needed for ``"preserve"``. A person who already shows the value asked
-            for keeps the inversion's noise (`faircut.methods.Fame.fresh_noise`).
+        reader: reads what is perceived in the source; needed for ``"preserve"``. A person who already shows the value
+            asked for keeps the inversion's noise (`faircut.methods.Fame.fresh_noise`).
         calibration: finds the model's calibration, which is asked for only where it decides something.
         seed: of the draws of ``"balanced"``; person n draws with ``seed + n``.
 
@@ -174,8 +174,8 @@ def read_person(
     """
     if reader is None:
         raise ConfigError(
-            f"{person.phrase!r} is to keep the perceived {attribute.name}, but there is no reader; give one (--reader: a "
-            "CLIP folder), or name a value"
+            f"{person.phrase!r} is to keep the perceived {attribute.name}, but there is no reader; give one (--reader: "
+            "a CLIP folder), or name a value"
         )
     if frames is None:
         raise ConfigError(
@@ -204,8 +204,8 @@ def _strength(alpha: Any, table: Callable[[], Calibration | None], person: Perso
     calibration = table()
     if calibration is None:
         warnings.warn(
-            f"this model is not calibrated, so alpha is {_UNCALIBRATED:g}, the plain word's strength; give --alpha, or run "
-            "faircut audit --calibrate",
+            f"this model is not calibrated, so alpha is {_UNCALIBRATED:g}, the plain word's strength; give --alpha, or "
+            "run faircut audit --calibrate",
             stacklevel=3,
         )
         return _UNCALIBRATED

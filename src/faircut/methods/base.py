@@ -56,8 +56,8 @@ RegionUse = Literal["none", "optional", "needed", "computed"]
 class TextAccess(Protocol):
     """What a method may ask of the model about text.
 
-    Sequences are padded to `token_limit`. The padding is encoded with the prompt and takes attention like any other token,
-    as CLIP's does in Stable Diffusion: alignments give it partners, and controllers do not mask it.
+    Sequences are padded to `token_limit`. The padding is encoded with the prompt and takes attention like any other
+    token, as CLIP's does in Stable Diffusion: alignments give it partners, and controllers do not mask it.
     """
 
     @property
@@ -131,7 +131,8 @@ class EditTask:
         return self.trajectory.shape[1]
 
     def source_latents(self, index: int) -> torch.Tensor:
-        """Return the source's latents that step ``index`` begins with, (frame, channel, height, width); N is the clip."""
+        """Return the source's latents that step ``index`` begins with, (frame, channel, height, width); N is the
+        clip."""
         return self.trajectory[self.steps - index]
 
     @cached_property
@@ -232,8 +233,8 @@ class Cost:
     Attributes:
         first: the step that denoising begins with.
         source_steps: the steps in which the source's attention is used.
-        level: at which latents it is computed: recorded attention serves at ``"inversion"`` only, and at ``"denoising"``
-            every step of it is computed again.
+        level: at which latents it is computed: recorded attention serves at ``"inversion"`` only, and at
+            ``"denoising"`` every step of it is computed again.
         reference: whether every step evaluates one more branch, the source.
         evaluations: how many more there are, before the first step and beside the others.
         gradients: how many of another kind there are, each with a backward pass; at most.
@@ -250,8 +251,8 @@ class Cost:
 class Watcher(Controller):
     """A controller that observes an edit and changes nothing; it is attached after the method's own controllers.
 
-    Stages that it overrides return what they are given. `on_scores` and `on_probs` make attention explicit, which changes
-    results in their last bits; `on_source` does not.
+    Stages that it overrides return what they are given. `on_scores` and `on_probs` make attention explicit, which
+    changes results in their last bits; `on_source` does not.
     """
 
     branches = ()
@@ -288,7 +289,8 @@ class SourceInversion(Protocol):
 
     @property
     def null_embeddings(self) -> torch.Tensor | None:
-        """(step, 1 or frame, token, channel), the unconditional embeddings of a null-text inversion; None without one."""
+        """(step, 1 or frame, token, channel), the unconditional embeddings of a null-text inversion; None without
+        one."""
 
 
 class EditSession(Protocol):
@@ -317,10 +319,12 @@ class EditSession(Protocol):
         """Tokenise a prompt."""
 
     def locate(self, inversion: Any, words: str | Sequence[str]) -> torch.Tensor:
-        """Find words of the source prompt in the clip, (frame, height, width) bool, on the CPU, in the clip's pixels."""
+        """Find words of the source prompt in the clip, (frame, height, width) bool, on the CPU, in the clip's
+        pixels."""
 
     def optimise_null_text(self, inversion: Any, *, inner_steps: int = NULL_TEXT_STEPS, shared: bool = False) -> Any:
-        """Return the inversion with null-text embeddings for the edit's guidance, see `VideoEditor.optimise_null_text`."""
+        """Return the inversion with null-text embeddings for the edit's guidance, see
+        `VideoEditor.optimise_null_text`."""
 
     def stage(self, name: str, label: str, total: int | None = None) -> AbstractContextManager[Callable[[], None]]:
         """Open a stage of the preparation.
@@ -362,8 +366,9 @@ class Method:
             edit's, as FateZero captures it; or ``"denoising"``, the edit's own, as a source branch in the batch would.
         reference: whether the source is denoised beside the edit, as a branch ``"reference"`` at the head of the batch.
         null_text: whether the unconditional branch takes the inversion's optimised embeddings.
-        region_use: whether edits are bound to regions: ``"none"``, they never are; ``"optional"``, where words or masks are
-            given; ``"needed"``, words or masks must be given; ``"computed"``, the method finds the region by itself.
+        region_use: whether edits are bound to regions: ``"none"``, they never are; ``"optional"``, where words or masks
+            are given; ``"needed"``, words or masks must be given; ``"computed"``, the method finds the region by
+            itself.
         reads_people: whether a classifier reads the people of the source first; it is then loaded before the model.
     """
 
@@ -379,7 +384,8 @@ class Method:
 
     @classmethod
     def flags(cls) -> dict[str, str]:
-        """Return the options that have flags of the command line: option by flag, as fields made by `option` name them."""
+        """Return the options that have flags of the command line: option by flag, as fields made by `option` name
+        them."""
         return {f.metadata["flag"]: f.name for f in _options(cls) if "flag" in f.metadata}
 
     @classmethod
@@ -470,7 +476,8 @@ class Method:
         """
 
     def decided_by(self, session: EditSession) -> Mapping[str, Any]:
-        """Return what decides the edit beside the request, the clip and the model, by name; it becomes part of the key."""
+        """Return what decides the edit beside the request, the clip and the model, by name; it becomes part of the
+        key."""
         return {}
 
     def prepare(self, session: EditSession, inversion: SourceInversion) -> Preparation:

@@ -1,4 +1,5 @@
-"""Blended Latent Diffusion: generate inside a mask, noise outside it (Avrahami et al., SIGGRAPH 2023, arXiv 2206.02779)."""
+"""Blended Latent Diffusion: generate inside a mask, noise outside it (Avrahami et al., SIGGRAPH 2023, arXiv
+2206.02779)."""
 
 from __future__ import annotations
 
@@ -30,8 +31,8 @@ def _source_words(texts: Sequence[str], flag: str) -> tuple[str, ...]:
 class BlendedLatent(Method):
     """Denoises noised latents, and after every step puts the noised clip back outside the mask (algorithm 1).
 
-    ``z_k = m z_k + (1 - m) (sqrt(a_k) z_0 + sqrt(1 - a_k) noise)``. All frames, and all steps of a frame, share one noise,
-    for a clip would flicker with more. The paper's last stage, which fits the decoder to the clip, is left out.
+    ``z_k = m z_k + (1 - m) (sqrt(a_k) z_0 + sqrt(1 - a_k) noise)``. All frames, and all steps of a frame, share one
+    noise, for a clip would flicker with more. The paper's last stage, which fits the decoder to the clip, is left out.
 
     Attributes:
         words: words of the source prompt whose region is the mask.

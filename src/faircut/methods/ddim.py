@@ -27,7 +27,8 @@ class Ddim(Method):
 @register
 @dataclass(frozen=True)
 class TuneAVideo(Method):
-    """The same on a model that was tuned to the clip (Wu et al., ICCV 2023, arXiv 2212.11565), as `faircut.tune` does it.
+    """The same on a model that was tuned to the clip (Wu et al., ICCV 2023, arXiv 2212.11565), as `faircut.tune` does
+    it.
 
     Frames attend to the first and to the one before, as the model does while it is tuned.
     """

@@ -27,9 +27,9 @@ __all__ = ["DiffEdit", "difference_map"]
 class DiffEdit(Method):
     """Edits where source and target prompt predict different noise, and keeps the inversion's latents elsewhere.
 
-    ``M = [mean |eps(z_k, target) - eps(z_k, source)| > threshold]`` over noised copies of the clip; then ``y_k = M y_k +
-    (1 - M) z_k`` after every step (section 3.2). The paper inverts under no prompt; the inversion here is the one that all
-    methods get.
+    ``M = [mean |eps(z_k, target) - eps(z_k, source)| > threshold]`` over noised copies of the clip; then ``y_k = M y_k
+    + (1 - M) z_k`` after every step (section 3.2). The paper inverts under no prompt; the inversion here is the one
+    that all methods get.
 
     Attributes:
         strength: share of the steps that are run ("encoding ratio"); published: 0.5 to 0.8.

@@ -80,20 +80,20 @@ class Fame(Method):
 
     Attributes:
         people: the people who are edited, each with a value.
-        base: the FateZero that it sits on; it blends latents to the end by default, and takes its blend words from `people`
-            where it has none.
+        base: the FateZero that it sits on; it blends latents to the end by default, and takes its blend words from
+            `people` where it has none.
         attribute: what the values are of: ``"gender"`` or ``"hair"``.
-        alpha: strength of the debiasing, 0 (none) to 2; 1 is the plain word, bound to the region; ``"auto"`` is looked up in
-            the model's calibration by `prepare`.
-        fresh_noise: share of the inverted noise that is drawn anew, 0 to 1, in the region of a person who is asked for a
-            value that he or she is not known to show; below alpha 1 less, in proportion. What the inversion leaves there
-            remembers whose silhouette it was, and can outvote the word (docs/reference/fame.md, section 6).
-        region_threshold: share of a frame's highest attention from which a position belongs to a person without masks. Wider
-            than what the FateZero beneath draws anew: words and noise reach all of the person, and what should stay is
-            put back anyway.
+        alpha: strength of the debiasing, 0 (none) to 2; 1 is the plain word, bound to the region; ``"auto"`` is looked
+            up in the model's calibration by `prepare`.
+        fresh_noise: share of the inverted noise that is drawn anew, 0 to 1, in the region of a person who is asked for
+            a value that he or she is not known to show; below alpha 1 less, in proportion. What the inversion leaves
+            there remembers whose silhouette it was, and can outvote the word (docs/reference/fame.md, section 6).
+        region_threshold: share of a frame's highest attention from which a position belongs to a person without masks.
+            Wider than what the FateZero beneath draws anew: words and noise reach all of the person, and what should
+            stay is put back anyway.
         region_bound: whether a region attends to its person's embedding alone; if not, one embedding is everybody's.
-        temporal_modulation: lambda_s at pure noise, 0 to 1, such as 0.3. Off by default, as the next one: on the benchmark
-            neither changes what is seen, and both take time (docs/results/fairness.md, ablation).
+        temporal_modulation: lambda_s at pure noise, 0 to 1, such as 0.3. Off by default, as the next one: on the
+            benchmark neither changes what is seen, and both take time (docs/results/fairness.md, ablation).
         temporal_decay: tau in frames; None is half the clip, infinity no decay.
         cross_modulation: lambda_c at pure noise, 0 to 1, such as 1.
         eta: how far words count by their sensitivity to the debiasing word, 0 (VideoGrain's) to 1.
@@ -203,7 +203,8 @@ class Fame(Method):
         return replace(self.base, blend_words=words)
 
     def edit_regions(self, source: Prompt, target: Prompt) -> tuple[EditRegion, ...]:
-        """Return where each person is drawn anew: at the threshold of the FateZero beneath, whose own words go first."""
+        """Return where each person is drawn anew: at the threshold of the FateZero beneath, whose own words go
+        first."""
         if self.base.blend_words is not None:
             return self.base.edit_regions(source, target)
         threshold = self.base.blend_threshold
@@ -241,8 +242,8 @@ class Fame(Method):
             for person in self.people
         ):
             raise ConfigError(
-                f"target 'preserve' needs a reader of the perceived {self.attribute} in the source; give --reader and a "
-                "CLIP (such as openai/clip-vit-large-patch14), or name a value, such as --target female"
+                f"target 'preserve' needs a reader of the perceived {self.attribute} in the source; give --reader and "
+                "a CLIP (such as openai/clip-vit-large-patch14), or name a value, such as --target female"
             )
 
     def decided_by(self, session: EditSession) -> Mapping[str, Any]:
@@ -255,8 +256,8 @@ class Fame(Method):
         if session.reader is not None and any(person.target is not None for person in self.people):
             if not hasattr(session.reader, "fingerprint"):
                 raise ConfigError(
-                    f"the reader {type(session.reader).__name__} has no fingerprint, so that the edit cannot be named; give "
-                    "it a method fingerprint(professions), as faircut.fairness.readers.ClipReader has it"
+                    f"the reader {type(session.reader).__name__} has no fingerprint, so that the edit cannot be named; "
+                    "give it a method fingerprint(professions), as faircut.fairness.readers.ClipReader has it"
                 )
             facts["reader"] = session.reader.fingerprint(())
         if self.undecided:
@@ -353,13 +354,13 @@ class Fame(Method):
     ) -> list[Controller]:
         """Build what gives one person's region that person's text in place of the prompt.
 
-        In every cross-attention layer a branch is added to the batch: the edit's queries meet the keys and values of the
-        person's text, and inside the region the branch's output is taken (`RegionConditioning`). The branch's attention is
-        modulated and fused with the source's, as FateZero does with the prompt's.
+        In every cross-attention layer a branch is added to the batch: the edit's queries meet the keys and values of
+        the person's text, and inside the region the branch's output is taken (`RegionConditioning`). The branch's
+        attention is modulated and fused with the source's, as FateZero does with the prompt's.
 
         The keys of the branch are not the tokens of the prompt: those of the debiasing word are added behind them, and
-        tokens without weight are left out (`fair_embedding`). What is known of each token of the prompt is therefore looked
-        up for each key before it is used.
+        tokens without weight are left out (`fair_embedding`). What is known of each token of the prompt is therefore
+        looked up for each key before it is used.
 
         Args:
             task: the edit.
@@ -389,8 +390,8 @@ class Fame(Method):
             fair = fair_embedding(pair, plain, twin, alpha)
             token_weight = (1 - self.eta) + self.eta * sensitivity(pair, plain, twin).cpu()
 
-        # From tokens to keys. `fair.source` is (key,): the prompt's token of each key, -1 for the debiasing word's, which
-        # describe this person and count in full. (Those look up token 0, whose value `where` then drops.)
+        # From tokens to keys. `fair.source` is (key,): the prompt's token of each key, -1 for the debiasing word's,
+        # which describe this person and count in full. (Those look up token 0, whose value `where` then drops.)
         from_prompt, token = fair.source.cpu() >= 0, fair.source.cpu().clamp_min(0)
         person_of_key = torch.where(from_prompt, self._person_of_token(prompt)[token], number)
         key_weight = torch.where(from_prompt, token_weight[token], 1.0)
@@ -418,8 +419,8 @@ class Fame(Method):
     def _fusion(self, task: EditTask, prompt: Prompt, fair: FairEmbedding, branch: str) -> CrossAttentionFusion:
         """Fuse the source's attention into a person's branch, as FateZero does into the edit's.
 
-        What FateZero says of each token of the prompt is looked up for each key of the branch. The debiasing word's keys
-        have no partner in the source: they keep the attention that they get.
+        What FateZero says of each token of the prompt is looked up for each key of the branch. The debiasing word's
+        keys have no partner in the source: they keep the attention that they get.
 
         Args:
             task: the edit.
@@ -442,8 +443,8 @@ class Fame(Method):
         return CrossAttentionFusion(
             task.source_attention,
             alignment,
-            # (step, key). Rows of the map are brought to a sum of 1 in steps that fuse anything: the debiasing word must
-            # take part there, and in no other step.
+            # (step, key). Rows of the map are brought to a sum of 1 in steps that fuse anything: the debiasing word
+            # must take part there, and in no other step.
             torch.where(from_prompt, weights[:, token], 1.0) * weights.amax(1, keepdim=True),
             torch.where(from_prompt, factors[token], 1.0),
             branches=(branch,),

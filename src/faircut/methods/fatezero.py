@@ -40,8 +40,8 @@ class FateZero(Method):
     Step windows are shares of the run: 0.8 is the first 80% of the steps, (0.2, 0.8) is from 20% to 80%.
 
     Attributes:
-        alignment: ``"replace"`` exchanges words one for one, ``"refine"`` adds or drops words, ``"auto"`` replaces where
-            the prompts have as many words and refines otherwise.
+        alignment: ``"replace"`` exchanges words one for one, ``"refine"`` adds or drops words, ``"auto"`` replaces
+            where the prompts have as many words and refines otherwise.
         cross_replace_steps: when target tokens take the source's cross-attention.
         word_replace_steps: windows of their own for words of the target prompt.
         self_replace_steps: when the edit takes the source's self-attention, all over, or outside the blend mask.
@@ -51,10 +51,11 @@ class FateZero(Method):
         blend_threshold: share of the frame's highest attention from which a position belongs to the region.
         reweight: factors on the cross-attention of words of the target prompt, such as ``{"watercolor": 10.0}``.
         latent_blend_steps: when the source's latents are put back outside the region; None never.
-        fresh_noise: share of the inverted noise in the region (all over, without one) that is drawn anew, 0 to 1. Not in the
-            paper: what an inversion leaves there remembers the source's silhouette, which holds edits of it back.
-        region_guidance: whether guidance acts in the region only. Not in the paper: the inversion is not guided, so that
-            guidance redraws what an edit should keep.
+        fresh_noise: share of the inverted noise in the region (all over, without one) that is drawn anew, 0 to 1. Not
+            in the paper: what an inversion leaves there remembers the source's silhouette, which holds edits of it
+            back.
+        region_guidance: whether guidance acts in the region only. Not in the paper: the inversion is not guided, so
+            that guidance redraws what an edit should keep.
     """
 
     name: ClassVar[str] = "fatezero"
@@ -79,7 +80,8 @@ class FateZero(Method):
             StepWindow.of(steps)
         if self.blend_words is not None and (isinstance(self.blend_words, str) or len(self.blend_words) != 2):
             raise ConfigError(
-                f"blend_words {self.blend_words!r} are no pair; give (source words, target words), such as ('jeep', 'car')"
+                f"blend_words {self.blend_words!r} are no pair; give (source words, target words), such as ('jeep', "
+                "'car')"
             )
         for word, factor in self.reweight.items():
             check_range(f"the factor of {word!r}", factor, -1000, 1000, flag="--reweight", example="4")
@@ -117,7 +119,8 @@ class FateZero(Method):
             target.find(word)
 
     def controllers(self, task: EditTask) -> Sequence[Controller]:
-        """Build what is asked for of fresh noise, bound guidance and latent blending; cross- and self-attention fusion."""
+        """Build what is asked for of fresh noise, bound guidance and latent blending; cross- and self-attention
+        fusion."""
         attached: list[Controller] = []
         edited = next(iter(self.edit_regions(task.source, task.target)), None)
         region = None if edited is None else region_of(task, edited)

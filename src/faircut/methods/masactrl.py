@@ -20,8 +20,8 @@ Steps = float | tuple[float, float]
 class MasaCtrl(Method):
     """Keeps what things look like and lets their layout follow the prompt: mutual self-attention (equation 4).
 
-    ``Attention(Q_edit, K_source, V_source)`` in the decoder's self-attention, once the layout is made. The published code
-    restricts it further by masks of foreground and background; here nothing does.
+    ``Attention(Q_edit, K_source, V_source)`` in the decoder's self-attention, once the layout is made. The published
+    code restricts it further by masks of foreground and background; here nothing does.
 
     Attributes:
         steps: when it acts; published: after the first 4 of 50 steps.

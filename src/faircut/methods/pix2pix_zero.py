@@ -1,4 +1,5 @@
-"""pix2pix-zero: an edit direction, and latents that follow the source's cross-attention (Parmar et al., SIGGRAPH 2023)."""
+"""pix2pix-zero: an edit direction, and latents that follow the source's cross-attention (Parmar et al., SIGGRAPH
+2023)."""
 
 from __future__ import annotations
 
@@ -23,10 +24,10 @@ __all__ = ["Pix2PixZero"]
 class Pix2PixZero(Method):
     """Adds the direction between two sets of sentences to the source's embedding (arXiv 2302.03027, section 3.2).
 
-    ``c_edit = c + mean(embed(target sentences)) - mean(embed(source sentences))``, and before every step ``z <- z - guidance
-    grad_z |M_edit - M_source|^2`` with M the cross-attention of the layers up to half the latent grid (section 3.3; the
-    paper has all of them). The paper draws the sentences with a language model and decorrelates the inverted noise: give
-    sentences of your own; the inversion is the one that all methods get.
+    ``c_edit = c + mean(embed(target sentences)) - mean(embed(source sentences))``, and before every step ``z <- z -
+    guidance grad_z |M_edit - M_source|^2`` with M the cross-attention of the layers up to half the latent grid (section
+    3.3; the paper has all of them). The paper draws the sentences with a language model and decorrelates the inverted
+    noise: give sentences of your own; the inversion is the one that all methods get.
 
     Attributes:
         source_sentences: about what is in the clip; by default the source prompt.

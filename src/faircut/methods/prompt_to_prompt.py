@@ -32,17 +32,19 @@ Steps = float | tuple[float, float]
 class PromptToPrompt(Method):
     """Gives the edit the attention of the source's own denoising (Hertz et al., ICLR 2023, arXiv 2208.01626).
 
-    ``A = w (A_source R) + (1 - w) A_edit`` for cross-attention (section 3.1: Replace, Refine, Reweight) and ``S = S_source``
-    for self-attention in the first steps, frame by frame: no frame sees another. The source's attention is that of its
-    denoising, not of its inversion (FateZero's), and nothing chooses where in a frame it holds. Its source branch is fed the
-    inversion's latents, so that it cannot drift from the clip; the published one denoises along, drift and all.
+    ``A = w (A_source R) + (1 - w) A_edit`` for cross-attention (section 3.1: Replace, Refine, Reweight) and ``S =
+    S_source`` for self-attention in the first steps, frame by frame: no frame sees another. The source's attention is
+    that of its denoising, not of its inversion (FateZero's), and nothing chooses where in a frame it holds. Its source
+    branch is fed the inversion's latents, so that it cannot drift from the clip; the published one denoises along,
+    drift and all.
 
     Attributes:
         alignment: as in `FateZero`.
         cross_replace_steps: when target tokens take the source's cross-attention; published: 0.8.
         self_replace_steps: when the edit takes the source's self-attention; published: 0.4.
         reweight: factors on the cross-attention of words of the target prompt.
-        blend_words: (source words, target words) outside of whose regions the source's latents are put back ("local blend").
+        blend_words: (source words, target words) outside of whose regions the source's latents are put back ("local
+            blend").
         blend_threshold: where the regions begin; published: 0.3.
         latent_blend_steps: when; published: after the first fifth.
     """
@@ -100,10 +102,11 @@ class PromptToPrompt(Method):
 @register
 @dataclass(frozen=True)
 class NullText(PromptToPrompt):
-    """Prompt-to-Prompt with the unconditional branch of a null-text inversion (Mokady et al., CVPR 2023, arXiv 2211.09794).
+    """Prompt-to-Prompt with the unconditional branch of a null-text inversion (Mokady et al., CVPR 2023, arXiv
+    2211.09794).
 
-    Guided denoising of the source then gives the clip back, and what the edit does not change stays. The embeddings come
-    from `VideoEditor.optimise_null_text`, one for every frame and step.
+    Guided denoising of the source then gives the clip back, and what the edit does not change stays. The embeddings
+    come from `VideoEditor.optimise_null_text`, one for every frame and step.
     """
 
     name: ClassVar[str] = "null-text"
@@ -123,10 +126,10 @@ class NullText(PromptToPrompt):
 class VideoP2P(PromptToPrompt):
     """Prompt-to-Prompt for clips with decoupled guidance (Liu et al., CVPR 2024, arXiv 2303.04761).
 
-    All frames attend to the first one (its "text-to-set" model), and source and edit are guided apart: the source, whose
-    attention is fused, is held to the clip, by an optimised unconditional embedding there and by the inversion's own latents
-    here, while the edit keeps the plain one, which is easier to edit with. The paper tunes the model to the clip first:
-    `faircut.tune`.
+    All frames attend to the first one (its "text-to-set" model), and source and edit are guided apart: the source,
+    whose attention is fused, is held to the clip, by an optimised unconditional embedding there and by the inversion's
+    own latents here, while the edit keeps the plain one, which is easier to edit with. The paper tunes the model to the
+    clip first: `faircut.tune`.
     """
 
     name: ClassVar[str] = "video-p2p"

@@ -1,4 +1,5 @@
-"""SDEdit: noise the clip part of the way, and denoise it under the prompt (Meng et al., ICLR 2022, arXiv 2108.01073)."""
+"""SDEdit: noise the clip part of the way, and denoise it under the prompt (Meng et al., ICLR 2022, arXiv
+2108.01073)."""
 
 from __future__ import annotations
 
@@ -28,8 +29,8 @@ class SDEdit(Method):
 
     Attributes:
         strength: share of the steps that are run: little keeps the clip, 1 forgets it. The paper recommends .3 to .6.
-        shared_noise: whether the frames get the same noise. The paper, made for pictures, does not say: with noise of their
-            own they flicker; what the same noise leaves stands still before whatever moves.
+        shared_noise: whether the frames get the same noise. The paper, made for pictures, does not say: with noise of
+            their own they flicker; what the same noise leaves stands still before whatever moves.
     """
 
     name: ClassVar[str] = "sdedit"

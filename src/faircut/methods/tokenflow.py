@@ -1,4 +1,5 @@
-"""TokenFlow: edited keyframes, and their tokens carried along the source's (Geyer et al., ICLR 2024, arXiv 2307.10373)."""
+"""TokenFlow: edited keyframes, and their tokens carried along the source's (Geyer et al., ICLR 2024, arXiv
+2307.10373)."""
 
 from __future__ import annotations
 
@@ -22,9 +23,9 @@ __all__ = ["TokenFlow"]
 class TokenFlow(PlugAndPlay):
     """Plug-and-Play whose self-attention is computed in keyframes together and propagated to all frames (algorithm 1).
 
-    In every step one frame of each interval is drawn as a keyframe. All frames ride in one batch, so that convolutions and
-    cross-attention are computed for all of them; the published code passes the keyframes first, with the same tokens in the
-    end. Tokens are matched by the source's attention outputs, as in the paper.
+    In every step one frame of each interval is drawn as a keyframe. All frames ride in one batch, so that convolutions
+    and cross-attention are computed for all of them; the published code passes the keyframes first, with the same
+    tokens in the end. Tokens are matched by the source's attention outputs, as in the paper.
 
     Attributes:
         interval: frames to a keyframe; published: 8.

@@ -1,4 +1,5 @@
-"""VideoGrain: attention modulated by layout, for edits of several subjects (Yang et al., ICLR 2025, arXiv 2502.17258)."""
+"""VideoGrain: attention modulated by layout, for edits of several subjects (Yang et al., ICLR 2025, arXiv
+2502.17258)."""
 
 from __future__ import annotations
 
@@ -31,8 +32,8 @@ def _subjects(texts: Sequence[str], flag: str) -> tuple[tuple[str, str], ...]:
     source, target = blend(texts, flag)
     if len(source) != len(target):
         raise ConfigError(
-            f"videograin binds words in pairs, but {', '.join(source)} and {', '.join(target)} were given; give one word or "
-            "phrase of the target for each of the source"
+            f"videograin binds words in pairs, but {', '.join(source)} and {', '.join(target)} were given; give one "
+            "word or phrase of the target for each of the source"
         )
     return tuple(zip(source, target, strict=True))
 
@@ -42,11 +43,11 @@ def _subjects(texts: Sequence[str], flag: str) -> tuple[tuple[str, str], ...]:
 class VideoGrain(Method):
     """Binds the words of each subject to its region, and keeps the region's self-attention within it (section 3.2).
 
-    ``L' = L + l [R (max L - L) - (1 - R) (L - min L)]`` with ``l = strength (t / 1000)^5 (1 - S)``, S the region's share of
-    the frame; R is 1 between a region's positions and its words (cross-attention), and between positions of one region in
-    all frames attended to (self-attention). The published configurations hold the structure by ControlNet and by injecting
-    the source's self-attention; here it is the injection. Positions outside every region are left alone in self-attention:
-    the background is no region.
+    ``L' = L + l [R (max L - L) - (1 - R) (L - min L)]`` with ``l = strength (t / 1000)^5 (1 - S)``, S the region's
+    share of the frame; R is 1 between a region's positions and its words (cross-attention), and between positions of
+    one region in all frames attended to (self-attention). The published configurations hold the structure by ControlNet
+    and by injecting the source's self-attention; here it is the injection. Positions outside every region are left
+    alone in self-attention: the background is no region.
 
     Attributes:
         regions: (source words, target words) of each subject.

@@ -40,8 +40,8 @@ def estimate(
 ) -> Estimate:
     """Estimate a statistic of grouped clips, with a percentile bootstrap interval (Efron, 1979).
 
-    Clips are drawn with replacement within their stratum, so that every draw has the benchmark's composition: where half of
-    a profession's clips were asked for one value, half of every draw was.
+    Clips are drawn with replacement within their stratum, so that every draw has the benchmark's composition: where
+    half of a profession's clips were asked for one value, half of every draw was.
 
     Args:
         rows: per group, such as a profession, a number for each clip; NaN where there is none.

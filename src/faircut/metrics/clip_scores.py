@@ -38,8 +38,8 @@ def tem_con(embeddings: Tensor) -> float:
         embeddings: (frame, channel), of length 1.
 
     Returns:
-        Mean cosine of consecutive frames, -1 to 1; 1 for a single frame. Higher is better, and an edit that changed nothing
-        is as consistent as its source.
+        Mean cosine of consecutive frames, -1 to 1; 1 for a single frame. Higher is better, and an edit that changed
+        nothing is as consistent as its source.
     """
     return float(tem_con_series(embeddings).mean()) if len(embeddings) > 1 else 1.0
 
@@ -93,8 +93,8 @@ def frame_acc(embeddings: Tensor, target: Tensor, source: Tensor) -> float:
         source: (channel,), of length 1: the source prompt.
 
     Returns:
-        Share of frames that are nearer to the target prompt than to the source prompt, 0 to 1; a tie is no success. Higher
-        is better.
+        Share of frames that are nearer to the target prompt than to the source prompt, 0 to 1; a tie is no success.
+        Higher is better.
     """
     return float(frame_acc_series(embeddings, target, source).float().mean())
 
@@ -107,8 +107,8 @@ def tem_con_ratio(embeddings: Tensor, source_embeddings: Tensor) -> float:
         source_embeddings: the same of the source.
 
     Returns:
-        The quotient of the two `tem_con`; 1 for an edit as consistent as its source, NaN where the source's is 0. Higher is
-        better.
+        The quotient of the two `tem_con`; 1 for an edit as consistent as its source, NaN where the source's is 0.
+        Higher is better.
     """
     source = tem_con(source_embeddings)
     return tem_con(embeddings) / source if source else math.nan
@@ -136,7 +136,8 @@ register(
 # `faircut evaluate` prints the source's own figure beside the edit's, so only averages need the quotient.
 register(
     Metric(
-        "tem_con_ratio", "Tem-Con / source's", "Tem-Con as a share of the source's", better="higher", aspect="consistency",
+        "tem_con_ratio", "Tem-Con / source's", "Tem-Con as a share of the source's", better="higher",
+        aspect="consistency",
         needs=("embeddings", "source_embeddings"), function=tem_con_ratio, tables=("bench",), headline=False,
     )
 )  # fmt: skip

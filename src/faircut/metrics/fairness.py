@@ -15,12 +15,12 @@ __all__ = ["disparity", "flip_rate", "hit_and_profession", "hit_rate"]
 def disparity(groups: Sequence[np.ndarray], values: int = 2) -> np.ndarray:
     """How unequally values occur, group by group: the mean over groups of the largest share less the smallest.
 
-    With two values that is ``|p_first - p_second|``. Pooling the groups would let opposite skews cancel. Even a fair coin
-    has an expectation of about ``sqrt(2 / (pi n))`` with n clips in a group, so n belongs beside it.
+    With two values that is ``|p_first - p_second|``. Pooling the groups would let opposite skews cancel. Even a fair
+    coin has an expectation of about ``sqrt(2 / (pi n))`` with n clips in a group, so n belongs beside it.
 
     Args:
-        groups: per group (..., clip): the index of the value that is perceived; below 0 for none or unclear. Leading axes,
-            such as resamplings, stay.
+        groups: per group (..., clip): the index of the value that is perceived; below 0 for none or unclear. Leading
+            axes, such as resamplings, stay.
         values: how many values there are.
 
     Returns:

@@ -46,8 +46,8 @@ def psnr(a: Tensor, b: Tensor) -> float:
         b: the same shape.
 
     Returns:
-        dB of the squared error over all pixels, at most 100: not the mean of `psnr_series`, which a few equal frames would
-        lift. Higher is better.
+        dB of the squared error over all pixels, at most 100: not the mean of `psnr_series`, which a few equal frames
+        would lift. Higher is better.
     """
     return float(_decibels((a - b).square().mean()))
 
@@ -146,8 +146,10 @@ def ssim(a: Tensor, b: Tensor) -> float:
 
 register(
     Metric(
-        "background_psnr", "Background PSNR", "dB, what stayed outside the mask", better="higher", aspect="preservation",
-        needs=("frames", "source_frames", "region"), function=background_psnr, curve=background_psnr_series, per="frame",
+        "background_psnr", "Background PSNR", "dB, what stayed outside the mask", better="higher",
+        aspect="preservation",
+        needs=("frames", "source_frames", "region"), function=background_psnr, curve=background_psnr_series,
+        per="frame",
     )
 )  # fmt: skip
 # No better side: an edit that changes nothing is nearest to its source.

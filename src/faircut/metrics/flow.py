@@ -102,7 +102,8 @@ def warp_error_series(frames: Tensor, flow: Tensor, visible: Tensor | None = Non
     Args:
         frames: (frame, 3, height, width), RGB in [0, 1].
         flow: (frame - 1, height, width, 2), of the source clip, pixels to the right and down.
-        visible: (frame - 1, height, width) bool, which pixels are seen in both frames; None for all whose way stays inside.
+        visible: (frame - 1, height, width) bool, which pixels are seen in both frames; None for all whose way stays
+            inside.
 
     Returns:
         (frame - 1,), mean squared difference over those pixels, 0 to 1; NaN where there are none.
@@ -114,14 +115,14 @@ def warp_error_series(frames: Tensor, flow: Tensor, visible: Tensor | None = Non
 def warp_error(frames: Tensor, flow: Tensor, visible: Tensor | None = None) -> float:
     """Warping error (Warp-Err): how far each frame is from the next one, brought back along the source's flow.
 
-    Lai et al. (2018) average over the pixels of each pair, then over pairs, and so does this; pairs without a visible pixel
-    do not count. Papers print it in thousandths.
+    Lai et al. (2018) average over the pixels of each pair, then over pairs, and so does this; pairs without a visible
+    pixel do not count. Papers print it in thousandths.
 
     Args:
         frames: (frame, 3, height, width), RGB in [0, 1].
         flow: (frame - 1, height, width, 2), of the source clip, pixels to the right and down.
-        visible: (frame - 1, height, width) bool, which pixels are seen in both frames, as `visible_pixels` finds them; None
-            for all whose way stays inside.
+        visible: (frame - 1, height, width) bool, which pixels are seen in both frames, as `visible_pixels` finds them;
+            None for all whose way stays inside.
 
     Returns:
         Mean squared difference over those pixels, 0 to 1; 0 for a single frame, NaN if no pixel is visible. Lower is
@@ -136,7 +137,8 @@ def warp_ssim_series(frames: Tensor, flow: Tensor, visible: Tensor | None = None
     Args:
         frames: (frame, 3, height, width), RGB in [0, 1], at least 6 pixels high and wide.
         flow: (frame - 1, height, width, 2), of the source clip, pixels to the right and down.
-        visible: (frame - 1, height, width) bool, which pixels are seen in both frames; None for all whose way stays inside.
+        visible: (frame - 1, height, width) bool, which pixels are seen in both frames; None for all whose way stays
+            inside.
 
     Returns:
         (frame - 1,), -1 to 1; NaN where no pixel is visible.
@@ -146,20 +148,21 @@ def warp_ssim_series(frames: Tensor, flow: Tensor, visible: Tensor | None = None
 
 
 def warp_ssim(frames: Tensor, flow: Tensor, visible: Tensor | None = None) -> float:
-    """WarpSSIM: how alike each frame and the next one are, brought back along the source's flow (RAVE, Kara et al., 2024).
+    """WarpSSIM: how alike each frame and the next one are, brought back along the source's flow (RAVE, Kara et al.,
+    2024).
 
-    The windows around visible pixels reach over hidden ones, which counts against a clip a little at every occlusion, the
-    source itself included: compare with the source's own figure.
+    The windows around visible pixels reach over hidden ones, which counts against a clip a little at every occlusion,
+    the source itself included: compare with the source's own figure.
 
     Args:
         frames: (frame, 3, height, width), RGB in [0, 1], at least 6 pixels high and wide.
         flow: (frame - 1, height, width, 2), of the source clip, pixels to the right and down.
-        visible: (frame - 1, height, width) bool, which pixels are seen in both frames, as `visible_pixels` finds them; None
-            for all whose way stays inside.
+        visible: (frame - 1, height, width) bool, which pixels are seen in both frames, as `visible_pixels` finds them;
+            None for all whose way stays inside.
 
     Returns:
-        Mean over pairs of the mean over those pixels, -1 to 1; 1 for a single frame, NaN if no pixel is visible. Higher is
-        better.
+        Mean over pairs of the mean over those pixels, -1 to 1; 1 for a single frame, NaN if no pixel is visible. Higher
+        is better.
     """
     return float(warp_ssim_series(frames, flow, visible).nanmean()) if len(frames) > 1 else 1.0
 

@@ -12,9 +12,9 @@ __all__ = ["q_edit"]
 def q_edit(clip_t: float, warp_error: float) -> float:
     """Q-edit: agreement with the prompt over warping error, on the scales that papers print.
 
-    It is CLIP-T times 100 over Warp-Err in thousandths, so that the published 36.56 and 1.42 are 25.75. FLATTEN (Cong et
-    al., 2024) introduced the quotient and VideoGrain (Yang et al., 2025) prints it under this name. RAVE (Kara et al., 2024)
-    has another Q-edit, the product of WarpSSIM and CLIP-T: the two must not stand in one table.
+    It is CLIP-T times 100 over Warp-Err in thousandths, so that the published 36.56 and 1.42 are 25.75. FLATTEN (Cong
+    et al., 2024) introduced the quotient and VideoGrain (Yang et al., 2025) prints it under this name. RAVE (Kara et
+    al., 2024) has another Q-edit, the product of WarpSSIM and CLIP-T: the two must not stand in one table.
 
     Args:
         clip_t: mean cosine, as `clip_t` returns it.

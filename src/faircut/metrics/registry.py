@@ -1,7 +1,7 @@
 """The table of metrics: what each one is called, which inputs it needs, and which way is better.
 
-Tables, reports, flags and leaderboards take names, labels and order from here. A metric is added by one file: put it into
-this folder, or name it in another package under the entry point group ``faircut.metrics``.
+Tables, reports, flags and leaderboards take names, labels and order from here. A metric is added by one file: put it
+into this folder, or name it in another package under the entry point group ``faircut.metrics``.
 """
 
 from __future__ import annotations
@@ -74,7 +74,8 @@ INPUTS: dict[str, str] = {
     "preparing_seconds": "seconds of what a method needs once for a clip, beside the plain inversion",
     "reference_seconds": "seconds that FateZero needed for the same clip, both of the above",
 }
-"""What a metric may need, by name. A caller leaves out what it does not have, and the metric is left out of the table."""
+"""What a metric may need, by name. A caller leaves out what it does not have, and the metric is left out of the
+table."""
 
 
 class MetricError(ValueError):
@@ -95,11 +96,13 @@ class Metric:
             then given.
         function: computes the figure of a whole clip; NaN where there is none.
         curve: computes the figures of its frames, called with the same, (frame,) or (frame - 1,); None for no curve.
-        per: what each value of the curve belongs to: a frame, a pair of neighbouring frames, or ``"clip"`` for no curve.
+        per: what each value of the curve belongs to: a frame, a pair of neighbouring frames, or ``"clip"`` for no
+            curve.
         tables: where it is shown, of `TABLES`.
         headline: whether the short tables on a terminal show it; reports and files show all metrics.
         average: makes one number of the figures of many clips: called with a list of groups, (..., clip) each.
-        average_needs_values: whether `average` is called with ``values`` as well, how many values an audit's attribute has.
+        average_needs_values: whether `average` is called with ``values`` as well, how many values an audit's attribute
+            has.
     """
 
     name: str

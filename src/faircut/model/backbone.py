@@ -1,8 +1,8 @@
 """What a network must offer so that faircut can edit with it, and the registry of those that do.
 
-A `Backbone` adapts one architecture: it names the attention layers and their roles, lets them hand their queries, keys and
-values to `AttentionControl.attend`, and evaluates the network. Everything above this module (controllers, methods, the
-editor) knows layers, grids and branches, and no architecture. `docs/guide/add-a-model.md` adds one step by step.
+A `Backbone` adapts one architecture: it names the attention layers and their roles, lets them hand their queries, keys
+and values to `AttentionControl.attend`, and evaluates the network. Everything above this module (controllers, methods,
+the editor) knows layers, grids and branches, and no architecture. `docs/guide/add-a-model.md` adds one step by step.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Backbone(ABC):
         network: an instance of the class that the adapter is registered for.
 
     Attributes:
-        frames_in: ``"batch"`` if the network takes each frame as a batch entry of its own, ``"sequence"`` if the positions
-            of all frames make one sequence.
+        frames_in: ``"batch"`` if the network takes each frame as a batch entry of its own, ``"sequence"`` if the
+            positions of all frames make one sequence.
         feature_layer: name of the submodule whose output Plug-and-Play injects; None if the network has no such place.
     """
 
@@ -66,7 +66,8 @@ class Backbone(ABC):
 
     @abstractmethod
     def attach(self, control: AttentionControl) -> AbstractContextManager[None]:
-        """Let every layer of `layers` compute its attention by ``control.attend``; restore what was there on leaving."""
+        """Let every layer of `layers` compute its attention by ``control.attend``; restore what was there on
+        leaving."""
 
     @abstractmethod
     def predict(self, z: torch.Tensor, timestep: torch.Tensor, text: torch.Tensor, layout: BatchLayout) -> torch.Tensor:
@@ -225,6 +226,6 @@ def backbone_of(network: Any) -> Backbone:
         if cls.__name__ in _BACKBONES:
             return _BACKBONES[cls.__name__](network)
     raise ModelError(
-        f"faircut cannot edit with a {type(network).__name__}; it can with {', '.join(backbone_names())}: give a Stable "
-        "Diffusion 1.x or 2.x checkpoint, or register an adapter for it (docs/guide/add-a-model.md)"
+        f"faircut cannot edit with a {type(network).__name__}; it can with {', '.join(backbone_names())}: give a "
+        "Stable Diffusion 1.x or 2.x checkpoint, or register an adapter for it (docs/guide/add-a-model.md)"
     )

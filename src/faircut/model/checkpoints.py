@@ -65,7 +65,8 @@ def locate(model: str | Path) -> Path | None:
         Its folder, or None for a name on the hub.
 
     Raises:
-        ModelError: the folder does not exist or holds no Stable Diffusion checkpoint, or it is no name of the hub either.
+        ModelError: the folder does not exist or holds no Stable Diffusion checkpoint, or it is no name of the hub
+            either.
     """
     if str(model) == POCKET:
         check_folder(pocket_folder())
@@ -114,7 +115,8 @@ def check_hub_name(name: str, give: str) -> None:
     offline = constants.HF_HUB_OFFLINE or os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "on", "yes", "true")
     if offline and not Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=name, repo_type="model")).is_dir():
         raise ModelError(
-            f"there is no {name!r} here, nor in the hub's cache, and HF_HUB_OFFLINE is set, so it cannot be fetched; {give}"
+            f"there is no {name!r} here, nor in the hub's cache, and HF_HUB_OFFLINE is set, so it cannot be fetched; "
+            f"{give}"
         )
 
 
@@ -174,8 +176,8 @@ def check_tokenizer(tokenizer: Any, where: str) -> None:
     length = tokenizer.model_max_length
     if not isinstance(length, int) or isinstance(length, bool) or not 3 <= length <= _MOST_NUMBER:
         raise ModelError(
-            f"tokenizer_config.json of {where!r} says no usable model_max_length; put the number of tokens that the text "
-            "encoder takes there, such as 77"
+            f"tokenizer_config.json of {where!r} says no usable model_max_length; put the number of tokens that the "
+            "text encoder takes there, such as 77"
         )
     for name in ("bos_token", "eos_token"):
         if getattr(tokenizer, name) is None:
@@ -205,8 +207,8 @@ def check_folder(path: Path, *, published: bool = False) -> None:
     path = path.expanduser()
     if path == pocket_folder() and not (path / "model_index.json").is_file():
         raise ModelError(
-            "the pocket model's weights are not in this installation; give --model a Stable Diffusion folder or a name on "
-            "the hub, or install faircut again"
+            "the pocket model's weights are not in this installation; give --model a Stable Diffusion folder or a name "
+            "on the hub, or install faircut again"
         )
     shown = repr(str(path)) if not str(path).isprintable() else str(path)
     try:
@@ -253,8 +255,8 @@ def _check_classes(index: Path, parts: Mapping[str, Any], published: bool) -> No
     """
     if not isinstance(parts.get("_class_name", ""), str):
         raise ModelError(
-            f"{index} names a pipeline with code of its own ({parts['_class_name']!r}), which is never run; give a Stable "
-            "Diffusion 1.x or 2.x checkpoint"
+            f"{index} names a pipeline with code of its own ({parts['_class_name']!r}), which is never run; give a "
+            "Stable Diffusion 1.x or 2.x checkpoint"
         )
     for part, entry in parts.items():
         if not isinstance(entry, list) or part.startswith("_") or entry[:1] == [None] or part in _IGNORED:
@@ -263,7 +265,8 @@ def _check_classes(index: Path, parts: Mapping[str, Any], published: bool) -> No
             continue
         if part not in PARTS:
             raise ModelError(
-                f"{index} has a part {part!r}, so it is another kind of model; give a Stable Diffusion 1.x or 2.x checkpoint"
+                f"{index} has a part {part!r}, so it is another kind of model; give a Stable Diffusion 1.x or 2.x "
+                "checkpoint"
             )
         if len(entry) != 2 or not all(isinstance(word, str) for word in entry):
             raise ModelError(f"{index} says {entry!r} of its {part}; it must be a library and a class in a list")

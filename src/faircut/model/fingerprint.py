@@ -47,8 +47,8 @@ def key_of(**facts: Any) -> str:
     """Name a result by all that decides it, whatever the order, the process or the folder.
 
     Args:
-        facts: by name: numbers, texts, None, tensors and arrays (by content), paths, dataclasses with all their fields, and
-            mappings, sequences and sets of these. Numbers that are equal are the same, whatever their type.
+        facts: by name: numbers, texts, None, tensors and arrays (by content), paths, dataclasses with all their fields,
+            and mappings, sequences and sets of these. Numbers that are equal are the same, whatever their type.
 
     Returns:
         32 hexadecimal digits.
@@ -110,9 +110,9 @@ _known: WeakIdKeyDictionary = WeakIdKeyDictionary()
 def _content(tensor: torch.Tensor, precision: bool = True, kept: dict[str, str] | None = None) -> str:
     """Return a digest of every byte of a tensor; those in ``kept``, by their sums, are not made again.
 
-    A tensor that was digested before and is unchanged costs a pass of additions, some ten times less than the digest. What
-    tells whether it is unchanged is its content: torch's version counter misses what is done through ``parameter.data``,
-    as peft does when it fuses adapters.
+    A tensor that was digested before and is unchanged costs a pass of additions, some ten times less than the digest.
+    What tells whether it is unchanged is its content: torch's version counter misses what is done through
+    ``parameter.data``, as peft does when it fuses adapters.
     """
     sums = _sums(tensor)
     known = _known.setdefault(tensor, {})
@@ -138,7 +138,8 @@ _FACTORS = torch.from_numpy(np.random.default_rng(0).integers(-(2**62), 2**62, 2
 
 
 def _sums(tensor: torch.Tensor) -> bytes:
-    """Return exact sums of a tensor's bits, in rows of 256 words: others after any change that is not made to keep them.
+    """Return exact sums of a tensor's bits, in rows of 256 words: others after any change that is not made to keep
+    them.
 
     A word counts with a factor of its place in the row.
     """
@@ -216,10 +217,10 @@ def _kept_in(part: Any) -> Path | None:
 def fingerprint(*parts: Any, precision: bool = True) -> str:
     """Identify a model by all that acts in it.
 
-    Of a module that is every byte of its weights, its configuration, and what was switched on or changed since: adapters
-    that are active, with their scales, and such things as FreeU. Adapters that are disabled do not count, and fused ones
-    count as the weights that they are now part of. Of a scheduler it is the configuration, of a tokenizer its words and
-    rules. Where a model runs is not part of it.
+    Of a module that is every byte of its weights, its configuration, and what was switched on or changed since:
+    adapters that are active, with their scales, and such things as FreeU. Adapters that are disabled do not count, and
+    fused ones count as the weights that they are now part of. Of a scheduler it is the configuration, of a tokenizer
+    its words and rules. Where a model runs is not part of it.
 
     Args:
         parts: modules, schedulers, tokenizers, and mappings of settings, e.g. the UNet, the VAE and the text encoder.
@@ -228,8 +229,8 @@ def fingerprint(*parts: Any, precision: bool = True) -> str:
             whatever the versions of the libraries.
 
     Returns:
-        32 hexadecimal digits. A model that was identified before and is unchanged takes about a tenth of the time; a large
-        one also in another process, if its parts were noted by `read_from`.
+        32 hexadecimal digits. A model that was identified before and is unchanged takes about a tenth of the time; a
+        large one also in another process, if its parts were noted by `read_from`.
     """
     described = [_describe(part, precision) for part in parts]
     for part, facts in zip(parts, described, strict=True):
@@ -262,7 +263,8 @@ def _describe(part: Any, precision: bool) -> dict[str, Any]:
 
 
 def _config_facts(part: Any) -> dict[str, Any]:
-    """Return a part's configuration, but for what is as by default: a setting that a later version adds is no change."""
+    """Return a part's configuration, but for what is as by default: a setting that a later version adds is no
+    change."""
     config = getattr(part, "config", None)
     if config is None:
         return {}
@@ -350,7 +352,8 @@ def _adapter_facts(tuner: Any) -> list[dict[str, Any]]:
 
 
 def _plain_name(name: str, tuners: Mapping[str, Any]) -> str | None:
-    """Return a name in a module as it is without adapters; an adapter's has its place among those that act. None: idle."""
+    """Return a name in a module as it is without adapters; an adapter's has its place among those that act. None:
+    idle."""
     words = name.split(".")
     at = next((n for n in range(1, len(words)) if ".".join(words[:n]) in tuners), len(words))
     layer, rest = words[:at], words[at:]
@@ -372,7 +375,7 @@ def _offloaded(module: nn.Module, name: str) -> Any:
     return getattr(module, name)
 
 
-# Software ----------------------------------------------------------------------------------------------------------------
+# Software -------------------------------------------------------------------------------------------------------------
 
 
 @functools.cache

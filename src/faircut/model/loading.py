@@ -124,19 +124,19 @@ def check_complete(found: Mapping[str, Any], where: str) -> None:
     missing, other = names("missing_keys"), names("mismatched_keys")
     if missing:
         raise ModelError(
-            f"the weights in {where!r} lack {len(missing)} tensors that its configuration needs, such as {missing[0]}; they "
-            f"would be random numbers: {_AGAIN}"
+            f"the weights in {where!r} lack {len(missing)} tensors that its configuration needs, such as {missing[0]}; "
+            f"they would be random numbers: {_AGAIN}"
         )
     if other or found.get("error_msgs"):
         raise ModelError(
-            f"the weights in {where!r} do not fit its configuration: {len(other) or 'some'} tensors are of another shape"
-            f"{', such as ' + other[0] if other else ''}; {_AGAIN}"
+            f"the weights in {where!r} do not fit its configuration: {len(other) or 'some'} tensors are of another "
+            f"shape{', such as ' + other[0] if other else ''}; {_AGAIN}"
         )
     more = [name for name in names("unexpected_keys") if not name.endswith(_TABLES)]
     if more:
         warnings.warn(
-            f"the weights in {where!r} hold {len(more)} tensors that its configuration has no place for, such as {more[0]}; "
-            "they do nothing",
+            f"the weights in {where!r} hold {len(more)} tensors that its configuration has no place for, such as "
+            f"{more[0]}; they do nothing",
             stacklevel=2,
         )
 
@@ -202,7 +202,8 @@ def _load_scheduler(folder: Path) -> Any:
     known = inspect.signature(cls).parameters if isinstance(cls, type) else {}
     if not (isinstance(cls, type) and issubclass(cls, diffusers.SchedulerMixin)) or any(x not in known for x in wanted):
         raise ModelError(
-            f"{folder / 'model_index.json'} names {name!r} as its scheduler, which is none of Stable Diffusion's; {instead}"
+            f"{folder / 'model_index.json'} names {name!r} as its scheduler, which is none of Stable Diffusion's; "
+            f"{instead}"
         )
     check_types(cls, path)
     check_types(diffusers.DDIMScheduler, path)
@@ -239,7 +240,8 @@ def check_schedule(config: Any, where: str) -> None:
 
 
 def _check_fit(folder: Path, parts: Mapping[str, Any]) -> None:
-    """Check that the parts of a checkpoint fit each other, and that the UNet asks for nothing that faircut does not give.
+    """Check that the parts of a checkpoint fit each other, and that the UNet asks for nothing that faircut does not
+    give.
 
     Raises:
         ModelError: they do not.
@@ -259,8 +261,8 @@ def _check_fit(folder: Path, parts: Mapping[str, Any]) -> None:
     for what, number in channels.items():
         if number != vae.config.latent_channels:
             raise ModelError(
-                f"{unet_file}: the {what} are {number}, and the VAE's latent_channels {vae.config.latent_channels}; give a "
-                "plain Stable Diffusion checkpoint (not one for inpainting, depth or upscaling)"
+                f"{unet_file}: the {what} are {number}, and the VAE's latent_channels {vae.config.latent_channels}; "
+                "give a plain Stable Diffusion checkpoint (not one for inpainting, depth or upscaling)"
             )
     vae_file, scale = folder / "vae" / "config.json", vae.config.scaling_factor
     if vae.config.in_channels != 3 or vae.config.out_channels != 3:
@@ -278,8 +280,8 @@ def _check_fit(folder: Path, parts: Mapping[str, Any]) -> None:
         )
     if tokenizer.model_max_length > text.config.max_position_embeddings:
         raise ModelError(
-            f"{folder / 'tokenizer' / 'tokenizer_config.json'} says {tokenizer.model_max_length} for 'model_max_length', "
-            f"and the text encoder takes {text.config.max_position_embeddings} tokens; {_AGAIN}"
+            f"{folder / 'tokenizer' / 'tokenizer_config.json'} says {tokenizer.model_max_length} for "
+            f"'model_max_length', and the text encoder takes {text.config.max_position_embeddings} tokens; {_AGAIN}"
         )
 
 

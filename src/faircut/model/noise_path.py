@@ -1,12 +1,12 @@
 """The path between a clip and noise, and the algorithms that follow it.
 
-`NoisePath` is all that the rest of faircut may know of a sampler's noise levels. `DDIMPath` is the one path there is today
-(Song et al., arXiv 2010.02502, equation 12); its formulas are pure functions in the paper's symbols: ``z`` is a latent,
-``eps`` a noise prediction, ``a`` a cumulative product of alphas. Inversion, denoising and null-text inversion follow any
-path.
+`NoisePath` is all that the rest of faircut may know of a sampler's noise levels. `DDIMPath` is the one path there is
+today (Song et al., arXiv 2010.02502, equation 12); its formulas are pure functions in the paper's symbols: ``z`` is a
+latent, ``eps`` a noise prediction, ``a`` a cumulative product of alphas. Inversion, denoising and null-text inversion
+follow any path.
 
-Step k = 0 is the noisiest in both directions, so that k names the same timestep in both. Step k leads from level k, which
-belongs to timestep t_k, to the next cleaner level.
+Step k = 0 is the noisiest in both directions, so that k names the same timestep in both. Step k leads from level k,
+which belongs to timestep t_k, to the next cleaner level.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ OnLatents = Callable[[int, torch.Tensor], torch.Tensor]
 class NoisePath(Protocol):
     """The noise levels of a sampler, and how to move between them.
 
-    Methods and the editor ask this and know nothing of alphas or sigmas. Latents may have any shape; k counts steps from the
-    noisiest, 0 to N - 1.
+    Methods and the editor ask this and know nothing of alphas or sigmas. Latents may have any shape; k counts steps
+    from the noisiest, 0 to N - 1.
     """
 
     @property
@@ -114,8 +114,8 @@ class DDIMPath:
         t = scheduler.timesteps
         if not 0 <= int(t.min()) <= int(t.max()) < train:
             raise ModelError(
-                f"{num_inference_steps} steps with the scheduler's steps_offset of {scheduler.config.steps_offset} leave "
-                f"the {train} timesteps of the model; give fewer steps, or a steps_offset of 1"
+                f"{num_inference_steps} steps with the scheduler's steps_offset of {scheduler.config.steps_offset} "
+                f"leave the {train} timesteps of the model; give fewer steps, or a steps_offset of 1"
             )
         return cls._at(scheduler, t, train // num_inference_steps)
 
@@ -213,7 +213,8 @@ def ddim_step(z: torch.Tensor, eps: torch.Tensor, a_from: torch.Tensor, a_to: to
 
 
 def add_noise(z_0: torch.Tensor, noise: torch.Tensor, a: torch.Tensor) -> torch.Tensor:
-    """Bring a clean latent to a noise level at once: ``sqrt(a) z_0 + sqrt(1 - a) noise`` (Ho et al., arXiv 2006.11239)."""
+    """Bring a clean latent to a noise level at once: ``sqrt(a) z_0 + sqrt(1 - a) noise`` (Ho et al., arXiv
+    2006.11239)."""
     a = a.to(z_0.device)
     return a.sqrt() * z_0 + (1 - a).sqrt() * noise
 
@@ -221,7 +222,8 @@ def add_noise(z_0: torch.Tensor, noise: torch.Tensor, a: torch.Tensor) -> torch.
 def classifier_free_guidance(
     eps_uncond: torch.Tensor, eps_cond: torch.Tensor, guidance_scale: float | torch.Tensor
 ) -> torch.Tensor:
-    """``eps_uncond + g (eps_cond - eps_uncond)`` (Ho & Salimans, arXiv 2207.12598); g may differ from place to place."""
+    """``eps_uncond + g (eps_cond - eps_uncond)`` (Ho & Salimans, arXiv 2207.12598); g may differ from place to
+    place."""
     return eps_uncond + guidance_scale * (eps_cond - eps_uncond)
 
 
@@ -230,10 +232,10 @@ def invert_latents(
 ) -> list[torch.Tensor]:
     """Follow a path from a clean latent to noise: DDIM inversion (FateZero, section 3.1).
 
-    The noise at level s is taken as the model's prediction for the *noisier* timestep t: the attention that belongs to t
-    is computed from the latent one level cleaner. Denoising asks for the prediction at the noisier latent itself, which a
-    fixed-point iteration approaches (AIDI, arXiv 2309.04907; ReNoise, arXiv 2403.14602); the error is largest where there
-    is least noise.
+    The noise at level s is taken as the model's prediction for the *noisier* timestep t: the attention that belongs to
+    t is computed from the latent one level cleaner. Denoising asks for the prediction at the noisier latent itself,
+    which a fixed-point iteration approaches (AIDI, arXiv 2309.04907; ReNoise, arXiv 2403.14602); the error is largest
+    where there is least noise.
 
     Args:
         eps: ``(z, k) -> noise`` at timestep t_k, same shape as z.
@@ -309,9 +311,9 @@ def null_text_inversion(
 ) -> torch.Tensor:
     """Find unconditional embeddings, one a step, with which guided denoising gives the clip back.
 
-    At every step Adam makes ``|z_{s} - step(z_t, eps_u + g (eps_c - eps_u))|^2`` small, z_s being the inversion's latent; it
-    goes on from the last step's embedding (Mokady et al., arXiv 2211.09794, algorithm 1, with its learning rate and early
-    stop).
+    At every step Adam makes ``|z_{s} - step(z_t, eps_u + g (eps_c - eps_u))|^2`` small, z_s being the inversion's
+    latent; it goes on from the last step's embedding (Mokady et al., arXiv 2211.09794, algorithm 1, with its learning
+    rate and early stop).
 
     Args:
         eps_uncond: ``(z, k, embedding) -> noise``; carries a gradient to the embedding.

@@ -93,7 +93,8 @@ class NoisePredictor:
 
 @contextmanager
 def frozen(module: torch.nn.Module) -> Iterator[None]:
-    """Keep a module's parameters out of gradients, so that only what is sought takes memory; restores them afterwards."""
+    """Keep a module's parameters out of gradients, so that only what is sought takes memory; restores them
+    afterwards."""
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     module.requires_grad_(False)
     try:

@@ -47,8 +47,8 @@ def load_clip_scorer(name: str) -> ClipScorer:
     except Exception as error:
         # Files, formats, values and every kind of network trouble end here.
         raise ModelError(
-            f"cannot load {name!r} as a CLIP: {first_line(error)}; give the folder of a CLIP, a name on the hub, or auto "
-            "for the pocket model's"
+            f"cannot load {name!r} as a CLIP: {first_line(error)}; give the folder of a CLIP, a name on the hub, or "
+            "auto for the pocket model's"
         ) from error
 
 
@@ -97,5 +97,6 @@ def _check_clip_folder(folder: Path) -> None:
 
 
 def scorer_fingerprint(scorer: ClipScorer) -> str:
-    """Identify a CLIP by all that decides what it measures: weights, tokenizer, and how pictures are made ready for it."""
+    """Identify a CLIP by all that decides what it measures: weights, tokenizer, and how pictures are made ready for
+    it."""
     return fingerprint(scorer.model, scorer.tokenizer, scorer.processing)

@@ -1,7 +1,8 @@
-"""Temporal layers: every position attends over the frames of its clip (Wu et al., ICCV 2023, arXiv 2212.11565, section 4.2).
+"""Temporal layers: every position attends over the frames of its clip (Wu et al., ICCV 2023, arXiv 2212.11565, section
+4.2).
 
-They hang on the blocks of diffusers' UNet as submodules, so that devices, dtypes, offloading and fingerprints reach them,
-and run in a forward hook, so that the UNet stays diffusers' own. Names are those of the published checkpoints.
+They hang on the blocks of diffusers' UNet as submodules, so that devices, dtypes, offloading and fingerprints reach
+them, and run in a forward hook, so that the UNet stays diffusers' own. Names are those of the published checkpoints.
 """
 
 from __future__ import annotations
@@ -199,8 +200,8 @@ def load_temporal(unet: Any, folder: Path) -> None:
              if name not in state or name not in there or state[name].shape != there[name].shape]  # fmt: skip
     if wrong:
         raise ModelError(
-            f"the temporal layers in {folder} belong to another UNet: {len(wrong)} of their weights do not fit, the first "
-            f"is {wrong[0]}; tune again, or remove it"
+            f"the temporal layers in {folder} belong to another UNet: {len(wrong)} of their weights do not fit, the "
+            f"first is {wrong[0]}; tune again, or remove it"
         )
     for name, tensor in state.items():
         there[name].copy_(tensor)

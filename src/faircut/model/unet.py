@@ -109,8 +109,8 @@ class UNetBackbone(Backbone):
             attn = modules[name.removesuffix(".processor")]
             if not isinstance(processor, (*_STATELESS, StagedAttnProcessor)):
                 raise AttentionError(
-                    f"the processor of {name} is a {type(processor).__name__}, which holds weights or state that would be "
-                    "lost; unload it first (for an IP-Adapter: editor.unload_ip_adapter())"
+                    f"the processor of {name} is a {type(processor).__name__}, which holds weights or state that would "
+                    "be lost; unload it first (for an IP-Adapter: editor.unload_ip_adapter())"
                 )
             kind: Literal["self", "cross"] = "cross" if attn.is_cross_attention else "self"
             place = _place(name)

@@ -14,8 +14,8 @@ __all__ = ["CrossAttentionMaps", "one_evaluation"]
 class CrossAttentionMaps(Controller):
     """Keeps how much each position attends to each token, averaged over heads.
 
-    It asks for probabilities in every layer, so self-attention is computed explicitly too: with the few positions of the
-    pocket model that is faster on a CPU than fused attention, above all in the backward pass.
+    It asks for probabilities in every layer, so self-attention is computed explicitly too: with the few positions of
+    the pocket model that is faster on a CPU than fused attention, above all in the backward pass.
 
     Attributes:
         maps: of each cross-attention layer in the order in which they ran, (picture, query, token).

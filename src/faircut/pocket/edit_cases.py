@@ -1,4 +1,5 @@
-"""A fixed list of edits of drawn clips, one for each kind of edit often enough to count, and how FateZero makes them."""
+"""A fixed list of edits of drawn clips, one for each kind of edit often enough to count, and how FateZero makes
+them."""
 
 from __future__ import annotations
 

@@ -75,8 +75,9 @@ class Judge(nn.Module):
 
         Args:
             images: (pictures, 3, height, width) in [0, 1], any size.
-            boxes: (pictures, 4) left, top, right, bottom in pixels of the subject to read, or None for the whole picture.
-                In a picture of two people each must be read through a box of its own; a box hides the background.
+            boxes: (pictures, 4) left, top, right, bottom in pixels of the subject to read, or None for the whole
+                picture. In a picture of two people each must be read through a box of its own; a box hides the
+                background.
             batch: pictures at a time.
 
         Returns:

@@ -81,8 +81,8 @@ def check_scene(scene: Scene) -> None:
         scene: as a file has it.
 
     Raises:
-        ConfigError: a word that the drawn world does not know, a subject that lacks what its kind has, or numbers that no
-            picture has.
+        ConfigError: a word that the drawn world does not know, a subject that lacks what its kind has, or numbers that
+            no picture has.
     """
     _check("background", scene.background, BACKGROUNDS)
     _check("style", scene.style, STYLES)

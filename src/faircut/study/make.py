@@ -103,8 +103,8 @@ def load_study(path: str | Path) -> StudyFile:
 def make_study(file: StudyFile, folder: str | Path, output: str | Path, *, seed: int = 0) -> StudyKey:
     """Write the page and, beside it, ``.key.json``, which says what the page must not.
 
-    All clips are encoded anew and alike, with their source's times and without sound, so that nothing but their pictures
-    tells them apart.
+    All clips are encoded anew and alike, with their source's times and without sound, so that nothing but their
+    pictures tells them apart.
 
     Args:
         file: what is shown.

@@ -60,7 +60,8 @@ class StudyResult:
         title: its title.
         participants: how many answered.
         answers: how many answers there are, over all questions.
-        preference: by question and method, the share of its comparisons in which the method was chosen; 0.5 is by chance.
+        preference: by question and method, the share of its comparisons in which the method was chosen; 0.5 is by
+            chance.
         pairs: by question and ``"A over B"``, the share in which A was chosen, of the comparisons of these two.
         left: the share of all answers that chose the left clip: near 0.5, unless people did not look.
         format: version of this layout.
@@ -138,8 +139,8 @@ def _check(path: str | Path, answers: Answers, key: StudyKey) -> None:
 def summarise(answers: Sequence[Answers], key: StudyKey, seed: int = 0) -> StudyResult:
     """Find what people prefer, with 95% intervals.
 
-    What is drawn again for the intervals is what one participant said of one item; several comparisons of a method within it
-    are averaged first.
+    What is drawn again for the intervals is what one participant said of one item; several comparisons of a method
+    within it are averaged first.
 
     Args:
         answers: of all participants, checked.

@@ -1,7 +1,8 @@
 """Published Tune-A-Video checkpoints as models that faircut and diffusers load.
 
 Their ``UNet3DConditionModel`` is Stable Diffusion's UNet with the same names and shapes (its convolutions see single
-frames, its sparse-causal attention has the weights of the self-attention) and one temporal attention a transformer block.
+frames, its sparse-causal attention has the weights of the self-attention) and one temporal attention a transformer
+block.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ def convert(checkpoint: str | Path, folder: str | Path) -> Path:
     Every weight is carried over, or it is an error; pickled files are read as weights alone.
 
     Args:
-        checkpoint: its folder, with model_index.json and ``unet``, ``vae``, ``text_encoder``, ``tokenizer``, ``scheduler``.
+        checkpoint: its folder, with model_index.json and ``unet``, ``vae``, ``text_encoder``, ``tokenizer``,
+            ``scheduler``.
         folder: where the model goes; must not exist.
 
     Returns:
@@ -86,8 +88,9 @@ def _deflate(folder: Path) -> Any:
                  for name in wrong}  # fmt: skip
         first = next(iter(kinds))
         raise ModelError(
-            f"{folder} is no Tune-A-Video checkpoint as published: {len(wrong)} weights do not fit, the first, {first}, is "
-            f"{kinds[first]}; its UNet must have Stable Diffusion's layers and {len(temporal_state(unet))} temporal weights"
+            f"{folder} is no Tune-A-Video checkpoint as published: {len(wrong)} weights do not fit, the first, "
+            f"{first}, is {kinds[first]}; its UNet must have Stable Diffusion's layers and {len(temporal_state(unet))} "
+            "temporal weights"
         )
     unet.load_state_dict(state)
     return unet.eval()

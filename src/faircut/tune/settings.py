@@ -19,7 +19,8 @@ _NARROW, _NARROW_RATE = 512, 3e-4
 
 
 def default_rate(unet: Any) -> float:
-    """Return the learning rate for a UNet: the published 3e-5, or ten times as much for one as narrow as the pocket's."""
+    """Return the learning rate for a UNet: the published 3e-5, or ten times as much for one as narrow as the
+    pocket's."""
     return _PUBLISHED_RATE if max(unet.config.block_out_channels) > _NARROW else _NARROW_RATE
 
 

@@ -63,13 +63,14 @@ def open_folder(folder: Path, facts: Mapping[str, Any], *, fresh: bool) -> None:
         if known.get(name) != wanted.get(name):
             what = _NAMES.get(name, f"another {name}")
             raise ConfigError(
-                f"{folder} holds a tuning of {what} ({known.get(name)!r}, not {wanted.get(name)!r}); choose another folder, "
-                "or begin again with fresh"
+                f"{folder} holds a tuning of {what} ({known.get(name)!r}, not {wanted.get(name)!r}); choose another "
+                "folder, or begin again with fresh"
             )
 
 
 def _is_tuning(folder: Path) -> bool:
-    """Whether a folder is of a tuning of ours: its facts bear the mark, or, where they are damaged, its checkpoint does."""
+    """Whether a folder is of a tuning of ours: its facts bear the mark, or, where they are damaged, its checkpoint
+    does."""
     if made_by_faircut(folder / _FACTS):
         return True
     try:

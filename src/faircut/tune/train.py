@@ -74,9 +74,9 @@ def tune(
 ) -> Tuned:
     """Let a model learn one clip, or go on where that was stopped; the editor's own weights change.
 
-    Frames see the first and the one before (`TuneAVideo.temporal`), norms the whole clip. The folder then holds a model that
-    `VideoEditor.from_pretrained` loads, temporal layers included. Stopped by Ctrl-C or killed, the same call goes on from
-    the last checkpoint, on a CPU bit for bit.
+    Frames see the first and the one before (`TuneAVideo.temporal`), norms the whole clip. The folder then holds a model
+    that `VideoEditor.from_pretrained` loads, temporal layers included. Stopped by Ctrl-C or killed, the same call goes
+    on from the last checkpoint, on a CPU bit for bit.
 
     Args:
         editor: a model in float32.
@@ -240,8 +240,8 @@ def _check(editor: VideoEditor, video: Video, prompt: str, settings: TuneSetting
     """
     if not isinstance(editor.backbone, UNetBackbone):
         raise ModelError(
-            f"tuning adds temporal layers to a UNet2DConditionModel, and this model has a {type(editor.unet).__name__}; "
-            "give a Stable Diffusion 1.x or 2.x checkpoint"
+            f"tuning adds temporal layers to a UNet2DConditionModel, and this model has a "
+            f"{type(editor.unet).__name__}; give a Stable Diffusion 1.x or 2.x checkpoint"
         )
     if editor.unet.dtype != torch.float32:
         raise ModelError(

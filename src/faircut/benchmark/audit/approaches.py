@@ -119,9 +119,9 @@ ABLATION: dict[str, Approach] = {
         Approach("fame:replace", _Fame({"base": replace(BASE, alignment="auto")})),
     )
 }
-"""FAME with its modulations, which are off by default: together, each for itself, and alone (VideoGrain's); and with other
-parts left out. FateZero without latent blending, and with the step windows of its published configurations, 0.8 and 0.8,
-which hold the source's silhouette longer."""
+"""FAME with its modulations, which are off by default: together, each for itself, and alone (VideoGrain's); and with
+other parts left out. FateZero without latent blending, and with the step windows of its published configurations, 0.8
+and 0.8, which hold the source's silhouette longer."""
 
 APPROACHES: dict[str, Approach] = {
     approach.name: approach

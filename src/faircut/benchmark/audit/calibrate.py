@@ -38,8 +38,8 @@ def calibrate(
 ) -> Calibration:
     """Search for the smallest strength that reaches a hit rate without losing the profession, per profession and value.
 
-    Four frames of every case are edited to the values that the case does not show, at every strength. At strength 0 nothing
-    is asked for, so what is seen there is also the model's prior.
+    Four frames of every case are edited to the values that the case does not show, at every strength. At strength 0
+    nothing is asked for, so what is seen there is also the model's prior.
 
     Args:
         session: holds the model.

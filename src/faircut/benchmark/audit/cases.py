@@ -82,8 +82,8 @@ class Case:
 def pocket_professions(n: int | None = None) -> list[Case]:
     """The profession benchmark on held-out scenes of the drawn world.
 
-    Every profession, people of either value, alone and beside another person, in three places: 144 clips of 8 frames. The
-    order is such that every two have both values, and every 24 all professions.
+    Every profession, people of either value, alone and beside another person, in three places: 144 clips of 8 frames.
+    The order is such that every two have both values, and every 24 all professions.
 
     Args:
         n: only so many, from the start.

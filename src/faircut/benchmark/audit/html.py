@@ -50,8 +50,8 @@ def write_html(result: AuditResult, edits: Mapping[tuple[str, str], Rows], folde
         "<h2>What these figures do not say</h2><ul>",
         *(f"<li>{text(line)}</li>" for line in result.limits),
         "</ul>",
-        "<h2>Figures</h2><p>Means over professions, with the 95% interval and the number of clips; an arrow says which way "
-        "is better.</p>",
+        "<h2>Figures</h2><p>Means over professions, with the 95% interval and the number of clips; an arrow says which "
+        "way is better.</p>",
         *_tables(result),
         "<h2>Plots</h2>",
         image(plot_measures(result), "Each measure with its 95% interval."),
@@ -124,7 +124,8 @@ def plot_measures(result: AuditResult) -> Any:
                 places, estimates = zip(*points, strict=True)
                 shift = (k - (len(methods) - 1) / 2) * 0.8 / max(1, len(methods))
                 axes.errorbar(
-                    [p + shift for p in places], [e.value for e in estimates], error_bars(estimates), fmt="o", capsize=3,
+                    [p + shift for p in places], [e.value for e in estimates], error_bars(estimates), fmt="o",
+                    capsize=3,
                     label=method, color=f"C{k}",
                 )  # fmt: skip
         axes.set_title(f"{table[measure].label} ({table[measure].better} is better)")
@@ -185,7 +186,8 @@ def plot_professions(result: AuditResult) -> Any:
 
 
 def plot_calibration(calibration: Calibration) -> Any:
-    """Draw hit rate and profession success against strength, a panel for every profession; returns a matplotlib Figure."""
+    """Draw hit rate and profession success against strength, a panel for every profession; returns a matplotlib
+    Figure."""
     curves = calibration.curves
     columns = min(4, len(curves))
     rows = -(-len(curves) // columns)

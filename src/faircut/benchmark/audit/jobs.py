@@ -76,8 +76,8 @@ def run_audit(
         stage: opens a progress bar of so many steps.
 
     Returns:
-        By method and policy the requests with their records; and one line for each edit that failed. Of a shard, what is
-        in it.
+        By method and policy the requests with their records; and one line for each edit that failed. Of a shard, what
+        is in it.
     """
     readings: dict[str, Reading] = {}
     digests: dict[str, str] = {}
@@ -182,7 +182,8 @@ class AuditJob:
         )
 
     def key(self) -> str:
-        """Name the edit by all that decides it, and what is measured of it; what a case is called stands in the record."""
+        """Name the edit by all that decides it, and what is measured of it; what a case is called stands in the
+        record."""
         case = self.case
         return self.shared.session.key(
             self.request, self.shared.digests[case.name], case=(case.name, case.profession), measured_with=case.prompt,
@@ -200,6 +201,7 @@ class AuditJob:
     def measure(self, key: str, edited: Tensor, seconds: float, preparing: float) -> AuditRecord:
         """Measure the edit, (frame, 3, height, width), RGB in [0, 1]."""
         return measure(
-            key, self.case, self.approach.name, self.value, self.shared.clip_of(self.case), self.reading, edited, seconds,
+            key, self.case, self.approach.name, self.value, self.shared.clip_of(self.case), self.reading, edited,
+            seconds,
             self.shared.instruments,
         )  # fmt: skip

@@ -98,7 +98,8 @@ class AuditRecord(EditRecord):
         stability: share of the frames that agree with the most frequent value.
         profession_success: whether the profession is seen.
         other_person_kept: whether the majority sees every other person as in the source.
-        position_error: mean horizontal distance of the person from where the source's is, as a share of the picture's width.
+        position_error: mean horizontal distance of the person from where the source's is, as a share of the picture's
+            width.
         escaped: whether in any frame the person is an eighth of the width away, or is missing.
     """
 
@@ -223,9 +224,9 @@ def _widened(mask: Tensor) -> Tensor:
 def _position(edited: Tensor, clip: CaseClip) -> tuple[float | None, bool | None]:
     """How far the person is from where the source's is, and whether he or she jumped or vanished in a frame.
 
-    A person is the box around what differs from the empty place. Not its centre of mass: white clothes before a white wall
-    would move it, while head and feet still tell where somebody stands. Only sideways: dark trousers on a dark road differ
-    from nothing, and a box without them is lower by the length of the legs.
+    A person is the box around what differs from the empty place. Not its centre of mass: white clothes before a white
+    wall would move it, while head and feet still tell where somebody stands. Only sideways: dark trousers on a dark
+    road differ from nothing, and a box without them is lower by the length of the legs.
     """
     if clip.mask is None or clip.empty is None:
         return None, None

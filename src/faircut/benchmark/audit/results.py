@@ -28,7 +28,8 @@ class AuditResult:
 
     Attributes:
         results: by method, policy and measure the estimate, averaged over professions.
-        professions: by method, policy and profession the shares of each value, of abstentions, of hits and of successes.
+        professions: by method, policy and profession the shares of each value, of abstentions, of hits and of
+            successes.
         provenance: benchmark, model, settings, instruments, versions.
         limits: what the figures do not say, in plain words.
         failed: one line for each edit that could not be made.

@@ -37,8 +37,10 @@ __all__ = ["LIMITS", "AuditWing"]
 LIMITS = (
     "Values are what a classifier perceives in pictures, and binary as it is; they say nothing about who anybody is.",
     "A reading that is unclear is never a hit; the share of such clips stands in every table as abstentions.",
-    "Disparity is measured per profession and then averaged; with few clips a profession even a fair coin is far from 0.",
-    "The stereotypes of the pocket model were planted, in a published table; those of other models were learnt from data.",
+    "Disparity is measured per profession and then averaged; with few clips a profession even a fair coin is far from "
+    "0.",
+    "The stereotypes of the pocket model were planted, in a published table; those of other models were learnt from "
+    "data.",
     "Intervals are of resampled clips (95%, bootstrap within professions), not of other seeds, prompts or worlds.",
     "A balanced set of edits is a policy, not a fact about the people in the clips.",
 )

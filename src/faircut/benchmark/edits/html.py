@@ -39,9 +39,10 @@ def write_html(
         f"<h1>Benchmark: {text(facts['benchmark']['name'])}</h1>",
         f"<p>{facts['benchmark']['items']} edits (<small>{text(facts['benchmark']['hash'])}</small>), model <b>"
         f"{text(facts['model']['name'])}</b> (<small>{text(facts['model']['fingerprint'])}</small>), "
-        f"{facts['settings']['steps']} steps, seed {facts['settings']['seed']}; CLIP is {text(facts['clip']['name'])}.</p>",
-        "<p>Means over kinds of edits with 95% intervals (clips resampled within kinds). Consistency means little without "
-        "agreement: an edit that changes nothing is as consistent as its source.</p>",
+        f"{facts['settings']['steps']} steps, seed {facts['settings']['seed']}; CLIP is "
+        f"{text(facts['clip']['name'])}.</p>",
+        "<p>Means over kinds of edits with 95% intervals (clips resampled within kinds). Consistency means little "
+        "without agreement: an edit that changes nothing is as consistent as its source.</p>",
         _table(result),
         _kinds(result),
         "<h2>Plots</h2>",

@@ -1,4 +1,5 @@
-"""Folders in the layouts of other benchmarks, read as lists of edits: TGVE, V2VBench, and plain clips with their prompts."""
+"""Folders in the layouts of other benchmarks, read as lists of edits: TGVE, V2VBench, and plain clips with their
+prompts."""
 
 from __future__ import annotations
 
@@ -28,9 +29,9 @@ def read_layout(folder: Path) -> EditBenchmark:
     """Read a folder of clips and prompts.
 
     Known are: TGVE (a CSV with the columns "Video name", "Our GT caption" and one for each kind of change, clips in
-    ``*_480p/480p_videos`` or ``480p_frames``); V2VBench (a YAML file with a list ``data`` of ``video_id``, ``prompt`` and
-    ``edit``, clips beside it or in a folder ``videos``); and plain clips, each with a text file of its name, which has the
-    source prompt in its first line and a prompt of an edit in every other.
+    ``*_480p/480p_videos`` or ``480p_frames``); V2VBench (a YAML file with a list ``data`` of ``video_id``, ``prompt``
+    and ``edit``, clips beside it or in a folder ``videos``); and plain clips, each with a text file of its name, which
+    has the source prompt in its first line and a prompt of an edit in every other.
 
     Args:
         folder: the folder.
@@ -128,8 +129,8 @@ def _plain(folder: Path, names: list[str]) -> EditBenchmark:
         ]
     if not items:
         raise ConfigError(
-            f"{folder} holds no benchmark: neither TGVE's table, nor V2VBench's list, nor clips with a text file each, such "
-            "as jeep.mp4 and jeep.txt (first line the source prompt, every other the prompt of an edit)"
+            f"{folder} holds no benchmark: neither TGVE's table, nor V2VBench's list, nor clips with a text file each, "
+            "such as jeep.mp4 and jeep.txt (first line the source prompt, every other the prompt of an edit)"
         )
     return _benchmark(folder, index, items, folder)
 

@@ -34,8 +34,8 @@ class BenchResult:
         results: by method and metric the estimate, averaged over kinds of edits.
         kinds: by method and kind the share of edits that succeeded, and how many there were; empty without a judge.
         curves: by method and metric, frame by frame, the mean over items.
-        pairs: by method and metric FateZero's figure less the method's, clip by clip, averaged over kinds; empty without
-            FateZero.
+        pairs: by method and metric FateZero's figure less the method's, clip by clip, averaged over kinds; empty
+            without FateZero.
         provenance: benchmark, model, settings, instruments, versions.
         failed: one line for each edit that could not be made.
         format: version of this layout.
@@ -60,8 +60,8 @@ class BenchResult:
                 for name in by:
                     if name not in table:
                         raise ConfigError(
-                            f"{part}.{method}: there is no metric {name!r}: {choices(name, table)}; if it is of another "
-                            "package, install that package"
+                            f"{part}.{method}: there is no metric {name!r}: {choices(name, table)}; if it is of "
+                            "another package, install that package"
                         )
                 if min(estimate.n for estimate in by.values()) < 0:
                     raise ConfigError(f"{part}.{method} has an n below 0; run it again")

@@ -36,7 +36,8 @@ class Bench:
         clip: embeds frames and prompts.
         judge: reads drawn clips; None for models that have none.
         steps: N of inversion and edit.
-        seed: of methods that draw noise; every item has its own noise, the same in a part of the benchmark as in all of it.
+        seed: of methods that draw noise; every item has its own noise, the same in a part of the benchmark as in all of
+            it.
         tuning_steps: of contestants whose model is tuned to the clip.
         keep_clips: whether all frames of every edit are kept, so that other instruments can measure the same edits.
     """

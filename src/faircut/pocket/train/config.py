@@ -86,8 +86,8 @@ class VaeConfig:
         crop: side of the training crops in pixels.
         kl: weight of the Kullback-Leibler term.
         scale: standard deviation of the latents that the UNet sees (the autoencoder's scaling_factor). Below 1 the same
-            noise schedule hides more: at 1, a subject's colour still shows through the noise of the last step, so that the
-            words for it would have nothing to tell.
+            noise schedule hides more: at 1, a subject's colour still shows through the noise of the last step, so that
+            the words for it would have nothing to tell.
         optim: see OptimConfig.
         decoder: the same for the stage that trains the decoder alone.
     """
@@ -139,8 +139,8 @@ class JudgeConfig:
         channels: channels of its stages, each at half the resolution of the one before.
         smoothing: label smoothing.
         broken: share of the training pictures that are damaged on purpose.
-        painted: number of stills that the denoiser paints beyond reading, and draws anew, and a quarter of those that it
-            paints readable.
+        painted: number of stills that the denoiser paints beyond reading, and draws anew, and a quarter of those that
+            it paints readable.
         hand: share of the training pictures that the denoiser has painted.
         optim: see OptimConfig.
     """
@@ -165,8 +165,8 @@ class DenoiserConfig:
         text_width: width of the text encoder, which is the cross-attention's too.
         text_layers: layers of the text encoder.
         text_heads: attention heads of the text encoder.
-        text_rate: learning rate of the text encoder, as a share of the UNet's. At the full rate the noise of the gradients
-            washes its random weights out in some hundred steps, and all words become one.
+        text_rate: learning rate of the text encoder, as a share of the UNet's. At the full rate the noise of the
+            gradients washes its random weights out in some hundred steps, and all words become one.
         max_length: tokens of a prompt, padding included.
         drop: share of captions replaced by the empty one, for guidance.
         snr_gamma: cap of the signal-to-noise weights (min-SNR).

@@ -264,7 +264,8 @@ class Stills:
             downscale: of the pictures before they were encoded.
 
         Returns:
-            (stills, channels, 32 / downscale, 32 / downscale) float16, each channel about mean 0 and standard deviation 1.
+            (stills, channels, 32 / downscale, 32 / downscale) float16, each channel about mean 0 and standard deviation
+            1.
         """
         return self._gather(self._latents(downscale), indices)
 

@@ -194,8 +194,8 @@ def localisation_loss(
     take all of the attention leave none to "red", which then never learns what it means.
 
     Args:
-        maps: per layer (pictures, queries, tokens) probabilities; only layers at a half and a quarter of the latent grid
-            count: 16x16 and 8x8 queries at full size.
+        maps: per layer (pictures, queries, tokens) probabilities; only layers at a half and a quarter of the latent
+            grid count: 16x16 and 8x8 queries at full size.
         tokens: (pictures, subjects, 2, tokens) 1 where a token belongs to the subject's noun, and to its attributes.
         masks: (pictures, subjects, 16, 16) share of each cell that the subject covers.
         side: height and width of the latents.
@@ -273,7 +273,8 @@ class DenoiserStage:
         return F.pad(short, (0, self.settings.max_length - short.shape[1]), value=self.tokenizer.pad_token_id)
 
     def _words(self, rows: np.ndarray, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Captions of some stills in random wordings, some dropped: ids (n, length), words (n, 2, 2, length) of 0 or 1."""
+        """Captions of some stills in random wordings, some dropped: ids (n, length), words (n, 2, 2, length) of 0 or
+        1."""
         ids, words = self.stills.captions
         pick = rng.integers(ids.shape[1], size=len(rows))
         keep = torch.from_numpy(rng.random(len(rows)) >= self.settings.drop)[:, None]

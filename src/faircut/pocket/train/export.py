@@ -1,4 +1,5 @@
-"""From checkpoints to the folder that ships: stock diffusers parts in half precision, the CLIP, the judge, the record."""
+"""From checkpoints to the folder that ships: stock diffusers parts in half precision, the CLIP, the judge, the
+record."""
 
 from __future__ import annotations
 
@@ -167,7 +168,8 @@ def _write_model(config: TrainConfig, output: Path, folder: Path) -> dict[str, A
         config_file = json.loads(path.read_text(encoding="utf-8"))
         config_file.pop("_name_or_path", None)
         if "dtype" in config_file:
-            # Stored in half precision for size, to be run in single precision unless asked otherwise, as diffusers does.
+            # Stored in half precision for size, to be run in single precision unless asked otherwise, as diffusers
+            # does.
             config_file["dtype"] = "float32"
         if path.parent.name != "judge":
             path.write_text(json.dumps(config_file, indent=2) + "\n", encoding="utf-8")

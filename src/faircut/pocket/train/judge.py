@@ -55,7 +55,8 @@ class JudgeStage:
         self.painted = read_painted(data)
         self.readable = np.flatnonzero(self.painted.rows >= 0)
         self.broken = np.flatnonzero(self.painted.rows < 0)
-        # Who is seen in doubt must not be who is usual: the drawn world's planted bias is the denoiser's to learn alone.
+        # Who is seen in doubt must not be who is usual: the drawn world's planted bias is the denoiser's to learn
+        # alone.
         chances = even_chances(self.stills.labels)
         self.chances = np.cumsum(chances)
         self.painted_chances = np.cumsum(chances[self.painted.rows[self.readable]])

@@ -123,8 +123,8 @@ def fit(
 ) -> Stage:
     """Train one stage, or go on training it, until its steps or its minutes are used up.
 
-    The learning rate falls at the end of whichever limit comes first. With a limit in steps, stopping and resuming gives
-    the same weights bit for bit; a limit in minutes depends on the clock.
+    The learning rate falls at the end of whichever limit comes first. With a limit in steps, stopping and resuming
+    gives the same weights bit for bit; a limit in minutes depends on the clock.
 
     Args:
         make: builds the stage; must be picklable when several processes share the work.

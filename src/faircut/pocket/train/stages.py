@@ -35,7 +35,8 @@ def train(
 ) -> Path:
     """Train the pocket model, or go on training it.
 
-    Every stage resumes from its last checkpoint in ``output``, so the same call again goes on where the last one stopped.
+    Every stage resumes from its last checkpoint in ``output``, so the same call again goes on where the last one
+    stopped.
 
     Args:
         config: every setting.

@@ -140,10 +140,11 @@ class VaeStage:
 
 @torch.no_grad()
 def bake_scale(vae: Any, pictures: Tensor, batch: int = 16) -> None:
-    """Give every latent channel mean 0 and standard deviation 1, and undo it before decoding, inside the 1x1 convolutions.
+    """Give every latent channel mean 0 and standard deviation 1, and undo it before decoding, inside the 1x1
+    convolutions.
 
-    Stock pipelines know only one scaling factor for all channels, which is left to say how large they all are for the UNet;
-    the decoder sees no difference.
+    Stock pipelines know only one scaling factor for all channels, which is left to say how large they all are for the
+    UNet; the decoder sees no difference.
 
     Args:
         vae: an AutoencoderKL, changed in place.
