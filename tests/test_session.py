@@ -12,6 +12,9 @@ import torch
 
 from faircut import EditRequest, RunSettings, Session, SpatialTemporal, Video, VideoEditor, run_edit, write_video
 from faircut.attention.source import DiskStore, MemoryStore
+from faircut.benchmark.runner import run_jobs
+from faircut.benchmark.store import Store
+from faircut.benchmark.sweep_points import SweepPoint
 from faircut.edit.progress import CancellableProgress, Silent
 from faircut.errors import Cancelled, ConfigError, ModelError, PromptError, VideoError
 from faircut.fairness.calibration import Calibration
@@ -206,8 +209,6 @@ def test_attention_on_disk_goes_with_its_inversion(editor, clip, tmp_path, monke
     del prepared
     gc.collect()
     assert not list(tmp_path.iterdir())
-    progress = CancellableProgress()
-    progress.cancel()
     with pytest.raises(Cancelled):
         session.prepare(asked(FateZero(), supplier="disk"), clip, progress=Stops(1))
     assert not list(tmp_path.iterdir())
@@ -428,6 +429,17 @@ def test_a_token_is_tripped_by_another_thread(editor, clip):
     thread.join(20)
     assert caught
     session.edit(session.prepare(asked(Ddim()), clip))
+
+
+def test_a_benchmark_does_not_take_cancelling_for_a_failure(tmp_path):
+    class Job:
+        title = "job"
+
+        def key(self):
+            raise Cancelled("the run was cancelled")
+
+    with pytest.raises(Cancelled):
+        list(run_jobs([Job()], Store(tmp_path, SweepPoint), "", lambda: None))
 
 
 def test_threads_share_a_session(editor, clip):

@@ -13,7 +13,7 @@ from torch import Tensor
 from faircut.benchmark.store import EditRecord, Store, as_kept
 from faircut.edit.request import EditRequest
 from faircut.edit.session import Session
-from faircut.errors import ConfigError, FaircutError
+from faircut.errors import Cancelled, ConfigError, FaircutError
 from faircut.evaluate import metrics_of
 from faircut.model.fingerprint import key_of
 from faircut.video import Video
@@ -148,11 +148,16 @@ def run_jobs(
 
     Yields:
         The job with its record; or, where it failed, None and one line that says why.
+
+    Raises:
+        Cancelled: an edit was cancelled.
     """
     for job in jobs:
         record, failure = None, ""
         try:
             record = _make_or_find(job, store, instruments, rounded)
+        except Cancelled:
+            raise
         except FaircutError as error:
             # One clip that cannot be edited must not cost the others; it is reported, and tried again next time.
             failure = f"{job.title}: {error}"
