@@ -30,7 +30,7 @@ ALLOWED_PRIVATE = {
     "_cdata": "torch tells storages apart by it",
 }
 # Rooms that choose methods by name; the others take any `Method`.
-CHOOSE_METHODS = {"methods", "pocket", "edit", "tune", "benchmark", "cli"}
+CHOOSE_METHODS = {"methods", "pocket", "tune", "benchmark", "cli"}
 
 
 def floors() -> list[list[str]]:
