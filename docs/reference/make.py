@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
+import pkgutil
 import re
 import sys
 import textwrap
@@ -20,7 +21,8 @@ from typing import Any
 
 HERE = Path(__file__).parent
 
-# The public packages, in the order in which a reader meets them. A page lists every name of the package's __all__.
+# The public packages, in the order in which a reader meets them. A page lists every name of the
+# package's __all__, or of its modules' where the package has none.
 PACKAGES = (
     "faircut",
     "faircut.methods",
@@ -32,6 +34,11 @@ PACKAGES = (
     "faircut.atlas",
     "faircut.tune",
     "faircut.attention.controller",
+    "faircut.attention.context",
+    "faircut.controllers",
+    "faircut.model.backbone",
+    "faircut.model.noise_path",
+    "faircut.prompts",
     "faircut.errors",
 )
 WIDTH = 120
@@ -298,8 +305,16 @@ def entry(name: str, value: Any) -> str:
 def package_page(package: str) -> str:
     """Return the page of one public package."""
     module = importlib.import_module(package)
-    names = [name for name in module.__all__ if not name.startswith("__")]
-    return generated(package, prose(module.__doc__), *(entry(name, getattr(module, name)) for name in names))
+    parts = []
+    for home in (module,) if hasattr(module, "__all__") else modules_of(module):
+        parts += [entry(name, getattr(home, name)) for name in home.__all__ if not name.startswith("__")]
+    return generated(package, prose(module.__doc__), *parts)
+
+
+def modules_of(package: types.ModuleType) -> Iterator[types.ModuleType]:
+    """Yield the modules of a package in the order of their names."""
+    for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda module: module.name):
+        yield importlib.import_module(f"{package.__name__}.{module.name}")
 
 
 # The methods ----------------------------------------------------------------------------------------------------------
