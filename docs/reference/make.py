@@ -7,7 +7,6 @@ python docs/reference/make.py PAGE.md   # wrap the lines of other pages
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import inspect
 import pkgutil
@@ -78,7 +77,7 @@ def wrap(text: str) -> str:
             close()
             fenced = not fenced
             out.append(line)
-        elif fenced or not line.strip() or line.startswith(("|", "#", "![")):
+        elif fenced or not line.strip() or line.lstrip().startswith(("|", "#", "![")):
             close()
             out.append(line)
         else:
@@ -320,28 +319,9 @@ def modules_of(package: types.ModuleType) -> Iterator[types.ModuleType]:
 # The methods ----------------------------------------------------------------------------------------------------------
 
 
-def option_default(field: Any) -> str:
-    """Return the default of an option as a table shows it."""
-    if field.default is not dataclasses.MISSING:
-        return f"`{default(field.default)}`"
-    return "" if field.default_factory is dataclasses.MISSING else f"`{default(field.default_factory())}`"
-
-
-def attribute_lines(cls: Any) -> dict[str, str]:
-    """Return what the docstrings of a class and its bases say of each attribute."""
-    said: dict[str, str] = {}
-    for base in reversed(cls.__mro__):
-        if "Attributes:" in (base.__doc__ or ""):
-            said.update(re.findall(r"^- `(\w+)`: (.*)$", prose(base.__doc__), flags=re.M))
-    return said
-
-
-def papers(cls: Any) -> str:
-    """Return links to the papers that a method's docstring, or else its module's, names."""
-    numbers: dict[str, None] = {}
-    for docstring in (cls.__doc__, importlib.import_module(cls.__module__).__doc__):
-        numbers = numbers or dict.fromkeys(re.findall(r"arXiv (\d{4}\.\d{5})", docstring or ""))
-    return ", ".join(f"[{number}](https://arxiv.org/abs/{number})" for number in numbers)
+def linked(paper: str) -> str:
+    """Return what a method says of its paper, with its number in arXiv as a link."""
+    return re.sub(r"arXiv (\d{4}\.\d{5})", r"[arXiv \1](https://arxiv.org/abs/\1)", paper)
 
 
 def summary(cls: Any) -> str:
@@ -349,20 +329,19 @@ def summary(cls: Any) -> str:
     return prose(cls.__doc__).split("**Attributes**")[0].strip()
 
 
-def method_part(name: str, cls: Any) -> str:
+def method_part(facts: Any, cls: Any) -> str:
     """Return what the page says of one method."""
-    said = attribute_lines(cls)
     rows = [
-        (f"`{field.name}`", said.get(field.name, ""), option_default(field))
-        for field in dataclasses.fields(cls)
-        if field.init
+        (
+            f"`{option.name}`" + (f", `{option.flag}`" if option.flag else ""),
+            option.meaning,
+            option.type,
+            "must be given" if option.needed else f"`{written(option.default)}`",
+        )
+        for option in facts.options
     ]
-    parts = (
-        f"## {name}",
-        f"`faircut.methods.{cls.__name__}`",
-        summary(cls),
-        table(("Option", "What it does", "Default"), rows),
-    )
+    head = f"`faircut.methods.{cls.__name__}`" + (f". {linked(facts.paper)}" if facts.paper else "")
+    parts = (f"## {facts.name}", head, summary(cls), table(("Option, flag", "What it does", "Takes", "Default"), rows))
     return "\n\n".join(part for part in parts if part)
 
 
@@ -398,15 +377,16 @@ method](../guide/add-a-method.md)."""
 
 def methods_page() -> str:
     """Return the page of every registered method and its options."""
-    from faircut.methods import get_method, method_names
+    from faircut.methods import get_method
+    from faircut.methods.catalogue import list_methods
 
-    methods = {name: get_method(name) for name in method_names()}
-    methods = {name: cls for name, cls in methods.items() if cls.__module__.startswith("faircut.")}
-    rows = [(f"[{name}](#{name})", summary(cls).split("\n\n")[0], papers(cls)) for name, cls in methods.items()]
-    overview = table(("Method", "What it does", "arXiv"), rows)
-    return generated(
-        "Methods", METHODS, overview, MORE_METHODS, *(method_part(name, cls) for name, cls in methods.items())
-    )
+    methods = [(facts, get_method(facts.name)) for facts in list_methods() if facts.package == "faircut"]
+    rows = [
+        (f"[{facts.name}](#{facts.name})", facts.title, summary(cls).split("\n\n")[0], linked(facts.paper))
+        for facts, cls in methods
+    ]
+    overview = table(("Method", "Name", "What it does", "Paper"), rows)
+    return generated("Methods", METHODS, overview, MORE_METHODS, *(method_part(*method) for method in methods))
 
 
 def pages() -> dict[Path, str]:

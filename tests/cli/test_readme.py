@@ -94,7 +94,7 @@ def test_lines_of_prose_are_short(page):
     for line in prose(page).splitlines():
         # What cannot be broken does not count: rows of tables, headings, and the address of a link.
         shown = re.sub(r"\]\([^)]*\)", "]", line)
-        if not line.startswith(("|", "#")):
+        if not line.lstrip().startswith(("|", "#")):
             assert len(shown) <= TEXT_WIDTH, f"{name_of(page)}: {line}"
 
 
