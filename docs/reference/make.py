@@ -353,7 +353,8 @@ faircut edit clip.mp4 -s "a jeep on a road" -p "a car on a road" --method sdedit
 ```
 
 `--blend SOURCE:TARGET` says where to edit, and each method uses it as its paper does. `--set OPTION=VALUE` sets
-any option of the tables below. From Python: `from faircut.methods import SDEdit`."""
+any option of the tables below. From Python: `from faircut.methods import SDEdit`. `faircut methods`
+and `faircut methods NAME` print this page's tables, with the methods of other installed packages."""
 
 MORE_METHODS = """`faircut atlas` ([2109.11418](https://arxiv.org/abs/2109.11418)) takes the clip apart into two
 pictures, one of which any of these methods edits for all frames: [edit through an atlas](../guide/atlas.md).
