@@ -95,7 +95,7 @@ def test_an_atlas_is_saved_whole_and_loaded_equal(fitted, tmp_path):
     assert (back.video.frames - fitted.video.frames).abs().max() <= 1 / 127.5
     assert [path.name for path in tmp_path.iterdir()] == ["clip.atlas"]
     (tmp_path / "clip.atlas" / "atlas.safetensors").write_bytes(b"half of it")
-    with pytest.raises(ConfigError, match="no readable atlas"):
+    with pytest.raises(ConfigError, match="a readable atlas"):
         Atlas.load(tmp_path / "clip.atlas")
 
 
@@ -204,10 +204,10 @@ def test_an_edit_touches_its_layer_alone(editor, fitted, layer):
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"format": 7}, "holds format 7"),
+        ({"format": 7}, "has format 7"),
         ({"times": ["1e999999999"]}, r"times\[0\] is '1e999999999'; give a Fraction"),
         ({"duration": "1/0"}, "duration is '1/0'"),
-        ({"reference": 99}, "the reference is frame 99"),
+        ({"reference": 99}, "the reference frame is 99"),
         ({"canvases": {}}, "foreground"),
         ({"canvases": {"foreground": [1, 2, 3, 4]}}, r"canvases\.foreground is"),
         ({"settings": {"steps": "many"}}, r"settings\.steps is 'many'"),
@@ -218,5 +218,5 @@ def test_an_atlas_whose_notes_were_changed_is_refused(fitted, tmp_path, change, 
     folder = fitted.save(tmp_path / "a")
     notes = folder / "atlas.json"
     notes.write_text(json.dumps(json.loads(notes.read_text()) | change))
-    with pytest.raises(ConfigError, match=f"no readable atlas .*{match}"):
+    with pytest.raises(ConfigError, match=f"a readable atlas .*{match}"):
         Atlas.load(folder)

@@ -275,7 +275,7 @@ def test_calls_that_were_not_announced_are_refused():
         control.begin(Step("denoise", 0, 1, 500, BatchLayout(("cond",), 1), (16, 16)))
         with pytest.raises(AttentionError, match="batch of 2, but 1 were announced"):
             forward(unet, torch.randn(2, 4, 16, 16), text)
-        with pytest.raises(AttentionError, match=r"given 64 positions, .* 16 x 16"):
+        with pytest.raises(AttentionError, match=r"got 64 positions, .* 16 x 16"):
             forward(unet, torch.randn(1, 4, 8, 8), text[:1])
 
 
@@ -297,7 +297,7 @@ def test_processors_with_state_of_their_own_are_not_thrown_away():
 
     name = next(iter(unet.attn_processors))
     unet.get_submodule(name.removesuffix(".processor")).processor = Adapter()
-    with pytest.raises(AttentionError, match="Adapter, which holds weights"), backbone_of(unet).install([], frames=1):
+    with pytest.raises(AttentionError, match="Adapter, which has weights"), backbone_of(unet).install([], frames=1):
         pass
 
 

@@ -224,7 +224,7 @@ def test_frames_in_one_sequence_give_the_same_edits(toy):
 def test_what_needs_frames_in_the_batch_says_so():
     video = editor_of(ToyVideoDenoiser().eval())
     inversion = video.invert(torch.randn(3, 4, 8, 8), SOURCE, num_inference_steps=2)
-    with pytest.raises(AttentionError, match="TokenPropagation acts on networks whose frames are entries of the batch"):
+    with pytest.raises(AttentionError, match="TokenPropagation needs a network whose frames are batch entries"):
         edit(video, inversion, TokenFlow(interval=2, feature_layer="unpatch"))
     with pytest.raises(ConfigError, match="all frames of a ToyVideoDenoiser see each other"):
         video.invert(torch.randn(3, 4, 8, 8), SOURCE, num_inference_steps=2, temporal=SpatialTemporal((0, "first")))
@@ -233,7 +233,7 @@ def test_what_needs_frames_in_the_batch_says_so():
 def test_a_network_without_features_to_inject_is_named(toy, inversion):
     with pytest.raises(AttentionError, match=r"plug-and-play injects the output of a block.*give feature_layer"):
         edit(toy, inversion, PlugAndPlay())
-    with pytest.raises(AttentionError, match=r"ToyDenoiser has no part 'nowhere': .*unpatch"):
+    with pytest.raises(AttentionError, match=r"ToyDenoiser has no submodule 'nowhere': .*unpatch"):
         edit(toy, inversion, PlugAndPlay(feature_layer="nowhere"))
 
 

@@ -50,8 +50,8 @@ def test_unknown_keys_name_the_close_ones():
         ({"alignment": "swap"}, r"alignment is 'swap': .*Possible: auto, refine, replace"),
         ({"blend_threshold": 1.5}, "give 0 <= threshold < 1"),
         ({"blend_words": ["jeep"]}, "blend_words is"),
-        ({"self_replace_steps": 1.2}, "no share of the run"),
-        ({"self_replace_steps": [0.8, 0.2]}, "no share of the run"),
+        ({"self_replace_steps": 1.2}, "not a share of the run"),
+        ({"self_replace_steps": [0.8, 0.2]}, "not a share of the run"),
     ],
 )
 def test_values_that_make_no_sense_are_refused(data, message):

@@ -38,7 +38,7 @@ def test_a_clip_becomes_an_atlas_and_the_atlas_an_edit(cli, clip, tiny_folder, t
         (("fit", "CLIP", "--words", "jeep", "--mask", "m.mp4"), "give one of them"),
         (("fit", "CLIP", "--steps", 0), "steps is 0"),
         (("fit", "CLIP", "-o", "."), "is the current folder"),
-        (("edit", "nowhere.atlas", "-s", SOURCE, "-p", TARGET), "no readable atlas"),
+        (("edit", "nowhere.atlas", "-s", SOURCE, "-p", TARGET), "a readable atlas"),
         (("edit", "nowhere.atlas", "-s", SOURCE), "-p/--prompt missing"),
     ],
 )

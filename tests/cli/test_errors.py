@@ -98,7 +98,7 @@ def test_folder_that_is_no_model(refused, clip, tmp_path):
 
 
 def test_model_that_does_not_exist(refused, clip, tmp_path):
-    assert "there is no" in refused("edit", clip, "-s", SOURCE, "-p", TARGET, "--model", tmp_path / "none")
+    assert "does not exist" in refused("edit", clip, "-s", SOURCE, "-p", TARGET, "--model", tmp_path / "none")
 
 
 def test_model_with_a_part_missing(refused, clip, tiny_folder, tmp_path):
@@ -180,7 +180,7 @@ def test_out_of_memory_names_a_plan_that_fits(edit, broken_editor):
         (["--reweight", "car"], "NAME=VALUE"),
         (["--reweight", "car=much"], "'much' is no number"),
         (["--reweight", "cat=2"], "'cat' is not in the prompt"),
-        (["--cross-replace", "1.5"], "no share of the run"),
+        (["--cross-replace", "1.5"], "not a share of the run"),
         (["--self-replace", "0.2,0.4,0.6"], "3 numbers"),
         (["--latent-blend", "0.2,0.8"], "needs blend_words"),
         (["--threshold", "2"], "blend_threshold is 2"),

@@ -48,9 +48,9 @@ def _last_loss(folder):
 def test_tunings_are_not_mixed_unless_begun_again(tune):
     assert tune("--steps", 1).code == 0
     for result, message in (
-        (tune("--steps", 1, prompt=TARGET), "tuned holds a tuning of another prompt"),
-        (tune("--steps", 1, "--frames", 2), "tuned holds a tuning of another clip"),
-        (tune("--steps", 1, "--lr", 1e-3), "tuned holds a tuning of another learning_rate"),
+        (tune("--steps", 1, prompt=TARGET), "tuned contains a tuning with another prompt"),
+        (tune("--steps", 1, "--frames", 2), "tuned contains a tuning with another clip"),
+        (tune("--steps", 1, "--lr", 1e-3), "tuned contains a tuning with another learning_rate"),
     ):
         assert result.code == 2
         assert message in result.err
@@ -74,7 +74,7 @@ def test_a_stop_says_how_to_go_on(tune, monkeypatch):
         (("clip.mp4",), "--prompt"),
         (("clip.mp4", "-p", "a jeep", "--steps", 0), "steps is 0"),
         (("clip.mp4", "-p", "a jeep"), "clip.mp4"),
-        (("convert", "nowhere", "-o", "model"), "there is no nowhere"),
+        (("convert", "nowhere", "-o", "model"), "nowhere does not exist"),
         (("convert", ".", "-o", "model"), "no model_index.json"),
     ],
 )
@@ -88,4 +88,4 @@ def test_bad_input_is_one_line(cli, arguments, message):
 def test_a_plain_model_needs_no_converting(cli, tiny_folder):
     result = cli("tune", "convert", tiny_folder, "-o", "model")
     assert result.code == 2
-    assert "it loads as it is" in result.err
+    assert "load it without conversion" in result.err

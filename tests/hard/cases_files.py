@@ -146,7 +146,7 @@ CASES = [
       for name in ("empty", "the working folder", "a folder with files", "too long", "under a file")),
     *(Case(f"tune: the output is {name}",
            ("tune", "jeep.mp4", "-p", SOURCE, "--model", "{model}", "--steps", 1, "-o", SHAPES[name][0]),
-           SHAPES[name][1] or (lambda world: None), says="empty|holds no tuning|no folder|cannot write")
+           SHAPES[name][1] or (lambda world: None), says="empty|is not a tuning|no folder|cannot write")
       for name in ("empty", "a folder with files", "under a file", "too long", "a file of the user")),
     *(Case(f"edit: {name} is {what}", edit("-o", "out.mp4"), make(name), says=says)
       for name in BESIDE
@@ -214,10 +214,10 @@ CASES = [
     Case("demo: the output is empty", ("demo", "colour", "-o", ""), says="empty"),
     *(Case(f"tune over the user's tune.json{' --fresh' * bool(flags)}", (*TUNE, "-o", "t", *flags),
            _all(_file("t/tune.json", '{"my": "notes"}'), _file("t/model_index.json"), _file("t/unet/config.json")),
-           says="holds no tuning")
+           says="is not a tuning")
       for flags in ((), ("--fresh",))),
     Case("tune: the output is the model", (*TUNE, "--model", "m", "-o", "m", "--fresh"),
-         lambda world: shutil.copytree(world.model, world.folder / "m"), says="the input|holds no tuning"),
+         lambda world: shutil.copytree(world.model, world.folder / "m"), says="the input|is not a tuning"),
     Case("edit: the output's pictures are the clip's by links", edit("-o", "photos", clip="links"), _links_to("photos"),
          before=(edit("-o", "photos"),), says="no pictures|does not exist|no such|the input|there is no", code=2),
     Case("invert: notes that speak of faircut are in the folder", (*INVERT, "-o", "inv"),

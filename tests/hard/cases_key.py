@@ -118,15 +118,19 @@ BROKEN = [
         for n in (0, 3, -1)
     ),
     *(
-        bad(f"{part} is an empty safetensors file", content(f"{stem}.safetensors", EMPTY), f"{stem}.*no tensors in it")
+        bad(
+            f"{part} is an empty safetensors file",
+            content(f"{stem}.safetensors", EMPTY),
+            f"{stem}.*contains no tensors",
+        )
         for part, stem in _PARTS.items()
     ),
     *(
-        bad(f"{part} is a file of no bytes", content(f"{stem}.safetensors", b""), f"{stem}.*no whole safetensors")
+        bad(f"{part} is a file of no bytes", content(f"{stem}.safetensors", b""), f"{stem}.*not a complete safetensors")
         for part, stem in _PARTS.items()
     ),
     *(
-        bad(f"{part} is cut off at {share}", cut(stem, share), f"{stem}.*no whole safetensors")
+        bad(f"{part} is cut off at {share}", cut(stem, share), f"{stem}.*not a complete safetensors")
         for part, stem in _PARTS.items()
         for share in (0.01, 0.5, 0.999)
     ),
@@ -147,7 +151,7 @@ BROKEN = [
         bad(
             f"{part} is text",
             content(f"{stem}.safetensors", "version https://git-lfs.github.com/spec/v1\n"),
-            f"{stem}.*no whole",
+            f"{stem}.*not a complete",
         )
         for part, stem in _PARTS.items()
     ),
@@ -172,7 +176,7 @@ BROKEN = [
         for part in ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
     ),
     # The index.
-    bad("a pipeline with code of its own", index(_class_name=["pipeline", "Evil"]), "code of its own"),
+    bad("a pipeline with code of its own", index(_class_name=["pipeline", "Evil"]), "custom code"),
     bad("a unet with code of its own", index(unet=["my_unet", "MyUNet"]), "my_unet.MyUNet as its unet"),
     bad("another unet", index(unet=["diffusers", "UNet3DConditionModel"]), "UNet3DConditionModel as its unet"),
     bad("another text encoder", index(text_encoder=["transformers", "T5EncoderModel"]), "T5EncoderModel"),
@@ -180,7 +184,7 @@ BROKEN = [
     bad(
         "a part of XL",
         index(text_encoder_2=["transformers", "CLIPTextModelWithProjection"]),
-        "text_encoder_2.*another kind",
+        "text_encoder_2.*different kind",
     ),
     bad("a unet that is null", index(unet=[None, None]), "its unet"),
     bad("a unet that is a number", index(unet=3), "its unet"),
@@ -192,7 +196,7 @@ BROKEN = [
         index(scheduler=["diffusers", "UNet2DConditionModel"]),
         "UNet2DConditionModel",
     ),
-    bad("a scheduler of flows", index(scheduler=["diffusers", "FlowMatchEulerDiscreteScheduler"]), "none of Stable"),
+    bad("a scheduler of flows", index(scheduler=["diffusers", "FlowMatchEulerDiscreteScheduler"]), "not a scheduler"),
     bad("a scheduler of another library", index(scheduler=["os", "system"]), "os.system"),
     bad("unknown betas", scheduler(beta_schedule="zigzag"), "scheduler_config.json.*zigzag"),
     bad("an unknown prediction", scheduler(prediction_type="guess"), "scheduler_config.json.*guess"),
@@ -326,8 +330,8 @@ def loops(world: World) -> None:
 
 
 NAMES = [
-    named("an empty name", "", "empty name"),
-    named("blanks", "   ", "empty name"),
+    named("an empty name", "", "name of the model is empty"),
+    named("blanks", "   ", "name of the model is empty"),
     named("a control character", "a\x1b[31mb", "characters"),
     named("a line break", "a\nb", "characters"),
     named("a zero byte", "a\0b", "zero byte"),
@@ -336,16 +340,16 @@ NAMES = [
     named("a file", "jeep.mp4", "jeep.mp4"),
     named("a file by its full path", "{folder}/jeep.mp4", "model_index.json"),
     named("a folder of pictures", "frames", "model_index.json"),
-    named("an empty folder", "empty", "it holds nothing", lambda world: (world.folder / "empty").mkdir()),
+    named("an empty folder", "empty", "it contains nothing", lambda world: (world.folder / "empty").mkdir()),
     named("this folder", ".", "model_index.json"),
-    named("a folder that is not there", "./nowhere", "there is no"),
-    named("a link to nothing", "gone", "there is no", lambda world: os.symlink("nowhere", world.folder / "gone")),
+    named("a folder that is not there", "./nowhere", "does not exist"),
+    named("a link to nothing", "gone", "does not exist", lambda world: os.symlink("nowhere", world.folder / "gone")),
     named("a link to itself", "loop", "loop", loops),
     named("a name on the hub that was never fetched, offline", "nobody/nothing-here", "nobody/nothing-here"),
     named("a name on the hub of one word, offline", "nothing-here", "nothing-here"),
-    named("no name of the hub", "a b", "no name on the hub"),
-    named("no name of the hub, with slashes", "a/b/c/d", "no name on the hub"),
-    named("an address", "https://example.com/model", "no name on the hub"),
+    named("no name of the hub", "a b", "not a valid name on the hub"),
+    named("no name of the hub, with slashes", "a/b/c/d", "not a valid name on the hub"),
+    named("an address", "https://example.com/model", "not a valid name on the hub"),
     named("one file of weights", "w.safetensors", "single file", lambda world: world.write("w.safetensors", EMPTY)),
     named("one pickle", "w.ckpt", "single file", lambda world: world.write("w.ckpt", b"\x80\x04N.")),
 ]
@@ -385,12 +389,12 @@ LORAS = [
     with_lora("of another width", "l.safetensors", "cannot load the LoRA l.safetensors", lora(width=9)),
     with_lora("without its first halves", "l.safetensors", "LoRA", lora(kinds=("B",))),
     with_lora("without its second halves", "l.safetensors", "LoRA", lora(kinds=("A",))),
-    with_lora("that is not there", "nothing.safetensors", "there is no such file"),
-    with_lora("that is not there, as a path", "./nothing", "there is no such file"),
+    with_lora("that is not there", "nothing.safetensors", "the file does not exist"),
+    with_lora("that is not there, as a path", "./nothing", "the file does not exist"),
     with_lora("with an empty name", "", "."),
     with_lora("with a control character", "a\x1bb", "."),
-    with_lora("that is a clip", "jeep.mp4", "there is no safetensors file"),
-    with_lora("that is a folder of pictures", "frames", "there is no safetensors file"),
+    with_lora("that is a clip", "jeep.mp4", "it has no safetensors file"),
+    with_lora("that is a folder of pictures", "frames", "it has no safetensors file"),
     with_lora("that is a pickle", "l.bin", "a pickle", lambda world: world.write("l.bin", b"\x80\x04N.")),
     with_lora(
         "that is a pickle in a folder",
@@ -399,14 +403,17 @@ LORAS = [
         lambda world: world.write("p/pytorch_lora_weights.bin", b"\x80\x04N."),
     ),
     with_lora("that is empty", "l.safetensors", "no tensors", lambda world: world.write("l.safetensors", EMPTY)),
-    with_lora("of no bytes", "l.safetensors", "no whole", lambda world: world.write("l.safetensors", b"")),
+    with_lora("of no bytes", "l.safetensors", "not a complete", lambda world: world.write("l.safetensors", b"")),
     with_lora(
-        "that is text", "l.safetensors", "no whole", lambda world: world.write("l.safetensors", "hello, here I am")
+        "that is text",
+        "l.safetensors",
+        "not a complete",
+        lambda world: world.write("l.safetensors", "hello, here I am"),
     ),
     with_lora(
         "that is cut off",
         "l.safetensors",
-        "no whole",
+        "not a complete",
         lambda world: (lora()(world), world.write("l.safetensors", (world.folder / "l.safetensors").read_bytes()[:-3])),
     ),
     with_lora("that is a checkpoint", "{model}/unet/diffusion_pytorch_model.safetensors", "cannot load the LoRA"),
@@ -442,9 +449,9 @@ CLIPS = [
     *clip("a text encoder alone", "{model}/text_encoder", "clip_text_model"),
     *clip("a folder of pictures", "frames", "config.json"),
     *clip("a file", "jeep.mp4", "it is a file"),
-    *clip("a folder that is not there", "./nowhere", "no such folder"),
-    *clip("an empty name", "", "no name of a CLIP"),
-    *clip("a control character", "a\x1bb", "no name of a CLIP"),
+    *clip("a folder that is not there", "./nowhere", "the folder does not exist"),
+    *clip("an empty name", "", "not a valid name"),
+    *clip("a control character", "a\x1bb", "not a valid name"),
     *clip("a name on the hub, offline", "nobody/nothing-here", "nobody/nothing-here"),
     *clip("without a tensor", "clip", "lack 1 tensor", weights("model", drop(5))),
     *clip(
@@ -454,7 +461,7 @@ CLIPS = [
         weights("model", lambda t: [t.pop(k) for k in sorted(t)[:17]]),
     ),
     *clip("with an empty file of weights", "clip", "no tensors", content("model.safetensors", EMPTY)),
-    *clip("with weights that are cut off", "clip", "no whole", cut("model", 0.7)),
+    *clip("with weights that are cut off", "clip", "not a complete", cut("model", 0.7)),
     *clip("with only a pickle", "clip", "a pickle", renamed("model.safetensors", "pytorch_model.bin")),
     *clip("without a tokenizer", "clip", "knows no words|tokenizer", without("tokenizer.json")),
     *clip("without a length", "clip", "model_max_length", configured("tokenizer_config.json", model_max_length=None)),

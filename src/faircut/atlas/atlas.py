@@ -1,4 +1,4 @@
-"""An atlas as a value: two pictures, where every pixel of a clip looks in them, and which of the two it shows."""
+"""The atlas of a clip: two pictures, the position in them of every pixel of the clip, and which of the two it shows."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Layer:
 
     Attributes:
         picture: (3, height', width'), RGB in [-1, 1].
-        points: (frame, 2, rows, columns), where the control points of each frame look, in pixels of the reference
+        points: (frame, 2, rows, columns), positions (x, y) of each frame's control points, in pixels of the reference
             frame.
-        canvas: what part of the layer's plane the picture covers.
+        canvas: Part of the layer's plane that the picture covers.
     """
 
     picture: Tensor
@@ -46,17 +46,17 @@ class Layer:
 
 @dataclass(frozen=True, eq=False)
 class Atlas:
-    """A clip taken apart into a foreground and a background (Kasten et al., 2021, arXiv 2109.11418).
+    """A clip decomposed into a foreground and a background (Kasten et al., 2021, arXiv 2109.11418).
 
-    Both layers' planes have the reference frame's pixels as their unit and origin, so that in their own places the two
-    pictures, one over the other, look like that frame, continued beyond its borders as far as other frames show.
+    The planes of both layers use the reference frame's pixels as unit and origin. So the foreground picture over the
+    background picture looks like the reference frame, extended beyond its borders as far as other frames show.
 
     Attributes:
-        video: the clip.
-        layers: by name, ``"foreground"`` and ``"background"``.
-        alpha: (frame, height, width), in [0, 1]: how much of the foreground is seen.
-        reference: index of the reference frame.
-        settings: of the fit.
+        video: The clip.
+        layers: Layers by name, ``"foreground"`` and ``"background"``.
+        alpha: (frame, height, width), in [0, 1], opacity of the foreground.
+        reference: Index of the reference frame.
+        settings: Settings of the fit.
         report: ``psnr`` of the reconstruction in dB, ``seconds`` that the fit took, and the last ``losses``.
     """
 
@@ -68,70 +68,70 @@ class Atlas:
     report: Mapping[str, Any] = field(default_factory=dict)
 
     def layer(self, name: str) -> Layer:
-        """Return a layer.
+        """Return a layer by name.
 
         Raises:
-            ConfigError: there is none of that name.
+            ConfigError: If the atlas has no layer of that name.
         """
         if name not in self.layers:
             raise ConfigError(f"an atlas has no layer {name!r}: {choices(name, self.layers)}")
         return self.layers[name]
 
     def places(self, name: str) -> Tensor:
-        """Return where every pixel of the clip looks in a layer's picture.
+        """Return the position of every pixel of the clip in a layer's picture.
 
         Args:
-            name: of the layer.
+            name: Name of the layer.
 
         Returns:
-            (frame, height, width, 2), (x, y), of which -1 and 1 are the picture's edges.
+            (frame, height, width, 2), (x, y), where -1 and 1 are the picture's edges.
 
         Raises:
-            ConfigError: there is no such layer.
+            ConfigError: If the atlas has no layer of that name.
         """
         layer = self.layer(name)
         return layer.canvas.normalise(spread(layer.points, self.video.size))
 
     def render(self) -> Tensor:
-        """Put the clip together again from its layers: (frame, 3, height, width), RGB in [-1, 1]."""
+        """Return the clip as composed from its layers, (frame, 3, height, width), RGB in [-1, 1]."""
         return self.compose({})
 
     def compose(self, pictures: Mapping[str, Tensor]) -> Tensor:
-        """Put a clip together from other pictures, ``alpha foreground + (1 - alpha) background``.
+        """Return a clip composed from other pictures, ``alpha foreground + (1 - alpha) background``.
 
         Args:
-            pictures: by layer, (3, any height, any width), RGB in [-1, 1]; each covers what the layer's own covers, and
-                a layer without one keeps its own.
+            pictures: (3, any height, any width) by layer, RGB in [-1, 1]. Each covers the canvas of its layer. Layers
+                without an entry use their own picture.
 
         Returns:
             (frame, 3, height, width), RGB in [-1, 1].
 
         Raises:
-            ConfigError: there is no such layer.
-            VideoError: something is no picture.
+            ConfigError: If the atlas has no layer of a given name.
+            VideoError: If a value is not a picture.
         """
         for name, picture in pictures.items():
             self.layer(name)
             if picture.ndim != 3 or picture.shape[0] != 3 or not picture.is_floating_point():
                 raise VideoError(
-                    f"a picture of shape {tuple(picture.shape)} and {picture.dtype} was given for the {name}; give "
+                    f"the picture of the {name} has the shape {tuple(picture.shape)} and {picture.dtype}; give "
                     "(3, height, width), floating, RGB in [-1, 1], such as Atlas.pictures() returns"
                 )
-        seen = {}
+        rendered = {}
         for name, layer in self.layers.items():
             places = spread(layer.points, self.video.size)
-            seen[name] = look_up(pictures.get(name, layer.picture).float(), places, layer.canvas)
-        alpha = self.alpha[:, None]
-        return (alpha * seen["foreground"] + (1 - alpha) * seen["background"]).clamp(-1, 1)
+            rendered[name] = look_up(pictures.get(name, layer.picture).float(), places, layer.canvas)
+        alpha = self.alpha[:, None]  # (frame, 1, height, width), for all colours alike.
+        return (alpha * rendered["foreground"] + (1 - alpha) * rendered["background"]).clamp(-1, 1)
 
     def pictures(self, size: tuple[int, int] | None = None) -> dict[str, Tensor]:
-        """Return the layers' pictures.
+        """Return the pictures of all layers.
 
         Args:
-            size: (height, width) in pixels; None for their own sizes.
+            size: (height, width) in pixels. None keeps each picture's size.
 
         Returns:
-            By layer, (3, height, width), RGB in [-1, 1].
+            (3, height, width) by layer, RGB in [-1, 1].
         """
         if size is None:
             return {name: layer.picture.clone() for name, layer in self.layers.items()}
@@ -141,30 +141,32 @@ class Atlas:
         }
 
     def coverage(self, name: str) -> Tensor:
-        """Return how opaque a layer's picture is where frames show it.
+        """Return the opacity of a layer's picture where frames show it.
 
         Args:
-            name: of the layer.
+            name: Name of the layer.
 
         Returns:
-            (height', width'), in [0, 1]: the opacity of the pixels that look there, the most opaque counting most; 0
-            where none looks.
+            (height', width'), in [0, 1], opacity of the pixels of the clip at that position, weighted by itself. 0
+            where no pixel of the clip is.
 
         Raises:
-            ConfigError: there is no such layer.
+            ConfigError: If the atlas has no layer of that name.
         """
         layer = self.layer(name)
-        opacity = (self.alpha if name == "foreground" else 1 - self.alpha)[:, None]
+        opacity = (self.alpha if name == "foreground" else 1 - self.alpha)[:, None]  # (frame, 1, height, width)
         places, size = spread(layer.points, self.video.size), layer.canvas.pixels(1.0)
+        # (2, height, width): the sums of squared opacities and of opacities; their ratio is the opacity weighted by
+        # itself.
         total = splat(torch.cat([opacity.square(), opacity], dim=1), places, layer.canvas, size)
         share = total[:1] / total[1:].clamp_min(1e-3) * (total[1:] / 0.25).clamp(max=1)
         return F.interpolate(share[None], layer.picture.shape[1:], mode="bilinear")[0, 0].clamp(0, 1)
 
     def save(self, folder: str | Path) -> Path:
-        """Write the atlas to a folder (safetensors and JSON), whole or not at all.
+        """Write the atlas atomically to a folder (safetensors and JSON).
 
         Args:
-            folder: where; an existing atlas there is replaced.
+            folder: Folder for the atlas. An existing atlas in it is replaced.
 
         Returns:
             The folder.
@@ -196,14 +198,16 @@ class Atlas:
         """Read an atlas from a folder.
 
         Raises:
-            ConfigError: there is no atlas in the folder, or it is damaged.
+            ConfigError: If the folder does not contain an atlas, or it is damaged.
         """
         folder = Path(folder)
         try:
             data = read_json(folder / "atlas.json", "the atlas")
-            found = data.get("format") if isinstance(data, dict) else None
-            if found != _FORMAT:
-                raise ConfigError(f"it holds format {short_repr(found)}, this version reads {_FORMAT}: fit it again")
+            version = data.get("format") if isinstance(data, dict) else None
+            if version != _FORMAT:
+                raise ConfigError(
+                    f"it has format {short_repr(version)}, but this version reads {_FORMAT}: fit it again"
+                )
             facts = from_dict(_Facts, data, "atlas.json")
             with safe_open(folder / "atlas.safetensors", framework="pt") as file:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -220,26 +224,26 @@ class Atlas:
                 report=facts.report,
             )
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-            # Errors of ours are among them.
+            # ConfigError is a ValueError, so errors of from_dict are included.
             raise ConfigError(
-                f"{folder} holds no readable atlas ({error}); write one with faircut atlas fit or Atlas.save"
+                f"{folder} does not contain a readable atlas ({error}); write one with faircut atlas fit or Atlas.save"
             ) from None
 
 
 @dataclass(frozen=True)
 class _Facts:
-    """What ``atlas.json`` holds.
+    """The content of ``atlas.json``.
 
     Attributes:
-        format: version of this layout.
-        canvases: by layer.
-        reference: index of the reference frame.
-        settings: of the fit.
-        report: of the fit.
-        times: when each frame is shown, in seconds.
-        duration: of the clip, in seconds.
-        source: what is known of the clip's file.
-        files: that were written with it.
+        format: Version of the file's layout.
+        canvases: Canvases by layer.
+        reference: Index of the reference frame.
+        settings: Settings of the fit.
+        report: Report of the fit.
+        times: Presentation time of each frame, in seconds.
+        duration: Duration of the clip, in seconds.
+        source: Properties of the clip's file.
+        files: Names of the files that were written together.
     """
 
     format: int
@@ -254,24 +258,24 @@ class _Facts:
 
 
 def _check_tensors(tensors: Mapping[str, Tensor], facts: _Facts) -> None:
-    """Check that pictures, points and opacity belong to the clip.
+    """Check that pictures, points and opacity fit the clip.
 
     Raises:
-        ValueError: they do not.
+        ValueError: If a tensor does not fit, or a canvas is empty.
     """
     count, *size = len(tensors["frames"]), *tensors["frames"].shape[-2:]
-    wanted: dict[str, tuple[int | None, ...]] = {"frames": (count, 3, *size), "alpha": (count, *size)}
+    expected: dict[str, tuple[int | None, ...]] = {"frames": (count, 3, *size), "alpha": (count, *size)}
     for name in LAYERS:
-        wanted |= {f"{name}.picture": (3, None, None), f"{name}.points": (count, 2, None, None)}
+        expected |= {f"{name}.picture": (3, None, None), f"{name}.points": (count, 2, None, None)}
         canvas = facts.canvases[name]
         if not (canvas.width > 0 and canvas.height > 0):
             raise ValueError(f"the canvas of the {name} is empty")
-    for name, shape in wanted.items():
-        found = tensors[name]
-        fits = len(found.shape) == len(shape) and all(b in (None, a) for a, b in zip(found.shape, shape, strict=True))
-        if not fits or not found.numel():
-            raise ValueError(f"{name} is of shape {tuple(found.shape)}")
-        if found.dtype != (torch.uint8 if name == "frames" else torch.float32) or not found.isfinite().all():
-            raise ValueError(f"{name} is of {found.dtype}, or not finite")
+    for name, shape in expected.items():
+        tensor = tensors[name]
+        fits = len(tensor.shape) == len(shape) and all(b in (None, a) for a, b in zip(tensor.shape, shape, strict=True))
+        if not fits or not tensor.numel():
+            raise ValueError(f"{name} has the shape {tuple(tensor.shape)}")
+        if tensor.dtype != (torch.uint8 if name == "frames" else torch.float32) or not tensor.isfinite().all():
+            raise ValueError(f"{name} has the type {tensor.dtype}, or is not finite")
     if not 0 <= facts.reference < count:
-        raise ValueError(f"the reference is frame {facts.reference} of {count}")
+        raise ValueError(f"the reference frame is {facts.reference}, but there are {count} frames")

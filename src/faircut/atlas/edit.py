@@ -1,4 +1,4 @@
-"""Editing an atlas picture with any method, and bringing the change to all frames."""
+"""Editing a picture of an atlas with any method, and transferring the change to all frames."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from faircut.video import Video
 
 __all__ = ["AtlasEdit", "edit_atlas", "show"]
 
-# A change of this many of the 2 units between black and white is half kept from the source's detail, half not.
+# Scale of a change, of which black to white is 2: the share of the source's detail that stays falls as exp(-(change /
+# this)^2).
 _SMALL = 0.12
 _REACH = 32
 _HIDDEN = 0.3
@@ -27,15 +28,14 @@ _HIDDEN = 0.3
 
 @dataclass(frozen=True)
 class AtlasEdit:
-    """What an edit of an atlas gives back.
+    """The result of an atlas edit.
 
     Attributes:
-        video: the edited clip.
-        pictures: the atlas pictures by layer, (3, height, width) in [-1, 1], the edited one among them, for
-            `Atlas.compose`.
-        before: (3, height, width), RGB in [-1, 1]: what the model was shown.
-        after: the same, as the method left it.
-        report: settings, timings in seconds and qualities, ready for JSON.
+        video: The edited clip.
+        pictures: (3, height, width) by layer, RGB in [-1, 1], with the edited one, for `Atlas.compose`.
+        before: (3, height, width), RGB in [-1, 1], picture that the model edited.
+        after: (3, height, width), RGB in [-1, 1], output of the method for that picture.
+        report: Settings, timings in seconds and qualities, as JSON values.
     """
 
     video: Video
@@ -53,22 +53,25 @@ def edit_atlas(
     layer: str = "foreground",
     progress: Progress | None = None,
 ) -> AtlasEdit:
-    """Edit one layer's picture as a clip of one frame, and put the change into every frame (arXiv 2109.11418,
-    2204.02491).
+    """Edit a layer's picture as a clip of one frame, and apply the change to all frames (arXiv 2109.11418, 2204.02491).
 
-    The model is shown what it knows: the foreground over the background, as in the reference frame. Only what changes
-    is brought back to the layer, so that neither the VAE's losses nor the atlas's touch what was not edited.
+    The model gets a natural picture: the foreground over the background, as in the reference frame. Only what changes
+    in it is transferred to the layer, so that neither the losses of the VAE nor those of the atlas affect unedited
+    parts.
 
     Args:
-        session: holds the model.
-        atlas: as `fit_atlas` returns it.
-        request: the edit; its clip is the layer's picture.
+        session: Session with the model.
+        atlas: Atlas, as returned by `fit_atlas`.
+        request: Settings of the edit. Its clip is the layer's picture.
         layer: ``"foreground"`` or ``"background"``.
-        progress: shows how far it is; what it raises ends the edit between two steps.
+        progress: Receives the progress. An exception that it raises ends the edit between two steps.
+
+    Returns:
+        The edited clip and pictures.
 
     Raises:
-        ConfigError: there is no such layer.
-        FaircutError: what `Session.prepare` and `Session.edit` raise.
+        ConfigError: If the atlas has no layer of that name.
+        FaircutError: If `Session.prepare` or `Session.edit` fail.
     """
     started = time.perf_counter()
     atlas.layer(layer)
@@ -88,7 +91,7 @@ def edit_atlas(
 
 
 def view_of(atlas: Atlas, layer: str) -> Canvas:
-    """Return what the model is shown of the plane: the reference frame, and whatever of the layer lies beyond it."""
+    """Return the part of the plane that the model sees: the reference frame, and all of the layer beyond it."""
     height, width = atlas.video.size
     canvas = atlas.layer(layer).canvas
     left, top = min(-0.5, canvas.left), min(-0.5, canvas.top)
@@ -98,15 +101,15 @@ def view_of(atlas: Atlas, layer: str) -> Canvas:
 
 
 def show(atlas: Atlas, layer: str, view: Canvas) -> tuple[Tensor, Tensor]:
-    """Draw the layers over each other, at the clip's resolution.
+    """Render the foreground over the background, at the clip's resolution.
 
     Args:
-        atlas: the atlas.
-        layer: which one is to be edited.
-        view: what of the plane to draw.
+        atlas: The atlas.
+        layer: Name of the layer to edit.
+        view: Part of the plane to render.
 
     Returns:
-        (3, height, width) in [-1, 1], and (height, width) in [0, 1]: how much the other layer hides.
+        (3, height, width), RGB in [-1, 1], and (height, width) in [0, 1], how much the other layer hides.
     """
     places = _centres(view, view.pixels(1.0))[None]
     foreground, background = atlas.layers["foreground"], atlas.layers["background"]
@@ -119,55 +122,56 @@ def show(atlas: Atlas, layer: str, view: Canvas) -> tuple[Tensor, Tensor]:
 
 
 def brought_back(atlas: Atlas, layer: str, view: Canvas, before: Tensor, edited: Tensor, hidden: Tensor) -> Tensor:
-    """Bring an edit of what was shown back to a layer's picture.
+    """Return a layer's picture with an edit of the view transferred to it.
 
-    What the other layer hid there is filled in from around it: with the edit's colours where it changed much, and as it
-    was where it changed little.
+    Parts of the layer that the other layer hid are filled from their surroundings: with the edit's colours if those
+    changed much, unchanged if they changed little.
 
     Args:
-        atlas: the atlas.
-        layer: which one is edited.
-        view: what of the plane was shown.
-        before: (3, height, width) in [-1, 1]: what was shown.
-        edited: the same, edited.
-        hidden: (height, width) in [0, 1]: how much of the layer could not be seen.
+        atlas: The atlas.
+        layer: Name of the layer that is edited.
+        view: Part of the plane that the model saw.
+        before: (3, height, width), RGB in [-1, 1], the view before the edit.
+        edited: (3, height, width), RGB in [-1, 1], the view after the edit.
+        hidden: (height, width) in [0, 1], how much of the layer could not be seen.
 
     Returns:
         (3, height', width'), RGB in [-1, 1].
     """
-    own = atlas.layer(layer)
-    seen = (hidden < _HIDDEN).float()[None]
+    target = atlas.layer(layer)
+    seen = (hidden < _HIDDEN).float()[None]  # (1, height, width)
 
     def filled(values: Tensor) -> Tensor:
         return over(push_pull(values * seen, seen))
 
     places = _centres(view, (before.shape[-2], before.shape[-1]))
-    was = look_up(own.picture, places[None], own.canvas)[0]
-    kept = torch.exp(-filled((edited - before).square().mean(0, keepdim=True)) / _SMALL**2)
-    change = filled(edited) + kept * (was - filled(before)) - was
-    places = _centres(own.canvas, (own.picture.shape[-2], own.picture.shape[-1]))
-    return (own.picture + look_up(change, places[None], view)[0]).clamp(-1, 1)
+    original = look_up(target.picture, places[None], target.canvas)[0]
+    unchanged = torch.exp(-filled((edited - before).square().mean(0, keepdim=True)) / _SMALL**2)
+    change = filled(edited) + unchanged * (original - filled(before)) - original
+    places = _centres(target.canvas, (target.picture.shape[-2], target.picture.shape[-1]))
+    return (target.picture + look_up(change, places[None], view)[0]).clamp(-1, 1)
 
 
 def keep_detail(edited: Tensor, base: Tensor, source: Tensor) -> Tensor:
-    """Give an edit the detail back that its base has lost, wherever it left the base as it was.
+    """Restore the detail that an edit's base has lost, wherever the edit left the base unchanged.
 
     Args:
-        edited: (..., 3, height, width).
-        base: what the edit began from, such as the VAE's round trip, or an atlas put together again.
-        source: what the base was made from.
+        edited: (..., 3, height, width), the edit.
+        base: (..., 3, height, width), what the edit began from, such as the VAE's round trip or a composed atlas.
+        source: (..., 3, height, width), what the base was made from.
 
     Returns:
-        The source where nothing was edited, the edit where much was, and a mixture between.
+        (..., 3, height, width), the source where nothing was edited, the edit where much was, and a mixture in between.
     """
-    # Detail of what has gone must not shine through what came: a change reaches a little further than it is seen.
+    # The change is extended a little, so that details of replaced things do not shine through at its border.
     reach = max(1, min(edited.shape[-2:]) // _REACH)
+    # (..., 1, height, width): the colours of a pixel share one change.
     change = F.max_pool2d((edited - base).square().mean(-3, keepdim=True), 2 * reach + 1, stride=1, padding=reach)
     return edited + torch.exp(-change / _SMALL**2) * (source - base)
 
 
 def _centres(canvas: Canvas, size: tuple[int, int]) -> Tensor:
-    """Return where the pixels of a picture of a canvas lie, (height, width, 2)."""
+    """Return the positions (x, y) of a picture's pixels in the plane, (height, width, 2)."""
     x = canvas.left + (torch.arange(size[1]) + 0.5) * canvas.width / size[1]
     y = canvas.top + (torch.arange(size[0]) + 0.5) * canvas.height / size[0]
     return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)

@@ -1,4 +1,4 @@
-"""Fitting an atlas to a clip, by gradient descent on whole frames."""
+"""Fitting an atlas to a clip by gradient descent on whole frames."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ from faircut.video import Video
 
 __all__ = ["fit_atlas"]
 
-# Beyond the masks, grown by this share of the longer side, nothing is foreground: elsewhere an opacity could explain
-# a background's edges by whatever colour the foreground's border happens to have.
+# Nothing is foreground outside the masks, grown by this share of the longer side. Otherwise opacities could fit edges
+# of the background with whatever colour the foreground's border happens to have.
 _REACH = 0.04
 _SURE = 4.0
-_LEAST_PULL = 0.1
-_WARM_UP, _LEAST_RATE = 10, 0.02
-_LESS_ALPHA, _LESS_POINTS = 5.0, 2.0
+_MIN_PULL = 0.1
+_WARM_UP, _MIN_RATE = 10, 0.02
+_ALPHA_RATE, _POINTS_RATE = 5.0, 2.0
 
 
 @dataclass
 class _Trained:
-    """What descent moves, of one layer."""
+    """The trained tensors of one layer."""
 
     pyramid: list[Tensor]
     points: Tensor
@@ -52,7 +52,7 @@ class _Trained:
 
 @dataclass(frozen=True)
 class _Evidence:
-    """What is known of a clip before its atlas."""
+    """The inputs of a fit: frames, masks and optical flow."""
 
     frames: Tensor
     masks: Tensor
@@ -67,35 +67,35 @@ def fit_atlas(
     settings: AtlasSettings | None = None,
     progress: Callable[[], None] | None = None,
 ) -> Atlas:
-    """Take a clip apart into a foreground and a background (Kasten et al., 2021, arXiv 2109.11418).
+    """Decompose a clip into a foreground and a background (Kasten et al., 2021, arXiv 2109.11418).
 
     Args:
-        video: a clip; or its frames, (frame, 3, height, width), RGB in [-1, 1].
-        masks: (frame, height, width), bool or in [0, 1]: about where the foreground is, such as `VideoEditor.locate`
-            finds it. None takes what does not move as most of the picture does.
-        settings: of the fit.
-        progress: called after each step.
+        video: A clip, or frames, (frame, 3, height, width), RGB in [-1, 1].
+        masks: (frame, height, width), bool or in [0, 1], approximate foreground, such as `VideoEditor.locate` returns.
+            None uses the pixels that do not move as most of the frame does.
+        settings: Settings of the fit. None uses the defaults.
+        progress: Function called after each step.
 
     Returns:
-        The atlas. The same seed gives the same one on the same CPU with as many threads.
+        The atlas. The same seed gives the same atlas on the same CPU with the same number of threads.
 
     Raises:
-        VideoError: the masks do not fit the clip.
-        NumericalError: the fit did not stay finite.
+        VideoError: If the masks do not fit the clip.
+        NumericalError: If the loss is no longer finite.
     """
     started = time.perf_counter()
     settings = settings or AtlasSettings()
     clip = video if isinstance(video, Video) else Video.from_frames(video)
-    known = _gather(clip.frames, masks)
+    evidence = _gather(clip.frames, masks)
     reference = len(clip) // 2
-    layers = {name: _begin(name, known, reference, settings) for name in LAYERS}
-    logits = ((known.masks * 2 - 1) * _SURE).requires_grad_()
-    losses = _descend(layers, logits, known, settings, progress)
+    layers = {name: _begin(name, evidence, reference, settings) for name in LAYERS}
+    logits = ((evidence.masks * 2 - 1) * _SURE).requires_grad_()
+    losses = _descend(layers, logits, evidence, settings, progress)
     with torch.no_grad():
         atlas = Atlas(
             video=clip,
             layers={n: Layer(over(a.pyramid).clamp(-1, 1), a.points.detach(), a.canvas) for n, a in layers.items()},
-            alpha=logits.sigmoid() * known.support,
+            alpha=logits.sigmoid() * evidence.support,
             reference=reference,
             settings=settings,
         )
@@ -106,14 +106,14 @@ def fit_atlas(
 
 
 def _gather(frames: Tensor, masks: Tensor | None) -> _Evidence:
-    """Look at a clip: its flow, where that can be trusted, and where the foreground is.
+    """Return a clip's optical flow, where the flow can be trusted, and where the foreground is.
 
     Raises:
-        VideoError: the masks do not fit the clip.
+        VideoError: If the masks do not fit the clip.
     """
     count, _, height, width = frames.shape
-    seen = (frames + 1) / 2
-    flow, backward = optical_flow(seen), optical_flow(seen.flip(0)).flip(0)
+    colours = (frames + 1) / 2
+    flow, backward = optical_flow(colours), optical_flow(colours.flip(0)).flip(0)
     if masks is None:
         masks = moving_mask(frames, flow)
     if tuple(masks.shape) != (count, height, width):
@@ -123,24 +123,26 @@ def _gather(frames: Tensor, masks: Tensor | None) -> _Evidence:
         )
     masks = masks.detach().to("cpu", torch.float32)
     if not bool(((masks >= 0) & (masks <= 1)).all()):
-        raise VideoError("masks hold values outside 0 to 1; give booleans, or shares of the foreground in [0, 1]")
+        raise VideoError("masks have values outside 0 to 1; give booleans, or shares of the foreground in [0, 1]")
     reach = max(1, math.ceil(_REACH * max(height, width)))
     support = F.max_pool2d((masks[:, None] > 0.5).float(), 2 * reach + 1, stride=1, padding=reach)[:, 0]
     return _Evidence(frames, masks, support, flow, agreeing(flow, backward))
 
 
-def _begin(name: str, known: _Evidence, reference: int, settings: AtlasSettings) -> _Trained:
-    """Lay a layer out as its flow says, and fill its picture with what the frames show there."""
-    size = (known.frames.shape[-2], known.frames.shape[-1])
-    share = known.masks if name == "foreground" else 1 - known.masks
-    moves = to_reference(known.frames, known.flow, share > 0.5, reference)
+def _begin(name: str, evidence: _Evidence, reference: int, settings: AtlasSettings) -> _Trained:
+    """Return a layer whose mapping follows the optical flow, with a picture filled from the frames."""
+    size = (evidence.frames.shape[-2], evidence.frames.shape[-1])
+    share = evidence.masks if name == "foreground" else 1 - evidence.masks
+    moves = to_reference(evidence.frames, evidence.flow, share > 0.5, reference)
     points = control_points(moves, size, settings.spacing)
     places = spread(points, size)
-    canvas = canvas_of(places, known.support > 0 if name == "foreground" else torch.ones_like(share, dtype=torch.bool))
+    canvas = canvas_of(
+        places, evidence.support > 0 if name == "foreground" else torch.ones_like(share, dtype=torch.bool)
+    )
     pixels = canvas.pixels(settings.resolution)
-    weight = splat(share[:, None], places, canvas, pixels)
+    weight = splat(share[:, None], places, canvas, pixels)  # (1, height', width')
     pyramid = [
-        part.contiguous() for part in push_pull(splat(known.frames * share[:, None], places, canvas, pixels), weight)
+        part.contiguous() for part in push_pull(splat(evidence.frames * share[:, None], places, canvas, pixels), weight)
     ]
     return _Trained(
         pyramid=[part.requires_grad_() for part in pyramid],
@@ -154,35 +156,35 @@ def _begin(name: str, known: _Evidence, reference: int, settings: AtlasSettings)
 def _descend(
     layers: dict[str, _Trained],
     logits: Tensor,
-    known: _Evidence,
+    evidence: _Evidence,
     settings: AtlasSettings,
     progress: Callable[[], None] | None,
 ) -> dict[str, float]:
-    """Move the layers and the opacities to where the losses are least; returns the last losses by name."""
+    """Minimise the losses over the layers and the opacities, in place, and return the last losses by name."""
     rate = settings.learning_rate
     groups = [
         {"params": [part for layer in layers.values() for part in layer.pyramid], "lr": rate},
-        {"params": [logits], "lr": _LESS_ALPHA * rate},
-        {"params": [layer.points for layer in layers.values()], "lr": _LESS_POINTS * rate},
+        {"params": [logits], "lr": _ALPHA_RATE * rate},
+        {"params": [layer.points for layer in layers.values()], "lr": _POINTS_RATE * rate},
     ]
     optimiser = torch.optim.Adam(groups, betas=(0.9, 0.99))
 
     def pace(step: int) -> float:
-        falling = (1 + math.cos(math.pi * step / settings.steps)) / 2
-        return min(1.0, (step + 1) / _WARM_UP) * (_LEAST_RATE + (1 - _LEAST_RATE) * falling)
+        cosine = (1 + math.cos(math.pi * step / settings.steps)) / 2
+        return min(1.0, (step + 1) / _WARM_UP) * (_MIN_RATE + (1 - _MIN_RATE) * cosine)
 
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, pace)
     generator = torch.Generator().manual_seed(settings.seed)
-    count = min(settings.frames_per_step, len(known.frames))
+    count = min(settings.frames_per_step, len(evidence.frames))
     parts: dict[str, Tensor] = {}
     for step in range(settings.steps):
-        first = int(torch.randint(len(known.frames) - count + 1, (), generator=generator))
-        fade = max(_LEAST_PULL, 1 - 2 * step / settings.steps)
-        parts = _losses(layers, logits, known, settings, slice(first, first + count), fade)
+        first = int(torch.randint(len(evidence.frames) - count + 1, (), generator=generator))
+        fade = max(_MIN_PULL, 1 - 2 * step / settings.steps)
+        parts = _losses(layers, logits, evidence, settings, slice(first, first + count), fade)
         loss = torch.stack(list(parts.values())).sum()
         if not bool(torch.isfinite(loss)):
             raise NumericalError(
-                f"the atlas was lost at step {step} (its loss is {loss:g}); give a smaller learning_rate than {rate:g}"
+                f"the loss is {loss:g} at step {step}, not finite; give a smaller learning_rate than {rate:g}"
             )
         optimiser.zero_grad()
         loss.backward()
@@ -196,37 +198,39 @@ def _descend(
 def _losses(
     layers: dict[str, _Trained],
     logits: Tensor,
-    known: _Evidence,
+    evidence: _Evidence,
     settings: AtlasSettings,
     window: slice,
     fade: float,
 ) -> dict[str, Tensor]:
-    """Evaluate all losses, weighted, on a run of frames."""
-    size = (known.frames.shape[-2], known.frames.shape[-1])
-    frames, links = known.frames[window], slice(window.start, window.stop - 1)
-    flow, trusted = known.flow[links], known.trusted[links]
+    """Return all weighted losses on consecutive frames."""
+    size = (evidence.frames.shape[-2], evidence.frames.shape[-1])
+    # Flow leads from each frame to the next, so a window of n frames has n - 1 flows.
+    frames, links = evidence.frames[window], slice(window.start, window.stop - 1)
+    flow, trusted = evidence.flow[links], evidence.trusted[links]
     pictures = {name: _within(over(layer.pyramid)) for name, layer in layers.items()}
     places = {name: spread(layer.points[window], size) for name, layer in layers.items()}
-    seen = {name: look_up(pictures[name], places[name], layer.canvas) for name, layer in layers.items()}
-    alpha = logits[window].sigmoid() * known.support[window]
-    made = alpha[:, None] * seen["foreground"] + (1 - alpha[:, None]) * seen["background"]
+    rendered = {name: look_up(pictures[name], places[name], layer.canvas) for name, layer in layers.items()}
+    alpha = logits[window].sigmoid() * evidence.support[window]  # (frame, height, width)
+    # (frame, 3, height, width)
+    made = alpha[:, None] * rendered["foreground"] + (1 - alpha[:, None]) * rendered["background"]
     shares = {"foreground": alpha, "background": 1 - alpha}
-    apart = [flow_loss(places[name], shares[name], flow, trusted) for name in layers]
-    strayed = [(layer.unknown * (pictures[name] - layer.begun).square()).mean() for name, layer in layers.items()]
-    stretched = [rigidity_loss(layer.points[window], size) for layer in layers.values()]
+    distances = [flow_loss(places[name], shares[name], flow, trusted) for name in layers]
+    deviations = [(layer.unknown * (pictures[name] - layer.begun).square()).mean() for name, layer in layers.items()]
+    distortions = [rigidity_loss(layer.points[window], size) for layer in layers.values()]
     return {
         "colour": colour_loss(made, frames),
         "gradient": settings.gradient * gradient_loss(made, frames),
-        "rigidity": settings.rigidity * torch.stack(stretched).sum(),
-        "flow": settings.flow * torch.stack(apart).sum(),
+        "rigidity": settings.rigidity * torch.stack(distortions).sum(),
+        "flow": settings.flow * torch.stack(distances).sum(),
         "alpha_flow": settings.alpha_flow * alpha_flow_loss(alpha, flow, trusted),
-        "sparsity": settings.sparsity * sparsity_loss(seen["foreground"], alpha),
+        "sparsity": settings.sparsity * sparsity_loss(rendered["foreground"], alpha),
         "decided": settings.decided * (alpha * (1 - alpha)).mean(),
-        "anchor": settings.anchor * torch.stack(strayed).sum(),
-        "bootstrap": settings.bootstrap * fade * bootstrap_loss(logits[window], known.masks[window]),
+        "anchor": settings.anchor * torch.stack(deviations).sum(),
+        "bootstrap": settings.bootstrap * fade * bootstrap_loss(logits[window], evidence.masks[window]),
     }
 
 
 def _within(picture: Tensor) -> Tensor:
-    """Cut colours off at [-1, 1], with the gradient of those that are not, so that they find back."""
+    """Clamp colours to [-1, 1] but keep the gradient of unclamped ones, so that colours outside can return."""
     return picture + (picture.clamp(-1, 1) - picture).detach()

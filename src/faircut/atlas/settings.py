@@ -1,4 +1,4 @@
-"""How an atlas is fitted, as a value."""
+"""The settings of fitting an atlas."""
 
 from __future__ import annotations
 
@@ -11,25 +11,28 @@ __all__ = ["AtlasSettings"]
 
 @dataclass(frozen=True)
 class AtlasSettings:
-    """Everything that decides what atlas a clip gets.
+    """The settings for fitting an atlas to a clip.
 
-    Weights are of losses whose distances are in pixels and whose colours are in [-1, 1].
+    The weights are for losses with distances in pixels and colours in [-1, 1].
 
     Attributes:
-        steps: gradient steps (Adam); each sees `frames_per_step` whole frames.
-        frames_per_step: how many consecutive frames a step looks at; all of a shorter clip.
-        spacing: pixels between the control points of the mappings, about.
-        resolution: pixels of an atlas picture for each pixel of the clip.
-        gradient: weight of the colours' differences between neighbouring pixels.
-        rigidity: weight of the mappings' stretching and shearing.
-        flow: weight of the distance, in the atlas, of points that the optical flow calls one.
-        alpha_flow: the same for opacities.
-        sparsity: weight of what the foreground's picture holds where the foreground is not seen.
-        decided: weight of opacities between 0 and 1, so that a layer does not shine through where it is unknown.
-        anchor: weight of what becomes of a picture where no frame shows it; it begins filled from around.
-        bootstrap: weight of the masks, which fades to a tenth over the first half of the steps.
-        learning_rate: of the pictures; control points (in pixels) and opacities (in logits) take multiples of it.
-        seed: of the choice of frames, where a clip has more than a step looks at.
+        steps: Number of gradient steps (Adam), each on `frames_per_step` whole frames.
+        frames_per_step: Number of consecutive frames of a step, or all frames of a shorter clip.
+        spacing: Approximate distance in pixels between the control points of the mappings.
+        resolution: Number of atlas pixels for each pixel of the clip, in each direction.
+        gradient: Weight of errors in the differences between neighbouring pixels.
+        rigidity: Weight of stretching and shearing in the mappings.
+        flow: Weight of the distance, in the atlas, of points that the optical flow matches.
+        alpha_flow: Weight of the difference in opacity of points that the optical flow matches.
+        sparsity: Weight of colours in the foreground's picture where the foreground is not visible.
+        decided: Weight of opacities between 0 and 1, which keeps a layer from shining through where its colours are
+            unknown.
+        anchor: Weight of changes of a picture where no frame shows it, from the colours filled in from its
+            surroundings.
+        bootstrap: Weight of the masks, which falls to a tenth over the first half of the steps.
+        learning_rate: Learning rate of the pictures. Those of control points (in pixels) and opacities (in logits) are
+            multiples.
+        seed: Seed for choosing the frames of each step, if the clip has more than a step uses.
     """
 
     steps: int = 300

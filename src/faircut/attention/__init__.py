@@ -1,1 +1,1 @@
-"""Attention, written once: a processor with stages, and the controllers' place to attach to it."""
+"""Attention with stages at which controllers act, and the interface of controllers."""

@@ -1,9 +1,8 @@
-"""Where an attention call happens: the layer, the grid of its positions, the step of the sampler and who is in the
-batch.
+"""The context of an attention call: layer, grid of positions, step of the sampler and branches of the batch.
 
-Nothing here is guessed, and nothing names a network. An adapter (`faircut.model.backbone`) says what its layers are and
-where a clip's frames lie; steps come from the sampler. So there are no call counters, no square roots of token counts
-and no assumption about size or aspect ratio.
+All of it is stated explicitly and independent of the network. An adapter (`faircut.model.backbone`) describes its
+layers and where a clip's frames are, and the sampler announces its steps. So there are no call counters, no square
+roots of token counts and no assumptions about size or aspect ratio.
 """
 
 from __future__ import annotations
@@ -18,22 +17,21 @@ __all__ = ["AttentionContext", "BatchLayout", "FramesIn", "Layer", "Phase", "Ste
 Phase = Literal["invert", "correct", "denoise"]
 
 FramesIn = Literal["batch", "sequence"]
-"""Where the frames of a clip are: entries of the batch (image models), or positions of one sequence (video
-transformers)."""
+"""Whether the frames of a clip are batch entries (image models) or positions of one sequence (video transformers)."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One attention layer of a network, by what methods choose it for.
+    """One attention layer of a network, with the properties by which methods select layers.
 
     Attributes:
-        name: unique in the network; an adapter finds the layer by it.
+        name: Unique name in the network, by which an adapter finds the layer.
         kind: ``"self"``, or ``"cross"`` for attention to the text.
-        channels: width of the layer (320, 640 or 1280 in Stable Diffusion 1.x).
-        heads: number of attention heads.
-        patch: how many (frames, rows, columns) of the latents one position covers: (1, 2**d, 2**d) after d halvings in
-            a UNet, the patch size in a transformer.
-        decoder: whether it is in the second half of the network, where Plug-and-Play and MasaCtrl act.
+        channels: Width of the layer (320, 640 or 1280 in Stable Diffusion 1.x).
+        heads: Number of attention heads.
+        patch: Number of (frames, rows, columns) of the latents that one position covers: (1, 2**d, 2**d) after d
+            halvings in a UNet, the patch size in a transformer.
+        decoder: Whether the layer is in the second half of the network, where Plug-and-Play and MasaCtrl act.
     """
 
     name: str
@@ -45,24 +43,24 @@ class Layer:
 
     @property
     def coarse(self) -> bool:
-        """Whether its grid is at most half the latent grid in each direction: the layers that FateZero fuses."""
+        """Whether the grid is at most half the latent grid in each direction, as in the layers that FateZero fuses."""
         return min(self.patch[1:]) >= 2
 
     def grid(self, latent_grid: tuple[int, int]) -> tuple[int, int]:
-        """Return the (height, width) of a frame's positions for latents of that (height, width); networks round up."""
+        """Return the (height, width) of a frame's positions for latents of a given (height, width), rounded up."""
         height, width = (-(-side // cells) for side, cells in zip(latent_grid, self.patch[1:], strict=True))
         return height, width
 
 
 @dataclass(frozen=True)
 class BatchLayout:
-    """Which branch owns which part of a batch: branches one after the other, each with the whole clip.
+    """The arrangement of branches in a batch: one after the other, each with the whole clip.
 
     Attributes:
-        branches: names in batch order, e.g. ``("uncond", "cond")``.
-        frames: frames of the clip, as the latents have them.
-        frames_in: whether a branch has a batch entry for each frame, or one entry whose positions are those of all
-            frames.
+        branches: Names in batch order, e.g. ``("uncond", "cond")``.
+        frames: Number of frames of the clip's latents.
+        frames_in: ``"batch"`` if a branch has one batch entry for each frame, ``"sequence"`` if it has one entry with
+            the positions of all frames.
     """
 
     branches: tuple[str, ...]
@@ -71,22 +69,22 @@ class BatchLayout:
 
     @property
     def entries(self) -> int:
-        """Batch entries of one branch."""
+        """Number of batch entries of one branch."""
         return self.frames if self.frames_in == "batch" else 1
 
     @property
     def batch_size(self) -> int:
-        """Entries of the whole batch."""
+        """Number of entries of the whole batch."""
         return len(self.branches) * self.entries
 
     def slice(self, branch: str) -> slice:
         """Return the batch entries of one branch.
 
         Raises:
-            AttentionError: the batch has no such branch.
+            AttentionError: If the batch has no such branch.
         """
         if branch not in self.branches:
-            raise AttentionError(f"no branch {branch!r} in this batch; it holds {', '.join(self.branches)}")
+            raise AttentionError(f"this batch has no branch {branch!r}; it contains {', '.join(self.branches)}")
         start = self.branches.index(branch) * self.entries
         return slice(start, start + self.entries)
 
@@ -100,12 +98,12 @@ class Step:
     """One evaluation of the network on the sampler's path.
 
     Attributes:
-        phase: ``"invert"`` (clean to noisy, source prompt), ``"correct"`` (a fixed-point iteration of it) or
+        phase: ``"invert"`` (clean to noisy, source prompt), ``"correct"`` (a fixed-point iteration of the inversion) or
             ``"denoise"``.
-        index: k, counted from the noisiest timestep in all phases, so that the same k names the same timestep.
+        index: k, counted from the noisiest timestep in all phases, so that the same k means the same timestep.
         count: N, the number of steps.
-        timestep: what the network is told, 0 .. 999.
-        layout: who is in the batch.
+        timestep: Timestep that the network gets, 0 to 999.
+        layout: Branches and frames of the batch.
         latent_grid: (height, width) of the latents.
     """
 
@@ -119,12 +117,13 @@ class Step:
 
 @dataclass(frozen=True)
 class AttentionContext:
-    """Everything that a stage may want to know about the attention call that it is in.
+    """Everything that a stage may need to know about the current attention call.
 
     Attributes:
-        layer: the layer.
-        step: the evaluation of the network that this call belongs to.
-        layout: who is in this call's batch; it has more branches than ``step.layout`` where a controller added one.
+        layer: Layer of the call.
+        step: Evaluation of the network that the call belongs to.
+        layout: Branches and frames of this call's batch. It has more branches than ``step.layout`` if a controller
+            added one.
     """
 
     layer: Layer
@@ -138,9 +137,9 @@ class AttentionContext:
 
     @property
     def positions(self) -> tuple[int, int, int]:
-        """(frame, height, width) of the query positions of one batch entry, frame by frame and row by row.
+        """(frame, height, width) of the query positions of one batch entry, ordered by frame, then row, then column.
 
-        An entry holds one frame, or all of them where frames are positions of the sequence.
+        An entry contains one frame, or all frames if they are positions of one sequence.
         """
         frames = 1 if self.layout.frames_in == "batch" else -(-self.layout.frames // self.layer.patch[0])
         return (frames, *self.grid)

@@ -1,9 +1,9 @@
-"""The source's attention, as its queries and keys: recorded while inverting, or computed again when it is needed.
+"""The source's attention, as queries and keys: recorded during inversion, or computed again when it is needed.
 
-A map of attention needs only its queries and keys, so no map is ever kept. `RecordedSource` reads what a `Recorder`
-kept during inversion, in memory or on disk. `LiveSource` runs the source once more, one step at a time, from the
-latents of the inversion. It is a pass of its own just before the edit's, not one more branch of the edit's batch: the
-blend mask of a step's first layers is made of cross-attention from its last ones.
+Queries and keys suffice to compute a map of attention, so no map is ever stored. `RecordedSource` reads what a
+`Recorder` stored during inversion, in memory or on disk. `LiveSource` runs the source once more, one step at a time,
+from the latents of the inversion. This is a separate pass before each step of the edit, not a branch of the edit's
+batch, because the blend mask that the first layers of a step use is made from the cross-attention of its last layers.
 """
 
 from __future__ import annotations
@@ -25,83 +25,83 @@ __all__ = ["AttentionStore", "DiskStore", "LiveSource", "MemoryStore", "Recorded
 
 
 class SourceComplete(Exception):
-    """Every layer of interest has run: the rest of the network need not."""
+    """Signal that all layers of interest have run, so that the rest of the network can be skipped."""
 
 
 class AttentionStore(Protocol):
-    """Where queries and keys are kept, by step and layer."""
+    """A store of queries and keys by step and layer."""
 
     def put(self, index: int, layer: str, query: torch.Tensor, key: torch.Tensor) -> None:
-        """Keep one layer's queries and keys of one step."""
+        """Store the queries and keys of one layer in one step."""
 
     def get(self, index: int, layer: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return what was kept."""
+        """Return the stored (query, key) of one layer in one step."""
 
     def close_step(self, index: int) -> None:
-        """Learn that a step is complete."""
+        """Mark a step as complete."""
 
     def entries(self) -> dict[int, list[str]]:
-        """Return the names of the layers kept, by step."""
+        """Return the names of the stored layers by step."""
 
     @property
     def nbytes(self) -> int:
-        """Bytes kept."""
+        """Number of bytes stored."""
 
 
 class MemoryStore:
-    """Keeps queries and keys in memory.
+    """A store of queries and keys in memory.
 
     Args:
-        device: where; None leaves them on the device they come from.
+        device: Device to store them on. None leaves them on the device they come from.
     """
 
     def __init__(self, device: torch.device | str | None = None) -> None:
         self.device = device
-        self._kept: dict[tuple[int, str], tuple[torch.Tensor, torch.Tensor]] = {}
+        self._stored: dict[tuple[int, str], tuple[torch.Tensor, torch.Tensor]] = {}
 
     def put(self, index: int, layer: str, query: torch.Tensor, key: torch.Tensor) -> None:
-        """Keep copies, so that no larger tensor stays alive behind a view."""
-        self._kept[index, layer] = (self._copy(query), self._copy(key))
+        """Store copies, because a view would keep a larger tensor alive."""
+        self._stored[index, layer] = (self._copy(query), self._copy(key))
 
     def _copy(self, x: torch.Tensor) -> torch.Tensor:
         return x.detach().to(self.device or x.device, copy=True, memory_format=torch.contiguous_format)
 
     def get(self, index: int, layer: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return (query, key).
+        """Return the stored (query, key).
 
         Raises:
-            AttentionError: nothing was kept for this step and layer.
+            AttentionError: If nothing is stored for this step and layer.
         """
-        if (index, layer) not in self._kept:
-            raise AttentionError(f"no source attention was kept for step {index} of {layer}; invert the clip again")
-        return self._kept[index, layer]
+        if (index, layer) not in self._stored:
+            raise AttentionError(f"no source attention is stored for step {index} of {layer}; invert the clip again")
+        return self._stored[index, layer]
 
     def close_step(self, index: int) -> None:
-        """Do nothing: memory is always up to date."""
+        """Do nothing, because entries in memory are complete at once."""
 
     def clear(self) -> None:
-        """Forget everything."""
-        self._kept.clear()
+        """Remove all entries."""
+        self._stored.clear()
 
     def entries(self) -> dict[int, list[str]]:
-        """Return the names of the layers kept, by step."""
-        kept: dict[int, list[str]] = {}
-        for index, layer in self._kept:
-            kept.setdefault(index, []).append(layer)
-        return kept
+        """Return the names of the stored layers by step."""
+        names_by_step: dict[int, list[str]] = {}
+        for index, layer in self._stored:
+            names_by_step.setdefault(index, []).append(layer)
+        return names_by_step
 
     @property
     def nbytes(self) -> int:
-        """Bytes kept."""
-        return sum(x.nbytes for pair in self._kept.values() for x in pair)
+        """Number of bytes stored."""
+        return sum(x.nbytes for pair in self._stored.values() for x in pair)
 
 
 class DiskStore:
-    """Keeps queries and keys in a folder, one safetensors file a step.
+    """A store of queries and keys in a folder, with one safetensors file for each step.
 
     Args:
-        folder: an existing folder; files are named ``step_0000.safetensors`` and so on.
-        owner: what the folder goes with, and the store therefore refers to.
+        folder: An existing folder. Its files are named ``step_0000.safetensors`` and so on.
+        owner: Object that must live as long as the store, such as a temporary folder that contains the files.
     """
 
     def __init__(self, folder: Path, owner: object = None) -> None:
@@ -114,15 +114,15 @@ class DiskStore:
         return self.folder / f"step_{index:04d}.safetensors"
 
     def put(self, index: int, layer: str, query: torch.Tensor, key: torch.Tensor) -> None:
-        """Hold one layer's queries and keys until the step is complete."""
+        """Hold the queries and keys of one layer in memory until the step is complete."""
         self._pending[f"{layer}.query"] = query.detach().to("cpu", copy=True).contiguous()
         self._pending[f"{layer}.key"] = key.detach().to("cpu", copy=True).contiguous()
 
     def close_step(self, index: int) -> None:
-        """Write the step's file, whole or not at all.
+        """Write the file of a step atomically.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: If the file cannot be written.
         """
         path, tensors, self._pending = self._path(index), self._pending, {}
         if tensors:
@@ -130,36 +130,36 @@ class DiskStore:
             self._written[path] = _stamp(path)
 
     def get(self, index: int, layer: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """Read one layer of one step.
+        """Read the (query, key) of one layer in one step.
 
         Raises:
-            AttentionError: the step's file is missing or damaged, or is not the one that was written.
+            AttentionError: If the step's file is missing or damaged, or was changed after it was written.
         """
         path = self._path(index)
         with self._reading(path), safe_open(path, framework="pt") as file:
             return file.get_tensor(f"{layer}.query"), file.get_tensor(f"{layer}.key")
 
     def entries(self) -> dict[int, list[str]]:
-        """Return the names of the layers kept, by step.
+        """Return the names of the stored layers by step.
 
         Raises:
-            AttentionError: a file is missing or damaged, or is not the one that was written.
+            AttentionError: If a file is missing or damaged, or was changed after it was written.
         """
-        kept = {}
+        names_by_step = {}
         for path in sorted(self._written):
             with self._reading(path), safe_open(path, framework="pt") as file:
                 names = [name.removesuffix(".query") for name in file.keys() if name.endswith(".query")]  # noqa: SIM118
-            kept[int(path.stem.removeprefix("step_"))] = names
-        return kept
+            names_by_step[int(path.stem.removeprefix("step_"))] = names
+        return names_by_step
 
     @contextlib.contextmanager
     def _reading(self, path: Path) -> Iterator[None]:
-        """Say in one line that a file cannot be read; what was changed since is not read at all."""
+        """Turn errors while reading a file into an `AttentionError`, and refuse files that were changed since."""
         stamp = _stamp(path)
         if stamp is None:
-            raise AttentionError(f"no source attention in {path}; invert the clip again")
+            raise AttentionError(f"there is no source attention in {path}; invert the clip again")
         if stamp != self._written.get(path):
-            raise AttentionError(f"the source's attention in {path} was changed since; invert the clip again")
+            raise AttentionError(f"the source's attention in {path} was changed after inversion; invert the clip again")
         try:
             yield
         except (OSError, SafetensorError) as error:
@@ -169,27 +169,28 @@ class DiskStore:
 
     @property
     def nbytes(self) -> int:
-        """Bytes on disk."""
+        """Number of bytes on disk."""
         return sum(stamp[0] for stamp in self._written.values() if stamp is not None)
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:
-    """Return the size of a file and when it was changed; None if there is none."""
+    """Return the size and modification time of a file, or None if it does not exist."""
     try:
-        facts = path.stat()
+        stat = path.stat()
     except OSError:
         return None
-    return facts.st_size, facts.st_mtime_ns
+    return stat.st_size, stat.st_mtime_ns
 
 
 class Recorder(Controller):
-    """Keeps the queries and keys of the source branch, in the coarse layers: 32x32, 16x16 and 8x8 at 512 px.
+    """A recorder of the source branch's queries and keys in the coarse layers: 32x32, 16x16 and 8x8 at 512 px.
 
-    Of cross-attention it keeps the keys of one frame: the text is the same for all of them.
+    Cross-attention keys are stored for one frame only, because the text is the same for all frames.
 
     Args:
-        store: where to.
-        last: name of the layer after which nothing of interest runs; the network is left there. None runs all of it.
+        store: Store to write to.
+        last: Name of the last layer of interest. The evaluation of the network stops after it. None runs the whole
+            network.
     """
 
     branches = ("source",)
@@ -201,9 +202,9 @@ class Recorder(Controller):
         self.where = Where(coarse=True, phases=("invert", "denoise"))
 
     def on_qkv(self, context: AttentionContext, qkv: QKV) -> tuple[AttentionContext, QKV]:
-        """Keep queries and keys as the layer computed them, before other frames join in."""
+        """Store queries and keys as the layer computed them, before keys of other frames are added."""
         part = context.layout.slice("source")
-        key = qkv.key[part]
+        key = qkv.key[part]  # (entry, head, key, dim)
         self.store.put(
             context.step.index, context.layer.name, qkv.query[part], key[:1] if context.layer.kind == "cross" else key
         )
@@ -212,27 +213,27 @@ class Recorder(Controller):
         return context, qkv
 
     def on_step_end(self, step: Step, latents: torch.Tensor) -> torch.Tensor:
-        """Close the step in the store.
+        """Mark the step as complete in the store.
 
         Raises:
-            AttentionError: it cannot be written.
+            AttentionError: If the step cannot be written.
         """
         try:
             self.store.close_step(step.index)
         except OSError as error:
             raise AttentionError(
-                f"cannot keep the source's attention in {error.filename}: {error.strerror or error}; make room, name "
-                "another folder in TMPDIR, or have it computed again in place of kept (supplier live)"
+                f"cannot store the source's attention in {error.filename}: {error.strerror or error}; free disk "
+                "space, set TMPDIR to another folder, or compute the attention again instead (supplier live)"
             ) from error
         return latents
 
 
 class RecordedSource:
-    """The source's attention from a store.
+    """The source's attention, read from a store.
 
     Args:
-        store: what a `Recorder` filled during inversion.
-        device: where the attention is to be used.
+        store: Store that a `Recorder` filled during inversion.
+        device: Device on which the attention is used.
     """
 
     def __init__(self, store: AttentionStore, device: torch.device) -> None:
@@ -243,11 +244,11 @@ class RecordedSource:
 
     @property
     def index(self) -> int:
-        """The current step; -1 before the first."""
+        """Index of the current step, or -1 before the first one."""
         return self._index
 
     def advance(self, index: int) -> None:
-        """Make ready for step ``index``."""
+        """Move to step ``index``."""
         if index != self._index:
             self._index = index
             self._probs.clear()
@@ -259,8 +260,8 @@ class RecordedSource:
         for x in (query, key):
             if x.ndim != 4 or x.shape[1] != layer.heads or x.shape[3] != depth or not x.is_floating_point():
                 raise AttentionError(
-                    f"the source's attention of step {self._index} in {layer.name} has the shape {tuple(x.shape)} and "
-                    f"not (frame, {layer.heads}, position, {depth}); invert the clip again"
+                    f"the source's attention of step {self._index} in {layer.name} has the shape {tuple(x.shape)} "
+                    f"instead of (frame, {layer.heads}, position, {depth}); invert the clip again"
                 )
         return query.to(self.device), key.to(self.device)
 
@@ -268,18 +269,21 @@ class RecordedSource:
         """Return the source's cross-attention of a layer in the current step, (frame, head, query, token), float32."""
         if layer.name not in self._probs:
             query, key = self.query_key(layer)
+            # (frame, head, query, dim) x (1 or frame, head, dim, token) -> (frame, head, query, token): the text is the
+            # same for all frames, so its keys are stored once.
             scores = query.float() @ key.float().transpose(-1, -2) * query.shape[-1] ** -0.5
             self._probs[layer.name] = scores.softmax(dim=-1)
         return self._probs[layer.name]
 
 
 class LiveSource(RecordedSource):
-    """The source's attention computed again, a step at a time, from the latents of the inversion.
+    """The source's attention, computed again one step at a time from the latents of the inversion.
 
     Args:
-        run: ``(k, recorder)`` evaluates the network on the source's latents at step k with the recorder installed.
-        device: where the attention is to be used.
-        last: name of the layer after which nothing of interest runs.
+        run: ``(k, recorder)``, which evaluates the network on the source's latents at step k with the recorder
+            installed.
+        device: Device on which the attention is used.
+        last: Name of the last layer of interest. None runs the whole network.
     """
 
     def __init__(self, run: Callable[[int, Recorder], object], device: torch.device, last: str | None = None) -> None:
@@ -289,7 +293,7 @@ class LiveSource(RecordedSource):
         self._run = run
 
     def advance(self, index: int) -> None:
-        """Run the source at step ``index``, unless it is there already."""
+        """Run the source at step ``index``, unless that is the current step."""
         if index == self._index:
             return
         self._memory.clear()
@@ -298,6 +302,6 @@ class LiveSource(RecordedSource):
             self._run(index, self._recorder)
         if not self._memory.entries():
             raise AttentionError(
-                "this network has no attention layer whose grid is at most half the latent grid, and only of those the "
-                "source's attention is kept; use a method that needs none of it, such as ddim or masactrl"
+                "this network has no attention layer whose grid is at most half the latent grid, and the source's "
+                "attention is stored only in such layers; use a method that does not need it, such as ddim or masactrl"
             )

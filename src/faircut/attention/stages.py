@@ -1,7 +1,7 @@
-"""Attention written once: stages at which controllers act, and the state that the layers of a network share.
+"""Attention with stages at which controllers act, written once, and the state that a network's layers share.
 
-An adapter (`faircut.model.backbone`) lets each attention layer of its network hand queries, keys and values to
-`AttentionControl.attend`, and takes what the heads return.
+An adapter (`faircut.model.backbone`) lets each attention layer of its network pass queries, keys and values to
+`AttentionControl.attend`, which returns the output of the heads.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ __all__ = ["AttentionControl", "split_heads"]
 
 @dataclass
 class AttentionControl:
-    """The shared state of a network under control: who acts, and which step it is.
+    """The shared state of a network under control: the controllers and the current step.
 
     Attributes:
-        controllers: in the order in which their stages run.
-        block_elements: the most elements of an explicit attention map that exist at one time.
-        layers: the layers under control, by name, in the order in which the network runs them.
-        step: the current step; set by `begin`.
-        fired: names of the layers whose processor ran in this step.
+        controllers: Controllers in the order in which their stages run.
+        block_elements: Maximum number of elements of an explicit attention map that exist at one time.
+        layers: Layers under control by name, in the order in which the network runs them.
+        step: Current step, set by `begin`.
+        fired: Names of the layers that were computed in this step.
     """
 
     controllers: tuple[Controller, ...]
@@ -40,16 +40,16 @@ class AttentionControl:
     fired: set[str] = field(default_factory=set)
 
     def begin(self, step: Step) -> None:
-        """Say what the next evaluation of the network is; tells the controllers.
+        """Announce the next evaluation of the network, also to the controllers.
 
         Raises:
-            AttentionError: a controller cannot act where this network has the frames of a clip.
+            AttentionError: If a controller does not support this network's batch layout.
         """
         for controller in self.controllers:
             if step.layout.frames_in not in controller.frames_in:
                 raise AttentionError(
-                    f"{type(controller).__name__} acts on networks whose frames are entries of the batch, and this one "
-                    "has all frames in one sequence; use a method without it, such as ddim or sdedit"
+                    f"{type(controller).__name__} needs a network whose frames are batch entries, but this one has all "
+                    "frames in one sequence; use a method without this controller, such as ddim or sdedit"
                 )
         self.step = step
         self.fired.clear()
@@ -60,7 +60,7 @@ class AttentionControl:
         """Return the context of a call in the current step.
 
         Raises:
-            AttentionError: the network was called outside a step, or with another batch or size than announced.
+            AttentionError: If the network is called outside a step, or with another batch or size than announced.
         """
         if self.step is None:
             raise AttentionError("the network was called before a step began; call AttentionControl.begin first")
@@ -74,8 +74,8 @@ class AttentionControl:
             frames, height, width = context.positions
             shape = f"{height} x {width}" if self.step.layout.frames_in == "batch" else f"{frames} x {height} x {width}"
             raise AttentionError(
-                f"{layer.name} was given {positions} positions, but latents of {self.step.latent_grid} make it "
-                f"{shape}; announce the size of the latents that the network is called with"
+                f"{layer.name} got {positions} positions, but latents of {self.step.latent_grid} give {shape}; "
+                "announce the size of the latents that the network is called with"
             )
         self.fired.add(layer.name)
         return context
@@ -83,24 +83,24 @@ class AttentionControl:
     def attend(self, layer: Layer, qkv: QKV, mask: torch.Tensor | None = None) -> torch.Tensor:
         """Compute the attention of one layer in the current step, with the controllers at their stages.
 
-        Without an active controller it is exactly torch's fused attention.
+        Without an active controller this is exactly torch's fused attention.
 
         Args:
-            layer: the layer.
-            qkv: its queries, keys and values, (batch, head, position, dim) each, after the layer's own norms and rotary
+            layer: Layer to compute.
+            qkv: Queries, keys and values, (batch, head, position, dim) each, after the layer's norms and rotary
                 embeddings.
-            mask: added to the scores, broadcastable to (batch, head, query, key); None for none.
+            mask: Mask that is added to the scores, broadcastable to (batch, head, query, key), or None.
 
         Returns:
-            What the heads return, before the output projection, (batch, head, query, dim).
+            (batch, head, query, dim), output of the heads before the output projection.
 
         Raises:
-            AttentionError: the network was called outside a step, or with another batch or size than announced.
+            AttentionError: If the network is called outside a step, or with another batch or size than announced.
         """
         context = self.context(layer, qkv.query.shape[0], qkv.query.shape[2])
         active = []
         for controller in self.controllers:
-            # One after the other, for a controller may act on a branch that an earlier one has added.
+            # In order, because a controller may act on a branch that an earlier one added.
             if controller.applies(context):
                 context, qkv = controller.on_qkv(context, qkv)
                 active.append(controller)
@@ -110,25 +110,25 @@ class AttentionControl:
         return output
 
     def guidance(self, scale: float) -> torch.Tensor:
-        """Return how strongly each position is guided in this step, broadcastable to (frame, 1, height, width)."""
+        """Return the guidance scale of each position in this step, broadcastable to (frame, 1, height, width)."""
         if self.step is None:
-            raise AttentionError("no step is being made; call AttentionControl.begin first")
+            raise AttentionError("no step has begun; call AttentionControl.begin first")
         guided = torch.tensor(scale)
         for controller in self.controllers:
             guided = controller.on_guidance(self.step, guided)
         return guided
 
     def end(self, latents: torch.Tensor) -> torch.Tensor:
-        """Close the step: let the controllers change the latents it arrived at, (frame, channel, height, width)."""
+        """End the step, and return the latents, (frame, channel, height, width), as changed by the controllers."""
         if self.step is None:
-            raise AttentionError("no step to end; call AttentionControl.begin first")
+            raise AttentionError("there is no step to end; call AttentionControl.begin first")
         step, self.step = self.step, None
         for controller in self.controllers:
             latents = controller.on_step_end(step, latents)
         return latents
 
     def features(self, name: str, output: Any) -> Any:
-        """Let the controllers change what a submodule of the network returned; outside a step it stays as it is."""
+        """Return the output of a submodule as changed by the controllers, or unchanged outside a step."""
         if self.step is not None:
             for controller in self.controllers:
                 phases, branches = controller.where.phases, self.step.layout.branches
@@ -137,28 +137,28 @@ class AttentionControl:
         return output
 
     def check_fired(self) -> None:
-        """Check that every layer under control took part in the step.
+        """Check that every layer under control was computed in the step.
 
         Raises:
-            AttentionError: some layer's processor did not run, so it was not under control.
+            AttentionError: If a layer ran outside faircut's control.
         """
         silent = sorted(set(self.layers) - self.fired)
         if silent or not self.fired:
             raise AttentionError(
                 f"{len(silent) or 'all'} attention layer(s) ran without faircut's processor, the first is "
-                f"{silent[0] if silent else 'unknown'}; something replaced the processors during the run "
-                "(another pipeline on the same network, torch.compile); give the editor a network of its own"
+                f"{silent[0] if silent else 'unknown'}; the processors were replaced during the run "
+                "(by another pipeline on the same network, or torch.compile); give the editor a separate network"
             )
 
     def _attend(
         self, context: AttentionContext, qkv: QKV, mask: torch.Tensor | None, active: Sequence[Controller]
     ) -> torch.Tensor:
-        """Attend; explicitly where a controller asks to see scores or probabilities, fused everywhere else."""
+        """Compute attention, explicitly for branches whose scores or probabilities a controller uses, else fused."""
         watchers = [c for c in active if c.overrides("on_scores") or c.overrides("on_probs")]
         watched = {branch: [c for c in watchers if c.acts_on(branch)] for branch in context.layout.branches}
         if not any(watched.values()):
             return _attend_fused(qkv, mask)
-        outputs = []
+        outputs = []  # (entry, head, query, dim) of each branch, in batch order
         for branch, controllers in watched.items():
             part = context.layout.slice(branch)
             branch_qkv = qkv.part(part)
@@ -172,16 +172,18 @@ class AttentionControl:
     def _attend_explicitly(
         self, context: AttentionContext, qkv: QKV, mask: torch.Tensor | None, controllers: Sequence[Controller]
     ) -> torch.Tensor:
-        """Attend with whole rows of the map in view, a block of queries at a time."""
+        """Compute explicit attention, one block of queries at a time with all keys."""
         frames, heads, queries, dim = qkv.query.shape
-        rows = max(1, self.block_elements // (frames * heads * qkv.key.shape[2]))
-        # Half precision overflows here in Stable Diffusion 2.x, whose own configuration asks for float32.
+        rows = max(1, self.block_elements // (frames * heads * qkv.key.shape[2]))  # Queries of one block.
+        # Half precision overflows here in Stable Diffusion 2.x, whose configuration asks for float32.
+        # (frame, head, query, dim) and (frame, head, dim, key)
         query, key_t = qkv.query.float() * dim**-0.5, qkv.key.float().transpose(-1, -2)
         blocks = []
         for start in range(0, queries, rows):
             block = slice(start, min(start + rows, queries))
-            scores = query[:, :, block] @ key_t
+            scores = query[:, :, block] @ key_t  # (frame, head, query of the block, key)
             if mask is not None:
+                # (frame, head or 1, query or 1, key): a mask may be the same for all queries.
                 scores = scores + (mask if mask.shape[2] == 1 else mask[:, :, block])
             for controller in controllers:
                 scores = controller.on_scores(context, scores, block)
@@ -195,13 +197,14 @@ class AttentionControl:
 
 
 def _attend_fused(qkv: QKV, mask: torch.Tensor | None) -> torch.Tensor:
-    """Attend without a map."""
+    """Compute fused attention, which never builds a map."""
     query, key, value, bias = qkv
     if bias is not None:
+        # (batch, 1, 1, key) broadcasts to all heads and queries.
         mask = bias.to(query.dtype) if mask is None else mask + bias.to(query.dtype)
     return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
 
 
 def split_heads(x: torch.Tensor, heads: int) -> torch.Tensor:
-    """(batch, position, channel) -> (batch, head, position, dim)."""
+    """Return (batch, position, channel) as (batch, head, position, dim)."""
     return x.unflatten(2, (heads, -1)).transpose(1, 2)

@@ -1,1 +1,1 @@
-"""Controllers: what methods attach to attention."""
+"""The controllers that methods attach to attention."""

@@ -1,4 +1,4 @@
-"""Features of the source in the edit: injected as they are (Plug-and-Play), or carried between frames (TokenFlow)."""
+"""Features of the source in the edit: injected unchanged (Plug-and-Play), or propagated between frames (TokenFlow)."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _EDITED = ("uncond", "cond")
 
 
 class FeatureInjection(Controller):
-    """Gives the edit the features and the self-attention of the branch ``"reference"``; values stay its own.
+    """A controller that gives the edit the features and self-attention, except values, of the branch ``"reference"``.
 
     Args:
-        features: names of the network's submodules.
-        feature_steps: the denoising steps in which their outputs are the reference's.
-        layers: names of self-attention layers.
-        attention_steps: the steps in which their queries and keys are the reference's.
+        features: Names of submodules of the network.
+        feature_steps: Denoising steps in which the outputs of these submodules are replaced by the reference's.
+        layers: Names of self-attention layers.
+        attention_steps: Denoising steps in which the queries and keys of these layers are replaced by the reference's.
     """
 
     branches = _EDITED
@@ -36,12 +36,13 @@ class FeatureInjection(Controller):
         self.layers, self.attention_steps = frozenset(layers), attention_steps
 
     def applies(self, context: AttentionContext) -> bool:
-        """Whether the layer's attention is injected in this step."""
-        chosen = context.layer.name in self.layers and context.step.index in self.attention_steps
-        return chosen and "reference" in context.layout.branches and super().applies(context)
+        """Return whether the layer's attention is injected in this step."""
+        is_selected = context.layer.name in self.layers and context.step.index in self.attention_steps
+        return is_selected and "reference" in context.layout.branches and super().applies(context)
 
     def on_qkv(self, context: AttentionContext, qkv: QKV) -> tuple[AttentionContext, QKV]:
-        """Put the reference's queries and keys in place of the edit's."""
+        """Replace the edit's queries and keys by the reference's."""
+        # Both are (batch, head, position, dim). Slices of a branch are batch entries, so branches match frame by frame.
         reference = context.layout.slice("reference")
         for branch in set(_EDITED) & set(context.layout.branches):
             edit = context.layout.slice(branch)
@@ -49,39 +50,40 @@ class FeatureInjection(Controller):
         return context, qkv
 
     def on_features(self, step: Step, name: str, output: torch.Tensor) -> torch.Tensor:
-        """Put the reference's features in place of the edit's."""
+        """Replace the edit's features by the reference's."""
         if step.index not in self.feature_steps or "reference" not in step.layout.branches:
             return output
-        injected = output.clone()
+        injected = output.clone()  # (batch, channel, height, width)
         for branch in set(_EDITED) & set(step.layout.branches):
             injected[step.layout.slice(branch)] = output[step.layout.slice("reference")]
         return injected
 
 
 def nearest_tokens(tokens: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
-    """Find for every token of a frame the most alike token of another (TokenFlow, equation 5: cosine distance).
+    """Return the most similar token in another frame for every token (TokenFlow, equation 5: cosine distance).
 
     Args:
-        tokens: (frame, position, channel).
-        keys: (frame, position, channel), each frame's other.
+        tokens: (frame, position, channel), tokens to match.
+        keys: (frame, position, channel), tokens of the frame that each frame is matched with.
 
     Returns:
-        (frame, position), int64.
+        (frame, position), int64, positions in ``keys``.
     """
-    likeness = F.normalize(tokens.float(), dim=-1) @ F.normalize(keys.float(), dim=-1).transpose(1, 2)
-    return likeness.argmax(-1)
+    # (frame, position, channel) x (frame, channel, key position) -> (frame, position, key position)
+    similarity = F.normalize(tokens.float(), dim=-1) @ F.normalize(keys.float(), dim=-1).transpose(1, 2)
+    return similarity.argmax(-1)
 
 
 class TokenPropagation(Controller):
-    """Attends in keyframes alone, all of them together, and carries their tokens to the other frames (TokenFlow,
-    section 4).
+    """A controller that attends in keyframes only, jointly, and propagates their tokens (TokenFlow, section 4).
 
-    A frame's token is ``w T[next keyframe][nearest] + (1 - w) T[last keyframe][nearest]``, nearest by the source's
-    tokens, and ``w = sigmoid(d- / (d+ + d-))`` with the distances to both (equation 6). Keyframes keep their own.
+    A token of another frame is ``w T[next keyframe][nearest] + (1 - w) T[last keyframe][nearest]``. The nearest token
+    is found by the source's tokens, and ``w = sigmoid(d- / (d+ + d-))`` with the distances to both keyframes (equation
+    6). Keyframes keep their tokens.
 
     Args:
-        keyframes: by step, in order.
-        frames: of the clip.
+        keyframes: Indices of the keyframes in each step, in ascending order.
+        frames: Number of frames of the clip.
     """
 
     branches = _EDITED
@@ -92,42 +94,55 @@ class TokenPropagation(Controller):
         self._edited: dict[str, torch.Tensor] = {}
 
     def applies(self, context: AttentionContext) -> bool:
-        """Whether there is a source to find tokens by, and more than one frame."""
+        """Return whether there is a reference branch to match tokens with, and more than one frame."""
         return self.frames > 1 and "reference" in context.layout.branches and super().applies(context)
 
     def on_qkv(self, context: AttentionContext, qkv: QKV) -> tuple[AttentionContext, QKV]:
-        """Let the keyframes attend to each other; each branch for itself."""
-        chosen = list(self.keyframes[context.step.index])
+        """Let the keyframes attend to each other, separately in each branch."""
+        keyframes = list(self.keyframes[context.step.index])
         self._edited = {}
         for branch in set(_EDITED) & set(context.layout.branches):
             query, key, value, _ = qkv.part(context.layout.slice(branch))
+            # (frame, head, position, dim) -> (keyframe, head, keyframe * position, dim): every keyframe sees the keys
+            # of all keyframes, one after the other.
             key, value = (
-                x[chosen].transpose(0, 1).flatten(1, 2)[None].expand(len(chosen), -1, -1, -1) for x in (key, value)
+                x[keyframes].transpose(0, 1).flatten(1, 2)[None].expand(len(keyframes), -1, -1, -1)
+                for x in (key, value)
             )
-            self._edited[branch] = F.scaled_dot_product_attention(query[chosen], key, value)
+            # (keyframe, head, position, dim)
+            self._edited[branch] = F.scaled_dot_product_attention(query[keyframes], key, value)
         return context, qkv
 
     def on_output(self, context: AttentionContext, output: torch.Tensor) -> tuple[AttentionContext, torch.Tensor]:
-        """Carry the keyframes' tokens to all frames."""
-        chosen = torch.tensor(self.keyframes[context.step.index])
-        own = torch.arange(self.frames)
-        after = torch.searchsorted(chosen, own).clamp(max=len(chosen) - 1)
-        before = torch.where(chosen[after] == own, after, (after - 1).clamp(min=0))
-        before = torch.where(own > chosen[after], after, before)
+        """Propagate the keyframes' tokens to all frames."""
+        keyframes = torch.tensor(self.keyframes[context.step.index])  # (keyframe,)
+        frame = torch.arange(self.frames)  # (frame,)
+        # (frame,) each: the index in ``keyframes`` of the last keyframe before a frame and the next one after. Both are
+        # the same at a keyframe, and beyond the first and last keyframe.
+        after = torch.searchsorted(keyframes, frame).clamp(max=len(keyframes) - 1)
+        before = torch.where(keyframes[after] == frame, after, (after - 1).clamp(min=0))
+        before = torch.where(frame > keyframes[after], after, before)
+        # (frame, head, position, dim) -> (frame, position, channel): tokens are compared by all heads together.
         tokens = output[context.layout.slice("reference")].transpose(1, 2).flatten(2)
-        fields = [nearest_tokens(tokens, tokens[chosen[at]]) for at in (before, after)]
-        distance = [(own - chosen[at]).abs().float() for at in (before, after)]
+        # (frame, position) each: the nearest position in the keyframe before and in the one after.
+        nearest = [nearest_tokens(tokens, tokens[keyframes[index]]) for index in (before, after)]
+        distance = [(frame - keyframes[index]).abs().float() for index in (before, after)]  # (frame,) each
         weight = torch.sigmoid(distance[0] / (distance[0] + distance[1]).clamp(min=1.0))
+        # (frame,) -> (frame, 1, 1, 1), for all heads, positions and channels alike.
         weight = torch.where(before == after, 0.0, weight).to(output)[:, None, None, None]
         output = output.clone()
         for branch, edited in self._edited.items():
-            last, following = (_take(edited[at], field) for at, field in zip((before, after), fields, strict=True))
-            carried = torch.lerp(last, following, weight)
-            carried[chosen] = edited
-            output[context.layout.slice(branch)] = carried
+            # edited: (keyframe, head, position, dim). The others: (frame, head, position, dim).
+            last, following = (
+                _take(edited[index], positions) for index, positions in zip((before, after), nearest, strict=True)
+            )
+            propagated = torch.lerp(last, following, weight)
+            propagated[keyframes] = edited
+            output[context.layout.slice(branch)] = propagated
         return context, output
 
 
-def _take(tokens: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
-    """Gather tokens, (frame, head, position, dim), at (frame, position)."""
-    return tokens.gather(2, at[:, None, :, None].expand(-1, tokens.shape[1], -1, tokens.shape[3]))
+def _take(tokens: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    """Return tokens, (frame, head, position, dim), at the given positions, (frame, position)."""
+    # (frame, position) -> (frame, head, position, dim), the same index for all heads and channels.
+    return tokens.gather(2, positions[:, None, :, None].expand(-1, tokens.shape[1], -1, tokens.shape[3]))

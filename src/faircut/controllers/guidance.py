@@ -1,4 +1,4 @@
-"""Guidance of latents: gradients of a loss on attention (pix2pix-zero)."""
+"""Guidance of the latents: by gradients of a loss on attention (pix2pix-zero), and only inside a region."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["CrossAttentionGuidance", "MapKeeper", "RegionGuidance"]
 
 
 class MapKeeper(Controller):
-    """Keeps cross-attention maps with their gradients; changes nothing.
+    """A controller that stores cross-attention maps with their gradients, and changes nothing.
 
     Attributes:
-        maps: by layer (frame, head, query, token), float32.
+        maps: (frame, head, query, token), float32, by layer name.
     """
 
     where = Where(kind="cross", coarse=True)
@@ -28,27 +28,28 @@ class MapKeeper(Controller):
         self.maps: dict[str, torch.Tensor] = {}
 
     def on_probs(self, context: AttentionContext, probs: torch.Tensor, queries: slice) -> torch.Tensor:
-        """Keep a block of queries."""
+        """Store the map of a block of queries."""
         name = context.layer.name
+        # Blocks arrive in order and are joined along the query axis of (frame, head, query, token).
         self.maps[name] = torch.cat([self.maps[name], probs], dim=2) if name in self.maps else probs
         return probs
 
 
 class CrossAttentionGuidance(Controller):
-    """Before every step, moves the latents so that the edit's cross-attention comes nearer to the source's.
+    """A controller that moves the latents so that the edit's cross-attention comes nearer to the source's.
 
-    ``z <- z - amount grad_z sum |M_edit - M_source|^2``: summed over layers, queries and tokens, averaged over heads,
-    each frame for itself (pix2pix-zero, equation 3 and its published code).
+    Before every step, ``z <- z - amount grad_z sum |M_edit - M_source|^2``, summed over layers, queries and tokens,
+    averaged over heads, separately for each frame (pix2pix-zero, equation 3 and its published code).
 
     Args:
-        source: the source's attention.
-        layers: of the network.
-        predict: evaluates the network; gradients flow to the latents.
-        embedding: of the edit, (1, token, channel).
-        amount: step size.
+        source: Attention of the source.
+        layers: Layers of the network.
+        predict: Function that evaluates the network with gradients to the latents.
+        embedding: (1, token, channel), text embedding of the edit.
+        amount: Step size of the gradient descent.
     """
 
-    branches = ()  # Not in the edit's own evaluation: it has one of its own.
+    branches = ()  # It does not act in the edit's evaluation, but makes a separate one.
     frames_in = ("batch", "sequence")
 
     def __init__(
@@ -63,29 +64,31 @@ class CrossAttentionGuidance(Controller):
         self.layers = [layer for layer in layers if layer.kind == "cross" and layer.coarse]
 
     def uses_source(self, index: int) -> bool:
-        """Always."""
+        """Return True, because every step needs the source."""
         return True
 
     def on_latents(self, index: int, latents: torch.Tensor) -> torch.Tensor:
-        """Follow the gradient one step."""
+        """Move the latents by one step of gradient descent."""
         keeper = MapKeeper()
         with torch.enable_grad():
             z = latents.detach().requires_grad_(True)
             self.predict(z, index, self.embedding, [keeper])
             differences = [keeper.maps[layer.name] - self.source.probs(layer) for layer in self.layers]
+            # (frame, head, query, token) -> (frame, head) -> (frame,) -> (): frames do not influence each other's
+            # gradient.
             loss = torch.stack([d.square().sum((2, 3)).mean(1).sum() for d in differences]).sum()
             (gradient,) = torch.autograd.grad(loss, z)
         return latents - self.amount * gradient
 
 
 class RegionGuidance(Controller):
-    """Guides the edit inside a region only: ``1 + (g - 1) m``, m how much of a cell belongs to it.
+    """A controller that guides only inside a region: ``1 + (g - 1) m``, where m is the share of a cell in the region.
 
-    The inversion is not guided. Where an edit is, it leaves what it should keep; where it is not, it follows the
-    inversion back. (Ours; docs/reference/fame.md, section 7.)
+    The inversion runs without guidance. Outside the region the unguided edit follows the inversion back to the clip.
+    Inside it, guidance leads the edit away from the clip. (Introduced here; see docs/reference/fame.md, section 7.)
 
     Args:
-        region: where the edit is guided.
+        region: Region where the edit is guided.
     """
 
     branches = ()
@@ -95,10 +98,10 @@ class RegionGuidance(Controller):
         self.region = region
 
     def uses_source(self, index: int) -> bool:
-        """Whether the region does."""
+        """Return whether the region needs the source's attention in a step."""
         return self.region.uses_source(index)
 
     def on_guidance(self, step: Step, scale: torch.Tensor) -> torch.Tensor:
-        """Take guidance away outside the region."""
-        inside = self.region.soft_mask(step.latent_grid)[:, None]
+        """Remove guidance outside the region."""
+        inside = self.region.soft_mask(step.latent_grid)[:, None]  # (frame, 1, height, width)
         return 1 + (scale.to(inside) - 1) * inside

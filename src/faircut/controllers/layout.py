@@ -1,8 +1,8 @@
-"""Layout modulation: attention inside a region strengthened, across its border weakened (VideoGrain, FAME).
+"""Layout modulation: attention is strengthened inside a region and weakened across its border (VideoGrain, FAME).
 
-The form is VideoGrain's (arXiv 2502.17258): ``L' = L + l [R W (max L - L) - (1 - R) (L - min L)]`` with L the scaled
-dot products, max and min those of the query's row. What W is, and how l falls with the noise and the region's size, is
-FAME's as we read it: docs/reference/fame.md.
+The formula is VideoGrain's (arXiv 2502.17258): ``L' = L + l [R W (max L - L) - (1 - R) (L - min L)]``, where L are the
+scaled dot products, and max and min those of the query's row. W, and how l falls with the noise and the region's size,
+follow our reading of FAME; see docs/reference/fame.md.
 """
 
 from __future__ import annotations
@@ -19,55 +19,56 @@ from faircut.controllers.spatial_temporal import frame_indices
 
 __all__ = ["CrossModulation", "TemporalModulation", "modulate", "strength"]
 
-# Below this share of a row's range a modulation changes nothing that could be seen; explicit attention costs time.
-_LEAST = 1e-2
+# A modulation by less than this share of a row's range has no visible effect, and explicit attention is slower than
+# fused.
+_MIN_STRENGTH = 1e-2
 
 
 def modulate(scores: torch.Tensor, inside: torch.Tensor, weight: torch.Tensor, amount: torch.Tensor) -> torch.Tensor:
-    """Pull scores inside a region towards their row's maximum, and push those outside towards its minimum.
+    """Pull scores inside a region towards their row's maximum, and push scores outside towards its minimum.
 
-    With every argument in [0, 1] the result stays within its row's [min, max].
+    If R, W and l are in [0, 1], the result stays within its row's [min, max].
 
     Args:
         scores: (..., query, key), scaled dot products.
-        inside: R, broadcastable, 0 or 1.
-        weight: W, broadcastable, 0 to 1.
-        amount: l, broadcastable, 0 to 1; rows with 0 come back as they are.
+        inside: R, 0 or 1, broadcastable to ``scores``.
+        weight: W, 0 to 1, broadcastable to ``scores``.
+        amount: l, 0 to 1, broadcastable to ``scores``. Rows with 0 do not change.
 
     Returns:
-        The modulated scores.
+        (..., query, key), the modulated scores.
     """
-    least, most = scores.aminmax(dim=-1, keepdim=True)
-    return scores + amount * (inside * weight * (most - scores) - (1 - inside) * (scores - least))
+    lowest, highest = scores.aminmax(dim=-1, keepdim=True)  # (..., query, 1): of a query's row, over all keys.
+    return scores + amount * (inside * weight * (highest - scores) - (1 - inside) * (scores - lowest))
 
 
 def strength(timestep: int, base: float) -> float:
-    """How strong a modulation is at a noise level: ``base * (t / 1000)^5``.
+    """Return the strength of a modulation at a noise level: ``base * (t / 1000)^5``.
 
     Args:
         timestep: t, 0 to 999.
-        base: the strength at pure noise.
+        base: Strength at pure noise.
 
     Returns:
-        0 to base.
+        Strength, from 0 to ``base``.
     """
     return base * (timestep / 1000) ** 5
 
 
 class TemporalModulation(Controller):
-    """Keeps a region's self-attention within the region, in all frames attended to, nearer frames more.
+    """A controller that keeps a region's self-attention within the region, with more weight on nearer frames.
 
-    ``R[x, y] = 1`` where query and key are both in the region; ``W = exp(-|frame(x) - frame(y)| / tau)``; ``l = base
-    u^5 (1 - S)`` with S the region's share of the positions; queries outside the region are left alone. (FAME, our
-    equation 3.)
+    ``R[x, y] = 1`` if query x and key y are both in the region; ``W = exp(-|frame(x) - frame(y)| / tau)``; ``l = base
+    u^5 (1 - S)``, where S is the region's share of the positions. Queries outside the region do not change. (FAME,
+    equation 3 in docs/reference/fame.md.)
 
     Args:
-        region: of one person.
-        base: l at pure noise and for a region of no size.
-        tau: of the decay, in frames; infinity for none.
-        temporal: the frames that every frame attends to, and the layers in which it does.
-        count: frames of the clip.
-        where: the layers.
+        region: Region of one person.
+        base: l at pure noise for a region of size 0.
+        tau: Time constant of the decay, in frames. Infinity means no decay.
+        temporal: Frames that every frame attends to, and the layers in which it does.
+        count: Number of frames of the clip.
+        where: Layers that the controller acts on.
     """
 
     def __init__(
@@ -79,39 +80,41 @@ class TemporalModulation(Controller):
         self.decay = torch.exp(-(self.listed - torch.arange(count)[:, None]).abs() / tau)
 
     def applies(self, context: AttentionContext) -> bool:
-        """Whether it is still strong enough to matter, in a layer where frames see each other."""
-        enough = strength(context.step.timestep, self.base) >= _LEAST and self.count > 1
-        return enough and context.layer.channels >= self.least_channels and super().applies(context)
+        """Return whether the layer attends across frames and the modulation is strong enough to have an effect."""
+        is_effective = strength(context.step.timestep, self.base) >= _MIN_STRENGTH and self.count > 1
+        return is_effective and context.layer.channels >= self.least_channels and super().applies(context)
 
     def uses_source(self, index: int) -> bool:
-        """Whether the region does."""
+        """Return whether the region needs the source's attention in a step."""
         return self.region.uses_source(index)
 
     def on_scores(self, context: AttentionContext, scores: torch.Tensor, queries: slice) -> torch.Tensor:
-        """Modulate one block of queries."""
+        """Modulate the scores of one block of queries."""
         mask = self.region.mask(context.grid).flatten(1).float()  # (frame, position)
         amount = mask * strength(context.step.timestep, self.base) * (1 - mask.mean())  # (frame, query): l
-        # The keys of a frame are the positions of its listed frames one after the other, (frame, listed * position).
-        # Both tensors are (frame, 1, 1, key): the same for all heads and queries.
+        # The keys of a frame are the positions of the frames that it attends to, one frame after the other: (frame,
+        # listed * position). Both tensors become (frame, 1, 1, key), because they are the same for all heads and
+        # queries.
         inside = mask[self.listed.to(mask.device)].flatten(1)[:, None, None]
         weight = self.decay.to(mask.device).repeat_interleave(mask.shape[1], dim=1)[:, None, None]
+        # amount: (frame, query) -> (frame, 1, query of the block, 1)
         return modulate(scores, inside, weight, amount[:, None, queries, None])
 
 
 class CrossModulation(Controller):
-    """Turns each region's attention towards the words that describe it, and all others' away from them.
+    """A controller that strengthens attention to a region's words inside that region, and weakens it outside.
 
-    ``R[x, token] = 1`` where x is in the region that the token describes; tokens that describe no region are exempt;
-    ``l = base u^5 (1 - S)`` with S the share of the frames that the described region takes. (VideoGrain's form; FAME's
-    weights, our section 4.)
+    ``R[x, token] = 1`` if position x is in the region that the token describes. Other tokens do not change.
+    ``l = base u^5 (1 - S)``, where S is the share of the frames that the described region takes. (VideoGrain's formula
+    with FAME's weights, section 4 of docs/reference/fame.md.)
 
     Args:
-        regions: of the people.
-        base: l at pure noise and for a region of no size.
-        region_of_key: (key,), int64: index of the region that each key describes; -1 for none.
+        regions: Regions of the people.
+        base: l at pure noise for a region of size 0.
+        region_of_key: (key,), int64, index of the region that each key describes, or -1 for none.
         weights: (key,), W, 0 to 1.
-        branches: the branches of the batch that it acts on.
-        where: the layers.
+        branches: Branches of the batch that the controller acts on.
+        where: Layers that the controller acts on.
     """
 
     frames_in = ("batch", "sequence")
@@ -129,27 +132,28 @@ class CrossModulation(Controller):
         self.region_of_key, self.weights = region_of_key, weights
 
     def applies(self, context: AttentionContext) -> bool:
-        """Whether it is still strong enough to matter."""
-        return strength(context.step.timestep, self.base) >= _LEAST and super().applies(context)
+        """Return whether the modulation is strong enough to have an effect."""
+        return strength(context.step.timestep, self.base) >= _MIN_STRENGTH and super().applies(context)
 
     def uses_source(self, index: int) -> bool:
-        """Whether a region does."""
+        """Return whether any region needs the source's attention in a step."""
         return any(region.uses_source(index) for region in self.regions)
 
     def on_scores(self, context: AttentionContext, scores: torch.Tensor, queries: slice) -> torch.Tensor:
-        """Modulate one block of queries."""
+        """Modulate the scores of one block of queries."""
         region_of_key, weights = self.region_of_key.to(scores.device), self.weights.to(scores.device)
-        # Keys that describe no region index region 0 here; their amount is 0, so that nothing is read from it.
-        at = region_of_key.clamp_min(0)
-        # (region, entry, query), 0 or 1. A batch entry's queries are the positions of one frame, or of all of them.
+        # Keys that describe no region get the index 0 here. Their amount is 0, so region 0 does not affect them.
+        region = region_of_key.clamp_min(0)  # (key,)
+        # (region, entry, query), 0 or 1. The queries of a batch entry are the positions of one frame, or of all frames.
         entries = context.layout.entries
-        masks = torch.stack([region.mask(context.grid).reshape(entries, -1).float() for region in self.regions])
+        masks = torch.stack([r.mask(context.grid).reshape(entries, -1).float() for r in self.regions])
         shares = masks.mean((1, 2))  # (region,): S, the share of all positions of the clip.
         # (region, entry, query) -> (key, entry, query) -> (entry, 1, query, key): R, whether the query is in the region
         # that the key describes, for all heads alike.
-        inside = masks[at][:, :, queries].movedim(0, -1)[:, None]
-        amount = torch.where(region_of_key >= 0, 1 - shares[at], 0.0)  # (key,): l
+        inside = masks[region][:, :, queries].movedim(0, -1)[:, None]
+        amount = torch.where(region_of_key >= 0, 1 - shares[region], 0.0)  # (key,): l
         amount = amount * strength(context.step.timestep, self.base)
-        # Behind the text's keys there may be padding without weight, which says nothing about a row's range.
+        # The text's keys may be followed by padding without weight, which must not count for a row's minimum and
+        # maximum.
         text, padding = scores[..., : len(weights)], scores[..., len(weights) :]
         return torch.cat([modulate(text, inside, weights, amount), padding], dim=-1)

@@ -1,4 +1,4 @@
-"""Where an edit may happen: the region that the source's cross-attention gives to the blend words."""
+"""The regions where an edit may happen: given masks, or the positions whose cross-attention is on the blend words."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ __all__ = ["BlendRegion", "FixedRegion", "Region", "mask_layers"]
 
 
 def mask_layers(layers: Iterable[Layer], latent_grid: tuple[int, int]) -> list[Layer]:
-    """Choose the cross-attention layers that masks are made of, all of one grid."""
+    """Return the cross-attention layers that masks are made from, all with the same grid."""
     cross = [layer for layer in layers if layer.kind == "cross"]
     side = mask_patch(latent_grid, {layer.patch[1] for layer in cross})
     return [layer for layer in cross if layer.patch[1] == side]
 
 
 class Region(Protocol):
-    """Which positions of each frame belong to something."""
+    """A set of positions in each frame."""
 
     def uses_source(self, index: int) -> bool:
-        """Whether denoising step ``index`` needs the attention of the source for it."""
+        """Return whether the region needs the attention of the source in denoising step ``index``."""
 
     def mask(self, grid: tuple[int, int]) -> torch.Tensor:
         """Return the region on a grid, (frame, height, width), bool."""
 
     def soft_mask(self, grid: tuple[int, int]) -> torch.Tensor:
-        """Return how much of each cell belongs to it, (frame, height, width), float32, 0 to 1."""
+        """Return the share of each cell that belongs to the region, (frame, height, width), float32, 0 to 1."""
 
 
 class FixedRegion:
-    """A region that is known: drawn by the user, found by a segmenter, or the truth of a drawn world.
+    """A region given by masks: drawn by the user, found by a segmenter, or the ground truth of a drawn world.
 
     Args:
         masks: (frame, height, width), bool or 0 to 1, at any size.
@@ -47,30 +47,31 @@ class FixedRegion:
         self._cells: dict[tuple[int, int], torch.Tensor] = {}
 
     def uses_source(self, index: int) -> bool:
-        """Never."""
+        """Return False, because the masks are given."""
         return False
 
     def mask(self, grid: tuple[int, int]) -> torch.Tensor:
-        """Return the cells of which at least half belong to it."""
+        """Return the cells of which at least half belong to the region, (frame, height, width), bool."""
         return self.soft_mask(grid) >= 0.5
 
     def soft_mask(self, grid: tuple[int, int]) -> torch.Tensor:
-        """Return the share of each cell that belongs to it."""
+        """Return the share of each cell that belongs to the region, (frame, height, width), float32, 0 to 1."""
         if grid not in self._cells:
+            # Pooling needs a channel axis: (frame, 1, height, width).
             self._cells[grid] = F.adaptive_avg_pool2d(self.masks[:, None], grid)[:, 0]
         return self._cells[grid]
 
 
 class BlendRegion:
-    """The region of the blend words, step by step, from the source's cross-attention.
+    """The region of the blend words, computed in each step from the source's cross-attention.
 
     Args:
-        source: the source's attention.
-        layers: the cross-attention layers to average, all of one grid.
-        grid: (height, width) of that grid.
-        tokens: the blend words' tokens in the source prompt.
-        threshold: share of a frame's maximum above which a position belongs to the region.
-        steps: the steps in which it is read anew; afterwards it stays as it was. None is all of them.
+        source: Attention of the source.
+        layers: Cross-attention layers to average, all with the same grid.
+        grid: (height, width) of these layers.
+        tokens: Indices of the blend words' tokens in the source prompt.
+        threshold: Share of a frame's maximum above which a position belongs to the region, 0 to 1.
+        steps: Steps in which the region is computed again. After them it stays the same. None means all steps.
     """
 
     def __init__(
@@ -84,12 +85,12 @@ class BlendRegion:
     ) -> None:
         self.source, self.layers, self.grid = source, layers, grid
         self.tokens, self.threshold, self.steps = tokens, threshold, steps
-        # Many layers and controllers ask in every step.
+        # Masks by grid. They are stored because many layers and controllers use them in every step.
         self._masks: dict[tuple[int, int], torch.Tensor] = {}
         self._index: int | None = None
 
     def uses_source(self, index: int) -> bool:
-        """Whether it is read anew; the source's attention stays at the last step that somebody asked for."""
+        """Return whether the region is computed again. Otherwise the source stays at the last step that was used."""
         return self.steps is None or index in self.steps
 
     def maps(self) -> torch.Tensor:
@@ -106,5 +107,5 @@ class BlendRegion:
         return self._masks[grid]
 
     def soft_mask(self, grid: tuple[int, int]) -> torch.Tensor:
-        """Return the same as 0 and 1."""
+        """Return the region in the current step on a grid, (frame, height, width), float32, 0 or 1."""
         return self.mask(grid).float()

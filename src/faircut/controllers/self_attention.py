@@ -1,4 +1,4 @@
-"""Self-attention control: keeping the source's layout, all over or outside a mask (FateZero, sections 3.2 and 3.3)."""
+"""Self-attention control: keeping the source's layout, fully or outside a mask (FateZero, sections 3.2 and 3.3)."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ _BRANCH = "source-layout"
 
 
 class SelfAttentionFusion(Controller):
-    """Gives the edit the source's self-attention, ``S = M S_edit + (1 - M) S_source``, the values staying its own.
+    """A controller that gives the edit the source's self-attention, except values: ``S = M S_edit + (1 - M) S_source``.
 
-    ``M S_edit V + (1 - M) S_source V`` is two fused attentions with the same values, chosen per query: exact, and no
-    map of all keys is ever built. Without a mask the source's queries and keys simply take the edit's place.
+    ``M S_edit V + (1 - M) S_source V`` is computed by two fused attentions with the same values, one of which is
+    selected for each query. This is exact and never builds a map of all keys. Without a mask, the source's queries and
+    keys simply replace the edit's.
 
     Args:
-        source: the source's attention.
-        steps: the denoising steps in which it acts.
-        region: where the edit's own attention is kept; None keeps it nowhere.
+        source: Attention of the source.
+        steps: Denoising steps in which the controller acts.
+        region: Region where the edit's own attention is kept. None keeps it nowhere.
     """
 
     frames_in = ("batch", "sequence")
@@ -35,34 +36,36 @@ class SelfAttentionFusion(Controller):
         self.region = region
 
     def applies(self, context: AttentionContext) -> bool:
-        """Whether it acts in this step and layer."""
+        """Return whether the controller acts in this step and layer."""
         return context.step.index in self.steps and super().applies(context)
 
     def uses_source(self, index: int) -> bool:
-        """Whether it acts in this step."""
+        """Return whether the controller acts in this step."""
         return index in self.steps
 
     def on_qkv(self, context: AttentionContext, qkv: QKV) -> tuple[AttentionContext, QKV]:
-        """Put the source's queries and keys in place of the edit's, or beside them where a mask will choose."""
-        query, key = self.source.query_key(context.layer)
+        """Replace the edit's queries and keys by the source's. With a mask, add them as another branch instead."""
+        query, key = self.source.query_key(context.layer)  # (frame, head, position, dim) each
         edit = context.layout.slice("cond")
         if self.region is None:
             return context, qkv._replace(query=_put(qkv.query, edit, query), key=_put(qkv.key, edit, key))
+        # Each pair is joined along the batch axis; the new branch attends with the source's map to the edit's values.
         pairs = ((qkv.query, query), (qkv.key, key), (qkv.value, qkv.value[edit]))
         return context.with_branch(_BRANCH), QKV(*(torch.cat(pair) for pair in pairs))
 
     def on_output(self, context: AttentionContext, output: torch.Tensor) -> tuple[AttentionContext, torch.Tensor]:
-        """Choose, per query, between the edit's attention and the source's."""
+        """Select between the edit's attention and the source's for each query, and remove the added branch."""
         if self.region is None or _BRANCH not in context.layout.branches:
             return context, output
-        edit, kept = context.layout.slice("cond"), output[context.layout.slice(_BRANCH)]
-        # (frame, height, width) -> (entry, 1, query, 1): a batch entry's positions are those of one frame, or of all.
+        edit, source = context.layout.slice("cond"), output[context.layout.slice(_BRANCH)]
+        # (frame, height, width) -> (entry, 1, query, 1): the positions of a batch entry are those of one frame, or of
+        # all.
         mask = self.region.mask(context.grid).reshape(context.layout.entries, 1, -1, 1)
-        output = _put(output[: context.step.layout.batch_size], edit, torch.where(mask, output[edit], kept))
+        output = _put(output[: context.step.layout.batch_size], edit, torch.where(mask, output[edit], source))
         return context.without_last_branch(), output
 
 
 def _put(x: torch.Tensor, part: slice, value: torch.Tensor) -> torch.Tensor:
-    """Replace one part of the batch, in place: what a layer projects or returns belongs to this call alone."""
+    """Replace some batch entries in place, which is safe because the tensor belongs to this call alone."""
     x[part] = value
     return x

@@ -1,1 +1,1 @@
-"""All that knows a network: loading and identifying checkpoints, text, latents, the noise path, attention layers."""
+"""The network side: checkpoints, loading, fingerprints, text, latents, the noise path and the attention layers."""

@@ -1,8 +1,9 @@
-"""What a network must offer so that faircut can edit with it, and the registry of those that do.
+"""What a network must offer so that faircut can edit with it, and the registry of supported networks.
 
-A `Backbone` adapts one architecture: it names the attention layers and their roles, lets them hand their queries, keys
-and values to `AttentionControl.attend`, and evaluates the network. Everything above this module (controllers, methods,
-the editor) knows layers, grids and branches, and no architecture. `docs/guide/add-a-model.md` adds one step by step.
+A `Backbone` adapts one architecture: it lists the attention layers with their roles, passes their queries, keys and
+values to `AttentionControl.attend`, and evaluates the network. Everything above this module (controllers, methods, the
+editor) works with layers, grids and branches, independent of the architecture. `docs/guide/add-a-model.md` adds a
+network step by step.
 """
 
 from __future__ import annotations
@@ -30,12 +31,13 @@ class Backbone(ABC):
     """The adapter of one architecture.
 
     Args:
-        network: an instance of the class that the adapter is registered for.
+        network: An instance of the class that the adapter is registered for.
 
     Attributes:
-        frames_in: ``"batch"`` if the network takes each frame as a batch entry of its own, ``"sequence"`` if the
-            positions of all frames make one sequence.
-        feature_layer: name of the submodule whose output Plug-and-Play injects; None if the network has no such place.
+        frames_in: ``"batch"`` if the network takes each frame as a separate batch entry, ``"sequence"`` if the
+            positions of all frames form one sequence.
+        feature_layer: Name of the submodule whose output Plug-and-Play injects, or None if the network has no such
+            submodule.
     """
 
     frames_in: ClassVar[FramesIn] = "batch"
@@ -44,80 +46,80 @@ class Backbone(ABC):
     def __init__(self, network: Any) -> None:
         self.network = network
 
-    # What every adapter says --------------------------------------------------------------------------------------
+    # What every adapter must define -------------------------------------------------------------------------------
 
     @property
     @abstractmethod
     def latent_channels(self) -> int:
-        """Channels of the latents that the network takes and returns."""
+        """Number of channels of the latents that the network takes and returns."""
 
     @property
     @abstractmethod
     def text_channels(self) -> int:
-        """Width of the text embedding that it is conditioned on."""
+        """Width of the text embedding that the network is conditioned on."""
 
     @abstractmethod
     def layers(self) -> dict[str, Layer]:
-        """Describe every attention layer, by name, in the order in which they run.
+        """Return every attention layer by name, in the order in which the network runs them.
 
         Raises:
-            AttentionError: there is a layer that cannot be put under control, or no cross-attention.
+            AttentionError: If a layer cannot be put under control, or the network has no cross-attention.
         """
 
     @abstractmethod
     def attach(self, control: AttentionControl) -> AbstractContextManager[None]:
-        """Let every layer of `layers` compute its attention by ``control.attend``; restore what was there on
-        leaving."""
+        """Compute the attention of every layer of `layers` with ``control.attend``, and restore the network on exit."""
 
     @abstractmethod
     def predict(self, z: torch.Tensor, timestep: torch.Tensor, text: torch.Tensor, layout: BatchLayout) -> torch.Tensor:
         """Evaluate the network once, for all branches of a batch.
 
         Args:
-            z: (branch * frame, channel, height, width), latents in the network's dtype, a whole clip for each branch.
-            timestep: (), of the step.
-            text: (branch * layout.entries, token, channel), embeddings.
-            layout: who is in the batch.
+            z: (branch * frame, channel, height, width), latents in the network's dtype, with a whole clip for each
+                branch.
+            timestep: (), the timestep of the step.
+            text: (branch * layout.entries, token, channel), text embeddings.
+            layout: The branches and frames of the batch.
 
         Returns:
-            The network's output, shaped as ``z``.
+            The network's output, with the shape of ``z``.
         """
 
     @abstractmethod
     def project(self, layer: Layer, embedding: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return what a cross-attention layer makes of a text.
+        """Return the keys and values that a cross-attention layer computes from a text embedding.
 
         Args:
-            layer: the layer.
-            embedding: (batch, token, channel), as the text encoder gives it.
+            layer: The cross-attention layer.
+            embedding: (batch, token, channel), output of the text encoder.
 
         Returns:
             (key, value), (batch, head, token, dim) each.
         """
 
-    # What an adapter may say --------------------------------------------------------------------------------------
+    # What an adapter may override ---------------------------------------------------------------------------------
 
     def over_clip(self, frames: int, clip_norm: bool) -> AbstractContextManager[None]:
-        """Let layers besides attention see the clips in the batch; restore what was there on leaving.
+        """Let layers other than attention work over whole clips, and restore them on exit.
 
         Args:
-            frames: of a clip; 1 is pictures.
-            clip_norm: whether group norms take their statistics over all frames of a clip together.
+            frames: Number of frames of each clip in the batch; 1 treats the batch as single pictures.
+            clip_norm: Whether group norms take their statistics over all frames of a clip together.
         """
         return nullcontext()
 
     @property
     def dtype(self) -> torch.dtype:
-        """In which the network computes."""
+        """Data type in which the network computes."""
         return next(self.network.parameters()).dtype
 
     @property
     def device(self) -> torch.device:
-        """Where its weights are; with offloading that is not where it runs."""
+        """Device that holds the weights. With offloading, the network runs on another one."""
         return next(self.network.parameters()).device
 
     def shadow(self) -> Backbone:
-        """Return the same architecture without data, on torch's meta device, for predictions of memory."""
+        """Return the same architecture without data, on torch's meta device, to predict memory use."""
         tensors = [*self.network.parameters(), *self.network.buffers()]
         memo: dict[int, Any] = {}
         for tensor in tensors:
@@ -125,23 +127,23 @@ class Backbone(ABC):
             memo[id(tensor)] = nn.Parameter(empty, False) if isinstance(tensor, nn.Parameter) else empty
         return type(self)(copy.deepcopy(self.network, memo))
 
-    # What all of them share ---------------------------------------------------------------------------------------
+    # What all adapters share --------------------------------------------------------------------------------------
 
     def feature(self, name: str) -> nn.Module:
-        """Return the submodule of a name, whose output a controller may change.
+        """Return a submodule, whose output a controller may change, by its name.
 
         Raises:
-            AttentionError: there is none.
+            AttentionError: If the network has no submodule of that name.
         """
         try:
             return self.network.get_submodule(name)
         except AttributeError:
             raise AttentionError(
-                f"{type(self.network).__name__} has no part {name!r}: {choices(name, self.feature_names())}"
+                f"{type(self.network).__name__} has no submodule {name!r}: {choices(name, self.feature_names())}"
             ) from None
 
     def feature_names(self) -> list[str]:
-        """Return the names that an error proposes in place of a part that does not exist."""
+        """Return the names that an error message suggests when a submodule does not exist."""
         return [name for name, _ in self.network.named_children()]
 
     @contextmanager
@@ -153,19 +155,19 @@ class Backbone(ABC):
         clip_norm: bool = True,
         block_elements: int = 2**26,
     ) -> Iterator[AttentionControl]:
-        """Put the network's attention under control, and restore whatever was there, also after an exception.
+        """Put the network's attention under control, and restore the network on exit, also after an exception.
 
         Args:
-            controllers: in the order in which their stages run (`on_output` runs in reverse).
-            frames: frames of the clip; batches hold whole clips.
-            clip_norm: take the statistics of group norms over all frames of a clip together.
-            block_elements: the most elements of an explicit attention map that exist at one time.
+            controllers: Controllers in the order in which their stages run (`on_output` runs in reverse).
+            frames: Number of frames of the clip. Batches hold whole clips.
+            clip_norm: Whether group norms take their statistics over all frames of a clip together.
+            block_elements: Maximum number of elements of an explicit attention map that exist at one time.
 
         Yields:
-            The control, whose `begin` must be called before every evaluation.
+            The control. Its `begin` must be called before every evaluation of the network.
 
         Raises:
-            AttentionError: the attention cannot be replaced without losing something.
+            AttentionError: If the attention cannot be replaced without losing weights or state.
         """
         control = AttentionControl(tuple(controllers), block_elements, self.layers())
         with ExitStack() as stack:
@@ -177,13 +179,14 @@ class Backbone(ABC):
 
 
 def _on_features(control: AttentionControl, name: str, module: Any, args: Any, output: Any) -> Any:
-    """A forward hook of torch."""
+    """Let the controllers change a submodule's output; a forward hook of torch."""
     return control.features(name, output)
 
 
 # The registry ---------------------------------------------------------------------------------------------------------
 
-# Adapters that come with faircut, by the network's class and the module that registers them; imported when one is met.
+# The module that registers each adapter of faircut, by the network's class. It is imported when the class is first
+# used.
 _INCLUDED = {"UNet2DConditionModel": "faircut.model.unet"}
 
 _BACKBONES: dict[str, type[Backbone]] = {}
@@ -192,21 +195,21 @@ B = TypeVar("B", bound=type[Backbone])
 
 
 def register_backbone(network: str) -> Callable[[B], B]:
-    """Return a decorator that enters an adapter for a class of networks and its subclasses.
+    """Return a decorator that registers an adapter for a class of networks and its subclasses.
 
     Args:
-        network: name of the class, such as ``"UNet2DConditionModel"``.
+        network: Name of the class, such as ``"UNet2DConditionModel"``.
     """
 
-    def enter(adapter: B) -> B:
+    def register(adapter: B) -> B:
         _BACKBONES[network] = adapter
         return adapter
 
-    return enter
+    return register
 
 
 def backbone_names() -> list[str]:
-    """Return the names of the classes of networks that faircut can edit with."""
+    """Return the names of the network classes that faircut can edit with."""
     return sorted({*_INCLUDED, *_BACKBONES})
 
 
@@ -214,10 +217,10 @@ def backbone_of(network: Any) -> Backbone:
     """Return the adapter of a network.
 
     Args:
-        network: the denoiser of a diffusion model, such as a ``UNet2DConditionModel``.
+        network: The denoiser of a diffusion model, such as a ``UNet2DConditionModel``.
 
     Raises:
-        ModelError: no adapter is registered for its class.
+        ModelError: If no adapter is registered for the network's class.
     """
     # torch.compile wraps a network in another class.
     for cls in type(getattr(network, "_orig_mod", network)).__mro__:

@@ -1,4 +1,4 @@
-"""Where checkpoints are, what makes one, and what can be known to be wrong with one before it is loaded."""
+"""Finding checkpoints, and checking them before they are loaded."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = [
 POCKET = "pocket"
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle")
-"""Endings of files that are pickles, which run code when they are read; none is ever read."""
+"""Suffixes of pickle files. Pickles can run code when they are read, so faircut never reads them."""
 
 _CLASSES = {
     "unet": ("UNet2DConditionModel",),
@@ -42,8 +42,8 @@ _CLASSES = {
 _WEIGHTS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"}
 _IGNORED = ("safety_checker", "feature_extractor", "image_encoder")
 _GIVE = "give 'pocket', a folder with model_index.json, or a name on the hub"
-_MOST_JSON = 64 * 2**20
-_MOST_NUMBER, _MOST_LAYERS, _MOST_ITEMS = 2**20, 1000, 10_000
+_MAX_JSON_BYTES = 64 * 2**20
+_MAX_NUMBER, _MAX_LAYERS, _MAX_ITEMS = 2**20, 1000, 10_000
 _DTYPE_BITS = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "U16": 16, "I16": 16, "F16": 16, "BF16": 16, "U32": 32,
     "I32": 32, "F32": 32, "U64": 64, "I64": 64, "F64": 64, "C64": 64,
@@ -51,7 +51,7 @@ _DTYPE_BITS = {
 
 
 def pocket_folder() -> Path:
-    """Return where the pocket model's weights are."""
+    """Return the folder of the pocket model's weights."""
     return Path(__file__).parents[1] / "pocket" / "weights"
 
 
@@ -62,11 +62,11 @@ def locate(model: str | Path) -> Path | None:
         model: ``"pocket"``, a folder in diffusers' layout, or a name on the hub.
 
     Returns:
-        Its folder, or None for a name on the hub.
+        The checkpoint's folder, or None for a name on the hub.
 
     Raises:
-        ModelError: the folder does not exist or holds no Stable Diffusion checkpoint, or it is no name of the hub
-            either.
+        ModelError: If the folder does not exist or is not a Stable Diffusion checkpoint, or if the name is not a valid
+            name on the hub either.
     """
     if str(model) == POCKET:
         check_folder(pocket_folder())
@@ -80,29 +80,33 @@ def locate(model: str | Path) -> Path | None:
 
 
 def _path(name: str | Path, give: str) -> Path:
-    """Read a path, which need not exist.
+    """Convert a name to a path, which need not exist.
 
     Raises:
-        ModelError: it is empty, or no path at all.
+        ModelError: If the name is empty or not a valid path.
     """
     text = str(name)
     if not text.strip():
-        raise ModelError(f"an empty name was given for a model; {give}")
+        raise ModelError(f"the name of the model is empty; {give}")
     if not text.isprintable():
-        raise ModelError(f"{text!r} has characters in it that no name of a model has; {give}")
+        raise ModelError(f"{text!r} contains characters that a model's name cannot have; {give}")
     try:
         path = Path(text).expanduser()
         os.path.lexists(path)
     except (OSError, ValueError, RuntimeError) as error:
-        raise ModelError(f"{text[:200]!r} is no path ({error}); {give}") from None
+        raise ModelError(f"{text[:200]!r} is not a valid path ({error}); {give}") from None
     return path
 
 
 def check_hub_name(name: str, give: str) -> None:
-    """Check that a name can be one on the hub, and, where nothing may be fetched, that it is in the hub's cache.
+    """Check that a name is valid on the hub and, in offline mode, that the hub's cache contains the model.
+
+    Args:
+        name: Name on the hub.
+        give: What to give instead, for the error message.
 
     Raises:
-        ModelError: it cannot, or is not.
+        ModelError: If the name is not valid, or cannot be fetched offline.
     """
     from huggingface_hub import constants
     from huggingface_hub.file_download import repo_folder_name
@@ -111,36 +115,36 @@ def check_hub_name(name: str, give: str) -> None:
     try:
         validate_repo_id(name)
     except ValueError:
-        raise ModelError(f"there is no {name[:200]!r} here, and no name on the hub looks like that; {give}") from None
+        raise ModelError(f"{name[:200]!r} does not exist here and is not a valid name on the hub; {give}") from None
     offline = constants.HF_HUB_OFFLINE or os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "on", "yes", "true")
     if offline and not Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=name, repo_type="model")).is_dir():
         raise ModelError(
-            f"there is no {name!r} here, nor in the hub's cache, and HF_HUB_OFFLINE is set, so it cannot be fetched; "
+            f"{name!r} is neither here nor in the hub's cache, and HF_HUB_OFFLINE is set, so it cannot be fetched; "
             f"{give}"
         )
 
 
 def judge_folder(model: str | Path) -> Path | None:
-    """Find the judge that comes with a pocket model; None for other models.
+    """Return the folder of the judge that comes with a pocket model, or None for other models.
 
     Raises:
-        ModelError: the folder does not exist or holds no Stable Diffusion checkpoint.
+        ModelError: If the folder does not exist or is not a Stable Diffusion checkpoint.
     """
     folder = locate(model)
     return folder / "judge" if folder is not None and (folder / "judge").is_dir() else None
 
 
 def load_tokenizer(model: str | Path = POCKET) -> Any:
-    """Load only the tokenizer of a checkpoint, which takes a moment where the whole takes seconds or minutes.
+    """Load only the tokenizer of a checkpoint, which is much faster than loading the whole checkpoint.
 
     Args:
-        model: as `VideoEditor.from_pretrained` takes it.
+        model: Checkpoint, as `VideoEditor.from_pretrained` takes it.
 
     Returns:
         A fast ``CLIPTokenizer``.
 
     Raises:
-        ModelError: there is no Stable Diffusion checkpoint at that place, or its tokenizer lacks something.
+        ModelError: If there is no Stable Diffusion checkpoint, or its tokenizer is incomplete.
     """
     folder = locate(model)
     from transformers import CLIPTokenizer
@@ -152,21 +156,21 @@ def load_tokenizer(model: str | Path = POCKET) -> Any:
         else:
             tokenizer = CLIPTokenizer.from_pretrained(str(model), subfolder="tokenizer")
     except Exception as error:
-        # Files, formats and every kind of network trouble end here.
+        # The libraries raise many types here: missing files, wrong formats, network errors.
         raise ModelError(f"cannot load the tokenizer of {where!r}: {first_line(error)}; {_GIVE}") from error
     check_tokenizer(tokenizer, where)
     return tokenizer
 
 
 def check_tokenizer(tokenizer: Any, where: str) -> None:
-    """Check that a tokenizer has what it needs: transformers answers missing files with a stub that knows no word.
+    """Check that a tokenizer is complete. transformers replaces missing files by a tokenizer without words.
 
     Args:
-        tokenizer: of transformers.
-        where: it is from, for the message.
+        tokenizer: A tokenizer of transformers.
+        where: Source of the tokenizer, for the error message.
 
     Raises:
-        ModelError: it lacks something.
+        ModelError: If the tokenizer has no words, no maximum length or no start or end token.
     """
     if len(tokenizer) <= len(tokenizer.all_special_tokens) + 1:
         raise ModelError(
@@ -174,10 +178,10 @@ def check_tokenizer(tokenizer: Any, where: str) -> None:
             f"offline, not in the hub's cache; {_GIVE}"
         )
     length = tokenizer.model_max_length
-    if not isinstance(length, int) or isinstance(length, bool) or not 3 <= length <= _MOST_NUMBER:
+    if not isinstance(length, int) or isinstance(length, bool) or not 3 <= length <= _MAX_NUMBER:
         raise ModelError(
-            f"tokenizer_config.json of {where!r} says no usable model_max_length; put the number of tokens that the "
-            "text encoder takes there, such as 77"
+            f"tokenizer_config.json of {where!r} has no usable model_max_length; set it to the number of tokens that "
+            "the text encoder takes, such as 77"
         )
     for name in ("bos_token", "eos_token"):
         if getattr(tokenizer, name) is None:
@@ -185,7 +189,7 @@ def check_tokenizer(tokenizer: Any, where: str) -> None:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of what an exception says, or its name; never more than 300 characters."""
+    """Return the first line of an exception's message, or its class name, cut to 300 characters."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return " ".join((lines[0] if lines else type(error).__name__).split())[:300]
 
@@ -194,68 +198,68 @@ def first_line(error: BaseException) -> str:
 
 
 def check_folder(path: Path, *, published: bool = False) -> None:
-    """Check that a folder holds a Stable Diffusion checkpoint in diffusers' layout, without loading any of it.
+    """Check that a folder contains a Stable Diffusion checkpoint in diffusers' layout, without loading the weights.
 
     Args:
-        path: of the folder.
-        published: whether it is another project's checkpoint that is to be converted: its UNet and its weights are not
-            looked at.
+        path: Path of the folder.
+        published: Whether the folder is a checkpoint of another project that is to be converted. Its UNet and weights
+            are then not checked.
 
     Raises:
-        ModelError: it does not; says which file, and what is missing or wrong.
+        ModelError: If the folder is not such a checkpoint. The message names the file and what is missing or wrong.
     """
     path = path.expanduser()
     if path == pocket_folder() and not (path / "model_index.json").is_file():
         raise ModelError(
-            "the pocket model's weights are not in this installation; give --model a Stable Diffusion folder or a name "
-            "on the hub, or install faircut again"
+            "the pocket model's weights are not in this installation; give --model a Stable Diffusion folder or a "
+            "name on the hub, or install faircut again"
         )
-    shown = repr(str(path)) if not str(path).isprintable() else str(path)
+    name = repr(str(path)) if not str(path).isprintable() else str(path)
     try:
-        there = path.exists()
-        found = ", ".join(sorted(p.name for p in path.iterdir())[:6]) if path.is_dir() else "a file"
+        exists = path.exists()
+        content = ", ".join(sorted(p.name for p in path.iterdir())[:6]) if path.is_dir() else "a file"
     except OSError as error:
-        raise ModelError(f"{shown} cannot be read ({error.strerror or error}); {_GIVE}") from None
-    if not there:
-        raise ModelError(f"there is no {shown}; {_GIVE}")
+        raise ModelError(f"{name} cannot be read ({error.strerror or error}); {_GIVE}") from None
+    if not exists:
+        raise ModelError(f"{name} does not exist; {_GIVE}")
     if path.suffix.lower() in (*PICKLES, ".safetensors") and path.is_file():
         raise ModelError(
-            f"{shown} is a single file of weights; give the folder of a checkpoint in diffusers' layout (diffusers' "
-            "StableDiffusionPipeline.from_single_file(...).save_pretrained(...) makes one)"
+            f"{name} is a single file of weights; give the folder of a checkpoint in diffusers' layout (convert the "
+            "file with diffusers' StableDiffusionPipeline.from_single_file(...).save_pretrained(...))"
         )
     index = path / "model_index.json"
     if not index.is_file():
         raise ModelError(
-            f"{shown} is no Stable Diffusion folder: it has no model_index.json (it holds {found or 'nothing'}); give "
-            "the folder that has unet, vae, text_encoder, tokenizer and scheduler in it"
+            f"{name} is not a Stable Diffusion folder: it has no model_index.json (it contains "
+            f"{content or 'nothing'}); give the folder that contains unet, vae, text_encoder, tokenizer and scheduler"
         )
     parts = read_json(index)
     missing = [part for part in PARTS if part not in parts]
     missing += [part for part in PARTS if not (path / part).is_dir()]
     if missing:
         raise ModelError(
-            f"{shown} is no Stable Diffusion 1.x or 2.x folder: {', '.join(dict.fromkeys(missing))} missing; give one "
-            "that has unet, vae, text_encoder, tokenizer and scheduler"
+            f"{name} is not a Stable Diffusion 1.x or 2.x folder: {', '.join(dict.fromkeys(missing))} missing; give "
+            "one that contains unet, vae, text_encoder, tokenizer and scheduler"
         )
     _check_classes(index, parts, published)
     for file in (*(path / part / "config.json" for part in _WEIGHTS), path / "scheduler" / "scheduler_config.json"):
         check_numbers(file, read_json(file))
     _check_tokenizer_files(path / "tokenizer")
     for part, stem in ({} if published else _WEIGHTS).items():
-        # A variant is as good until somebody asks for another one.
+        # Any variant is accepted here, because the requested one is not known yet.
         for file in sorted((path / part).glob(f"{stem}.*.safetensors")) or weight_files(path / part, stem):
             check_weights(file)
 
 
 def _check_classes(index: Path, parts: Mapping[str, Any], published: bool) -> None:
-    """Check that an index names the classes of Stable Diffusion, and no code of its own.
+    """Check that an index names the classes of Stable Diffusion, and no custom code.
 
     Raises:
-        ModelError: it names others.
+        ModelError: If the index names other classes or custom code.
     """
     if not isinstance(parts.get("_class_name", ""), str):
         raise ModelError(
-            f"{index} names a pipeline with code of its own ({parts['_class_name']!r}), which is never run; give a "
+            f"{index} names a pipeline with custom code ({parts['_class_name']!r}), which faircut never runs; give a "
             "Stable Diffusion 1.x or 2.x checkpoint"
         )
     for part, entry in parts.items():
@@ -265,17 +269,17 @@ def _check_classes(index: Path, parts: Mapping[str, Any], published: bool) -> No
             continue
         if part not in PARTS:
             raise ModelError(
-                f"{index} has a part {part!r}, so it is another kind of model; give a Stable Diffusion 1.x or 2.x "
+                f"{index} has a part {part!r}, so it is a different kind of model; give a Stable Diffusion 1.x or 2.x "
                 "checkpoint"
             )
         if len(entry) != 2 or not all(isinstance(word, str) for word in entry):
             raise ModelError(f"{index} says {entry!r} of its {part}; it must be a library and a class in a list")
         library = "transformers" if part in ("text_encoder", "tokenizer") else "diffusers"
-        wanted = _CLASSES.get(part, (entry[1],))
-        if (entry[0] != library or entry[1] not in wanted) and not (published and part == "unet"):
+        expected = _CLASSES.get(part, (entry[1],))
+        if (entry[0] != library or entry[1] not in expected) and not (published and part == "unet"):
             raise ModelError(
-                f"{index} names {'.'.join(entry)} as its {part}; Stable Diffusion 1.x and 2.x have {wanted[0]} of "
-                f"{library}, and code of a checkpoint's own is never run"
+                f"{index} names {'.'.join(entry)} as its {part}; Stable Diffusion 1.x and 2.x use {expected[0]} of "
+                f"{library}, and faircut never runs a checkpoint's custom code"
             )
 
 
@@ -283,59 +287,61 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a mapping from a JSON file of a checkpoint.
 
     Raises:
-        ModelError: it cannot be read, or is no mapping.
+        ModelError: If the file cannot be read or does not contain a mapping.
     """
     try:
-        if path.stat().st_size > _MOST_JSON:
-            raise ValueError("it is far larger than such a file is")
+        if path.stat().st_size > _MAX_JSON_BYTES:
+            raise ValueError(f"it is larger than the limit of {_MAX_JSON_BYTES // 2**20} MiB")
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ModelError(f"{path} is missing; download the checkpoint again") from None
     except (OSError, ValueError, RecursionError) as error:
-        said = getattr(error, "strerror", None) or first_line(error)
-        raise ModelError(f"{path} cannot be read ({said}); download the checkpoint again") from None
+        reason = getattr(error, "strerror", None) or first_line(error)
+        raise ModelError(f"{path} cannot be read ({reason}); download the checkpoint again") from None
     if not isinstance(data, dict):
-        raise ModelError(f"{path} holds no mapping of names to values; download the checkpoint again")
+        raise ModelError(f"{path} does not contain a mapping of names to values; download the checkpoint again")
     return data
 
 
 def check_numbers(path: Path, data: Mapping[str, Any]) -> None:
-    """Check that no number of a configuration is beyond what a model can have: some would build layers for hours.
+    """Check that all numbers of a configuration are plausible for a model. Larger ones could build layers for hours.
 
     Raises:
-        ModelError: one is.
+        ModelError: If a number or a list is too large.
     """
 
     def check(name: str, value: Any, depth: int = 0) -> None:
         if isinstance(value, dict) and depth < 20:
             for key, item in value.items():
                 check(str(key), item, depth + 1)
-        elif isinstance(value, list) and depth < 20 and len(value) <= _MOST_ITEMS:
+        elif isinstance(value, list) and depth < 20 and len(value) <= _MAX_ITEMS:
             for item in value:
                 check(name, item, depth + 1)
         elif isinstance(value, (list, dict)):
-            raise ModelError(f"{path} has a list in {name!r} longer or deeper than any model's; download it again")
+            raise ModelError(
+                f"{path} has a list in {name!r} that is too long or too deep for a model; download it again"
+            )
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
-            most = _MOST_LAYERS if "layers" in name else _MOST_NUMBER
-            least = 1 if "layers" in name else 2 if name == "num_train_timesteps" else -_MOST_NUMBER
-            if not math.isfinite(value) or (isinstance(value, int) and not least <= value <= most):
-                raise ModelError(f"{path} says {value!r:.40} for {name!r}, which no model has; download it again")
+            highest = _MAX_LAYERS if "layers" in name else _MAX_NUMBER
+            lowest = 1 if "layers" in name else 2 if name == "num_train_timesteps" else -_MAX_NUMBER
+            if not math.isfinite(value) or (isinstance(value, int) and not lowest <= value <= highest):
+                raise ModelError(f"{path} gives {value!r:.40} for {name!r}, which is out of range; download it again")
 
     for name, value in data.items():
         check(name, value)
 
 
 def _check_tokenizer_files(folder: Path) -> None:
-    """Check that the files of a tokenizer are there.
+    """Check that the files of a tokenizer exist and are readable.
 
     Raises:
-        ModelError: one is missing, or is no JSON.
+        ModelError: If a file is missing or is not valid JSON.
     """
     config = read_json(folder / "tokenizer_config.json")
     if "model_max_length" not in config:
         raise ModelError(
-            f"{folder / 'tokenizer_config.json'} does not say model_max_length; put the number of tokens that the text "
-            "encoder takes there, such as 77"
+            f"{folder / 'tokenizer_config.json'} lacks model_max_length; set it to the number of tokens that the text "
+            "encoder takes, such as 77"
         )
     whole, vocabulary, merges = (folder / name for name in ("tokenizer.json", "vocab.json", "merges.txt"))
     if whole.is_file():
@@ -348,15 +354,15 @@ def _check_tokenizer_files(folder: Path) -> None:
 
 
 def weight_files(folder: Path, stem: str, variant: str | None = None) -> list[Path]:
-    """Find the files of a part's weights.
+    """Return the files of a part's weights.
 
     Args:
-        folder: of the part.
-        stem: of the file's name.
-        variant: as diffusers has it, such as ``"fp16"``.
+        folder: Folder of the part.
+        stem: File name without suffix.
+        variant: Variant in diffusers' naming, such as ``"fp16"``, or None.
 
     Raises:
-        ModelError: there are none, or only pickles.
+        ModelError: If there are no weights, or only pickles.
     """
     stems = [f"{stem}.{variant}", stem] if variant else [stem]
     for name in stems:
@@ -366,31 +372,33 @@ def weight_files(folder: Path, stem: str, variant: str | None = None) -> list[Pa
         if (folder / index).is_file():
             return _shards(folder / index)
     try:
-        there = sorted(p.name for p in folder.iterdir() if p.suffix in (".safetensors", *PICKLES))
+        names = sorted(p.name for p in folder.iterdir() if p.suffix in (".safetensors", *PICKLES))
     except OSError as error:
         raise ModelError(f"{folder} cannot be read ({error.strerror or error}); {_GIVE}") from None
-    wanted = folder / f"{stem}.safetensors"
-    if any(name.endswith(".safetensors") for name in there):
+    expected = folder / f"{stem}.safetensors"
+    if any(name.endswith(".safetensors") for name in names):
         raise ModelError(
-            f"there is no {wanted}, only {', '.join(there[:4])}; rename the one that you mean, or load it with variant="
+            f"{expected} does not exist, only {', '.join(names[:4])}; rename the right one, or load it with variant="
         )
-    if there:
+    if names:
         raise ModelError(
-            f"{folder} has its weights only as {there[0]}, a pickle, which can run code and is never read; save "
+            f"{folder} has weights only as {names[0]}, a pickle, which can run code, so faircut never reads it; save "
             "the model as safetensors with diffusers: save_pretrained(..., safe_serialization=True)"
         )
-    raise ModelError(f"{wanted} is missing: there are no weights; download the checkpoint again")
+    raise ModelError(f"{expected} is missing, so there are no weights; download the checkpoint again")
 
 
 def _shards(index: Path) -> list[Path]:
-    """Return the files that an index of shards names; they lie beside it."""
+    """Return the files that an index of shards names, which are in the same folder."""
     names = read_json(index).get("weight_map")
     if not isinstance(names, dict) or not names or not all(isinstance(name, str) for name in names.values()):
-        raise ModelError(f"{index} names no files of weights; download the checkpoint again")
+        raise ModelError(f"{index} does not name any weight files; download the checkpoint again")
     files = []
     for name in sorted(set(names.values())):
         if Path(name).name != name or not name.endswith(".safetensors"):
-            raise ModelError(f"{index} names {name!r}, which is no safetensors file beside it; download it again")
+            raise ModelError(
+                f"{index} names {name!r}, which is not a safetensors file in the same folder; download it again"
+            )
         if not (index.parent / name).is_file():
             raise ModelError(f"{index.parent / name} is missing; download the checkpoint again")
         files.append(index.parent / name)
@@ -398,30 +406,30 @@ def _shards(index: Path) -> list[Path]:
 
 
 def check_weights(path: Path) -> dict[str, tuple[int, ...]]:
-    """Check that a safetensors file is whole, by its header.
+    """Check by its header that a safetensors file is complete.
 
     Args:
-        path: of the file.
+        path: Path of the file.
 
     Returns:
-        The shapes of its tensors by name.
+        The shapes of the tensors by name.
 
     Raises:
-        ModelError: it is cut off, damaged or empty.
+        ModelError: If the file is truncated, damaged or empty.
     """
 
     def broken(why: str) -> ModelError:
-        return ModelError(f"{path} is no whole safetensors file: {why}; download it again")
+        return ModelError(f"{path} is not a complete safetensors file: {why}; download it again")
 
     try:
         size = path.stat().st_size
         with open(path, "rb") as file:
             length = int.from_bytes(file.read(8), "little")
             if size < 8 or length > min(size - 8, 100 * 10**6):
-                raise broken(f"it has {size} bytes, fewer than its beginning says")
+                raise broken(f"it has {size} bytes, fewer than its header announces")
             header = json.loads(file.read(length))
         if not isinstance(header, dict):
-            raise broken("its header is no mapping")
+            raise broken("its header is not a mapping")
         header.pop("__metadata__", None)
         return _read_header(header, size - 8 - length, broken)
     except OSError as error:
@@ -429,32 +437,32 @@ def check_weights(path: Path) -> dict[str, tuple[int, ...]]:
     except (ValueError, RecursionError) as error:
         if isinstance(error, ModelError):
             raise
-        raise broken(f"its header is no JSON ({first_line(error)})") from None
+        raise broken(f"its header is not valid JSON ({first_line(error)})") from None
 
 
 def _read_header(
     header: Mapping[str, Any], size: int, broken: Callable[[str], ModelError]
 ) -> dict[str, tuple[int, ...]]:
-    """Read the shapes from a header, and check that the tensors fill the file."""
+    """Return the shapes in a header, after checking that the tensors fill the file without gaps."""
     if not header:
-        raise broken("there are no tensors in it")
+        raise broken("it contains no tensors")
     shapes, end = {}, 0
-    places: list[tuple[int, int]] = []
+    spans: list[tuple[int, int]] = []
     for name, entry in header.items():
         try:
             shape, (start, stop), bits = tuple(entry["shape"]), entry["data_offsets"], _DTYPE_BITS.get(entry["dtype"])
             bytes_ = None if bits is None else math.prod(shape) * bits // 8
-            whole = all(type(n) is int and n >= 0 for n in (*shape, start, stop)) and bytes_ in (None, stop - start)
+            is_valid = all(type(n) is int and n >= 0 for n in (*shape, start, stop)) and bytes_ in (None, stop - start)
         except (TypeError, KeyError, ValueError, AttributeError):
-            whole = False
-        if not whole:
-            raise broken(f"what it says of {name[:100]!r} does not fit together")
-        places.append((start, stop))
+            is_valid = False
+        if not is_valid:
+            raise broken(f"its entry for {name[:100]!r} contradicts itself")
+        spans.append((start, stop))
         shapes[name] = shape
-    for start, stop in sorted(places):
+    for start, stop in sorted(spans):
         if start != end:
-            raise broken("its tensors overlap or leave holes")
+            raise broken("its tensors overlap or leave gaps")
         end = stop
     if end != size:
-        raise broken(f"its tensors take {end} bytes, and {size} are there")
+        raise broken(f"its tensors need {end} bytes, but it has {size}")
     return shapes

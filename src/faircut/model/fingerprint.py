@@ -1,4 +1,4 @@
-"""What decides a result, and one name for it: models identified by all that acts in them, and the key of an edit."""
+"""Identifying results and models by their content: keys of values, and fingerprints of models."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from faircut.files.cache import cache_folder, private_folder
 
 __all__ = ["fingerprint", "key_of", "read_from", "software"]
 
-_LARGE = 256 << 20  # bytes of weights from which on digests are kept for other processes
-_MOST_KEPT = 64  # modules whose digests are kept
-_DIGITS = 16  # bytes of a name, twice as many hexadecimal digits
-# What a configuration says of its file or of how it was written, rather than of the model.
+_LARGE = 256 << 20  # Bytes of weights above which digests are stored for other processes.
+_MAX_STORED = 64  # Modules whose digests are stored.
+_DIGEST_BYTES = 16  # Bytes of a key, written as twice as many hexadecimal digits.
+# Entries of a configuration that describe its file or how it was written, not the model.
 _NOTES = {"architectures", "dtype", "name_or_path", "torch_dtype", "transformers_version"}
-# Attributes of modules that change nothing in what a model computes when it edits.
+# Attributes of modules that do not change what a model computes during an edit.
 _IDLE = {"frames", "gradient_checkpointing", "name_or_path", "training", "use_slicing"}
 _LAST_CALL = re.compile(r'"(?:truncation|padding)":(?:null|\{(?:[^{}]|\{[^{}]*\})*\}),?')
 _TUNER = ("base_layer", "active_adapters", "disable_adapters", "scaling")
@@ -44,27 +44,27 @@ _TUNER = ("base_layer", "active_adapters", "disable_adapters", "scaling")
 
 
 def key_of(**facts: Any) -> str:
-    """Name a result by all that decides it, whatever the order, the process or the folder.
+    """Return a key for a result from everything that it depends on, independent of order, process and folder.
 
     Args:
-        facts: by name: numbers, texts, None, tensors and arrays (by content), paths, dataclasses with all their fields,
-            and mappings, sequences and sets of these. Numbers that are equal are the same, whatever their type.
+        facts: Values by name: numbers, texts, None, tensors and arrays (by content), paths, dataclasses with all their
+            fields, and mappings, sequences and sets of these. Equal numbers count as the same, whatever their type.
 
     Returns:
         32 hexadecimal digits.
 
     Raises:
-        TypeError: a value of another type, whose content nothing here knows.
+        TypeError: If a value has another type, whose content cannot be read.
     """
-    digest = hashlib.blake2b(digest_size=_DIGITS)
+    digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
     for piece in _pieces(facts):
-        # Each with its length, so that no two lists of pieces give the same bytes.
+        # Each piece is preceded by its length, so that two different lists of pieces never give the same bytes.
         digest.update(len(piece).to_bytes(8, "little") + piece)
     return digest.hexdigest()
 
 
 def _pieces(value: Any) -> Iterator[bytes]:
-    """Write a value as bytes, the same for the same content."""
+    """Yield a value as bytes that depend on its content only."""
     if value is None or isinstance(value, bool):
         yield f"={value}".encode()
     elif isinstance(value, (int, float, np.number)):
@@ -81,7 +81,7 @@ def _pieces(value: Any) -> Iterator[bytes]:
     elif isinstance(value, np.ndarray):
         yield from _pieces(torch.from_numpy(np.ascontiguousarray(value)))
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        # Not config.to_dict: what is not written to a file, such as masks, decides as much.
+        # Not config.to_dict, which leaves out values that are not written to a file, such as masks.
         fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
         yield f"class {type(value).__name__}".encode()
         yield from _pieces(fields)
@@ -98,39 +98,39 @@ def _pieces(value: Any) -> Iterator[bytes]:
         for item in value:
             yield from _pieces(item)
     else:
-        raise TypeError(f"{type(value).__name__} {value!r} cannot be part of a key: nothing knows its content")
+        raise TypeError(f"{type(value).__name__} {value!r} cannot be part of a key, because its content cannot be read")
 
 
 # Tensors --------------------------------------------------------------------------------------------------------------
 
-# By tensor and precision: the sums that its content had, and the digest that belongs to them.
-_known: WeakIdKeyDictionary = WeakIdKeyDictionary()
+# By tensor, then by precision: the checksums of its content, and the digest of that content.
+_digests_of_tensor: WeakIdKeyDictionary = WeakIdKeyDictionary()
 
 
-def _content(tensor: torch.Tensor, precision: bool = True, kept: dict[str, str] | None = None) -> str:
-    """Return a digest of every byte of a tensor; those in ``kept``, by their sums, are not made again.
+def _content(tensor: torch.Tensor, precision: bool = True, stored: dict[str, str] | None = None) -> str:
+    """Return a digest of every byte of a tensor, computed only if it is not in ``stored`` under the tensor's checksums.
 
-    A tensor that was digested before and is unchanged costs a pass of additions, some ten times less than the digest.
-    What tells whether it is unchanged is its content: torch's version counter misses what is done through
-    ``parameter.data``, as peft does when it fuses adapters.
+    For a tensor that was digested before and has not changed this costs one pass of additions, about a tenth of the
+    digest. The content itself shows whether the tensor changed: torch's version counter misses changes through
+    ``parameter.data``, which peft makes when it fuses adapters.
     """
     sums = _sums(tensor)
-    known = _known.setdefault(tensor, {})
-    found = known.get(precision)
-    if found is None or found[0] != sums:
-        name, kept = f"{sums.hex()} {precision}", {} if kept is None else kept
-        if name not in kept:
+    digests = _digests_of_tensor.setdefault(tensor, {})
+    entry = digests.get(precision)
+    if entry is None or entry[0] != sums:
+        name, stored = f"{sums.hex()} {precision}", {} if stored is None else stored
+        if name not in stored:
             values = tensor.detach()
             if not precision and values.is_floating_point():
                 values = values.half()
-            # SHA-256 rather than BLAKE2: processors compute it, at twice the speed.
-            kept[name] = hashlib.sha256(_bytes(values).cpu().numpy().data).hexdigest()
-        found = known[precision] = sums, kept[name]
-    return found[1]
+            # SHA-256 rather than BLAKE2: processors have instructions for it, which makes it twice as fast.
+            stored[name] = hashlib.sha256(_bytes(values).cpu().numpy().data).hexdigest()
+        entry = digests[precision] = sums, stored[name]
+    return entry[1]
 
 
 def _bytes(tensor: torch.Tensor) -> torch.Tensor:
-    """Return a tensor's bytes, (byte,) uint8."""
+    """Return a tensor's bytes, (byte,), uint8."""
     return tensor.detach().contiguous().reshape(-1).view(torch.uint8)
 
 
@@ -138,10 +138,10 @@ _FACTORS = torch.from_numpy(np.random.default_rng(0).integers(-(2**62), 2**62, 2
 
 
 def _sums(tensor: torch.Tensor) -> bytes:
-    """Return exact sums of a tensor's bits, in rows of 256 words: others after any change that is not made to keep
-    them.
+    """Return a checksum of a tensor's bits that changes with any change that is not made to preserve it.
 
-    A word counts with a factor of its place in the row.
+    The tensor's words are summed exactly in rows of 256, each word with a factor that depends on its position in the
+    row.
     """
     content = _bytes(tensor)
     words: torch.Tensor = content
@@ -150,7 +150,8 @@ def _sums(tensor: torch.Tensor) -> bytes:
             words = content.view(kind)
             break
     whole = words.numel() // 256 * 256
-    # Odd factors by place, so that words that change places change the sum; products wrap, which loses nothing.
+    # The factors are odd and depend on the position: swapping two words changes the sum, and no bit is lost when
+    # products wrap.
     rows = (words[:whole].view(-1, 256) * _FACTORS.to(words.device)).sum(1, dtype=torch.int64)
     digest = hashlib.sha256(rows.cpu().numpy().data)
     digest.update(words[whole:].cpu().numpy().data)
@@ -161,11 +162,11 @@ def _sums(tensor: torch.Tensor) -> bytes:
 
 
 def read_from(module: nn.Module, folder: Path) -> None:
-    """Note which files a module was just read from, so that other processes need not digest its weights again.
+    """Record the files that a module was just read from, so that other processes need not digest its weights again.
 
     Args:
-        module: as it was loaded.
-        folder: that its weights, safetensors, are in.
+        module: The module as it was loaded.
+        folder: Folder of its weights, safetensors files.
     """
     facts = [(path.name, path.stat()) for path in sorted(folder.glob("*.safetensors"))]
     if sum(fact.st_size for _, fact in facts) >= _LARGE:
@@ -173,37 +174,39 @@ def read_from(module: nn.Module, folder: Path) -> None:
         module._read_from = key_of(files=files)  # type: ignore[assignment]
 
 
-def _kept(part: Any) -> dict[str, str]:
-    """Return the digests that were kept of the files that a module was read from: by precision and sums of the tensor.
+def _stored_digests(part: Any) -> dict[str, str]:
+    """Return the stored digests of a module's tensors, by checksums and precision.
 
-    The same file and the same sums are the same weights. What was changed in memory since has other sums.
+    The same file and the same checksums mean the same weights. Weights that were changed in memory have other
+    checksums.
     """
-    place = _kept_in(part)
-    if place is None or not place.is_file():
+    path = _digest_file(part)
+    if path is None or not path.is_file():
         return {}
     try:
-        data = read_json(place, "digests of weights")
+        data = read_json(path, "digests of weights")
         digests = data["digests"]
         return dict(digests) if data["check"] == key_of(digests=digests) else {}
     except (FaircutError, KeyError, TypeError, ValueError):
         return {}
 
 
-def _keep(part: Any, digests: Mapping[str, str]) -> None:
-    """Keep digests for other processes; where that cannot be, they are made again."""
-    place = _kept_in(part)
-    if place is None:
+def _store_digests(part: Any, digests: Mapping[str, str]) -> None:
+    """Store digests for other processes. If that fails, they will be computed again."""
+    path = _digest_file(part)
+    if path is None:
         return
     with contextlib.suppress(OSError, FaircutError):
-        private_folder(place.parent)
-        remove(place)  # One that is damaged is no longer known to be ours.
-        write_json(place, {"digests": dict(digests), "check": key_of(digests=digests)})
-        place.chmod(0o600)
-        for old in sorted(place.parent.glob("*.json"), key=lambda path: -path.stat().st_mtime)[_MOST_KEPT:]:
+        private_folder(path.parent)
+        remove(path)  # A damaged file has no valid marker, and write_json would not replace it.
+        write_json(path, {"digests": dict(digests), "check": key_of(digests=digests)})
+        path.chmod(0o600)
+        for old in sorted(path.parent.glob("*.json"), key=lambda path: -path.stat().st_mtime)[_MAX_STORED:]:
             old.unlink()
 
 
-def _kept_in(part: Any) -> Path | None:
+def _digest_file(part: Any) -> Path | None:
+    """Return the file of a part's stored digests, or None if it has none."""
     try:
         folder = cache_folder() if hasattr(part, "_read_from") else None
     except FaircutError:
@@ -215,40 +218,43 @@ def _kept_in(part: Any) -> Path | None:
 
 
 def fingerprint(*parts: Any, precision: bool = True) -> str:
-    """Identify a model by all that acts in it.
+    """Identify a model by everything in it that influences results.
 
-    Of a module that is every byte of its weights, its configuration, and what was switched on or changed since:
-    adapters that are active, with their scales, and such things as FreeU. Adapters that are disabled do not count, and
-    fused ones count as the weights that they are now part of. Of a scheduler it is the configuration, of a tokenizer
-    its words and rules. Where a model runs is not part of it.
+    For a module this is every byte of its weights, its configuration, and everything that was switched on or changed
+    since loading: active adapters with their scales, and settings such as FreeU. Disabled adapters do not count, and
+    fused ones count as part of the weights. For a scheduler it is the configuration, for a tokenizer its words and
+    rules. The device does not count.
 
     Args:
-        parts: modules, schedulers, tokenizers, and mappings of settings, e.g. the UNet, the VAE and the text encoder.
-        precision: whether the same weights in another dtype are another model. Without, weights count as far as half
-            precision holds them, and what was switched on since loading does not count: the same for the same files,
-            whatever the versions of the libraries.
+        parts: Modules, schedulers, tokenizers and mappings of settings, e.g. the UNet, the VAE and the text encoder.
+        precision: Whether the same weights in another dtype count as another model. If False, weights count in half
+            precision and changes since loading do not count, so that the same files give the same result whatever the
+            versions of the libraries.
 
     Returns:
-        32 hexadecimal digits. A model that was identified before and is unchanged takes about a tenth of the time; a
-        large one also in another process, if its parts were noted by `read_from`.
+        32 hexadecimal digits. Identifying an unchanged model again takes about a tenth of the time. For a large model
+        that holds in other processes as well, if `read_from` was called for its parts.
     """
-    described = [_describe(part, precision) for part in parts]
-    for part, facts in zip(parts, described, strict=True):
-        kept = _kept(part)
-        before = len(kept)
+    facts_of_parts = [_describe(part, precision) for part in parts]
+    for part, facts in zip(parts, facts_of_parts, strict=True):
+        stored = _stored_digests(part)
+        before = len(stored)
         tensors = {name: fact for name, fact in facts.items() if isinstance(fact, torch.Tensor)}
-        # hashlib lets go of the interpreter.
+        # Threads help because hashlib releases the interpreter lock.
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            digests = pool.map(lambda t: "" if t.is_meta else _content(t, precision, kept), tensors.values())  # noqa: B023
+            digests = pool.map(
+                lambda t: "" if t.is_meta else _content(t, precision, stored),  # noqa: B023
+                tensors.values(),
+            )
         for (name, tensor), digest in zip(tensors.items(), digests, strict=True):
             facts[name] = f"{tuple(tensor.shape)} {tensor.dtype if precision else ''} {digest}"
-        if len(kept) > before:
-            _keep(part, kept)
-    return key_of(parts=described)
+        if len(stored) > before:
+            _store_digests(part, stored)
+    return key_of(parts=facts_of_parts)
 
 
 def _describe(part: Any, precision: bool) -> dict[str, Any]:
-    """Return what identifies a part, by name; weights as tensors."""
+    """Return everything that identifies a part, by name. Weights are returned as tensors."""
     if isinstance(part, Mapping):
         return {f"setting {name}": value for name, value in part.items()}
     facts: dict[str, Any] = {}
@@ -263,18 +269,17 @@ def _describe(part: Any, precision: bool) -> dict[str, Any]:
 
 
 def _config_facts(part: Any) -> dict[str, Any]:
-    """Return a part's configuration, but for what is as by default: a setting that a later version adds is no
-    change."""
+    """Return a part's configuration without default values, so that settings added by later versions change nothing."""
     config = getattr(part, "config", None)
     if config is None:
         return {}
     if hasattr(config, "to_diff_dict"):
         return {name: value for name, value in config.to_diff_dict().items() if not _is_note(name)}
-    usual = inspect.signature(type(part).__init__).parameters
+    defaults = inspect.signature(type(part).__init__).parameters
     return {
         name: value
         for name, value in dict(config).items()
-        if not _is_note(name) and not (name in usual and _same(value, usual[name].default))
+        if not _is_note(name) and not (name in defaults and _same(value, defaults[name].default))
     }
 
 
@@ -288,20 +293,23 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def _tokenizer_facts(tokenizer: Any, precision: bool) -> dict[str, Any]:
-    """Return the words, rules and special tokens of a tokenizer."""
+    """Return the words, rules, special tokens and maximum length of a tokenizer."""
     facts = {
         "special": {name: str(token) for name, token in tokenizer.special_tokens_map.items()},
         "length": tokenizer.model_max_length,
     }
     rules = getattr(tokenizer, "backend_tokenizer", None)
     if precision and rules is not None:
-        # The last call's truncation and padding come first in it, and are no property of the tokenizer.
+        # The text begins with the truncation and padding of the last call, which are not properties of the tokenizer.
         return {**facts, "rules": _LAST_CALL.sub("", rules.to_str(), count=2)}
-    return {**facts, "words": "\n".join(f"{place} {word}" for word, place in sorted(tokenizer.get_vocab().items()))}
+    return {
+        **facts,
+        "words": "\n".join(f"{position} {word}" for word, position in sorted(tokenizer.get_vocab().items())),
+    }
 
 
 def _module_facts(module: nn.Module, precision: bool) -> dict[str, Any]:
-    """Return weights, switches and adapters of a module, each under the name that it has without adapters."""
+    """Return the weights, settings and adapters of a module, by the names that they have without adapters."""
     facts: dict[str, Any] = {}
     tuners = {name: part for name, part in module.named_modules() if all(hasattr(part, x) for x in _TUNER)}
     for name, part in module.named_modules():
@@ -311,19 +319,19 @@ def _module_facts(module: nn.Module, precision: bool) -> dict[str, Any]:
         if name in tuners:
             facts |= {f"adapter {plain}": fact for fact in [_adapter_facts(part)] if fact}
             continue
-        own = dict(part.named_parameters(recurse=False))
+        tensors = dict(part.named_parameters(recurse=False))
         if precision:
-            own |= dict(part.named_buffers(recurse=False))
-            facts[f"switches {plain}"] = repr(sorted((k, v) for k, v in vars(part).items() if _acts(k, v)))
-        for tensor_name, tensor in own.items():
-            whole = _plain_name(f"{name}.{tensor_name}".lstrip("."), tuners)
-            if whole is not None:
-                facts[f"tensor {whole}"] = _offloaded(part, tensor_name) if tensor.is_meta else tensor
+            tensors |= dict(part.named_buffers(recurse=False))
+            facts[f"switches {plain}"] = repr(sorted((k, v) for k, v in vars(part).items() if _is_active_setting(k, v)))
+        for tensor_name, tensor in tensors.items():
+            full_name = _plain_name(f"{name}.{tensor_name}".lstrip("."), tuners)
+            if full_name is not None:
+                facts[f"tensor {full_name}"] = _offloaded(part, tensor_name) if tensor.is_meta else tensor
     return facts
 
 
-def _acts(name: str, value: Any) -> bool:
-    """Whether an attribute of a module is a setting that is set."""
+def _is_active_setting(name: str, value: Any) -> bool:
+    """Return whether an attribute of a module is a setting that has a value."""
     return name[0] != "_" and name not in _IDLE and value is not None and value != {} and _is_plain(value)
 
 
@@ -335,56 +343,59 @@ def _is_plain(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and all(map(_is_plain, value))
 
 
-def _acting(tuner: Any) -> list[str]:
-    """Names of the adapters of a layer that act beside its weights, in order."""
+def _active_adapters(tuner: Any) -> list[str]:
+    """Return the names of a layer's active, unfused adapters, in order."""
     if tuner.disable_adapters or tuner.merged:
         return []
     return [name for name in tuner.active_adapters if name in tuner.scaling]
 
 
 def _adapter_facts(tuner: Any) -> list[dict[str, Any]]:
-    """Return the scale of every acting adapter of a layer, in order."""
+    """Return the scale of every active adapter of a layer, in order."""
     kinds = ("scaling", "use_dora")
     return [
         {kind: getattr(tuner, kind)[name] for kind in kinds if name in getattr(tuner, kind, {})}
-        for name in _acting(tuner)
+        for name in _active_adapters(tuner)
     ]
 
 
 def _plain_name(name: str, tuners: Mapping[str, Any]) -> str | None:
-    """Return a name in a module as it is without adapters; an adapter's has its place among those that act. None:
-    idle."""
+    """Return the name that a part of a module has without adapters, or None for a part of an inactive adapter.
+
+    In the name of an active adapter's part, the adapter is replaced by its index among the active ones.
+    """
     words = name.split(".")
-    at = next((n for n in range(1, len(words)) if ".".join(words[:n]) in tuners), len(words))
-    layer, rest = words[:at], words[at:]
+    depth = next((n for n in range(1, len(words)) if ".".join(words[:n]) in tuners), len(words))
+    layer, rest = words[:depth], words[depth:]
     if not rest or rest[0] == "base_layer":
         return ".".join(layer + rest[1:])
-    acting = _acting(tuners[".".join(layer)])
+    active = _active_adapters(tuners[".".join(layer)])
     return (
-        ".".join(layer + [f"#{acting.index(w)}" if w in acting else w for w in rest]) if {*acting} & {*rest} else None
+        ".".join(layer + [f"#{active.index(w)}" if w in active else w for w in rest]) if {*active} & {*rest} else None
     )
 
 
 def _offloaded(module: nn.Module, name: str) -> Any:
-    """Find a weight that accelerate keeps elsewhere while it is not needed."""
+    """Return a weight that accelerate has moved away from its module."""
     hook = getattr(module, "_hf_hook", None)
-    for one in getattr(hook, "hooks", [hook]):
-        weights = getattr(one, "weights_map", None)
+    for part in getattr(hook, "hooks", [hook]):
+        weights = getattr(part, "weights_map", None)
         if weights is not None:
             return weights[name]
     return getattr(module, name)
 
 
-# Software -------------------------------------------------------------------------------------------------------------
+# Software
+# ----------------------------------------------------------------------------------------------------------------
 
 
 @functools.cache
 def software() -> Mapping[str, str]:
-    """Return the versions of what computes: other ones may round, or behave, otherwise."""
-    found = {"faircut": __version__}
+    """Return the versions of the libraries that compute. Other versions may round or behave differently."""
+    versions = {"faircut": __version__}
     for name in ("torch", "diffusers", "transformers"):
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "unknown"
-    return found
+            versions[name] = "unknown"
+    return versions

@@ -1,4 +1,4 @@
-"""Between pictures and latents: padding to the VAE's factor, encoding and decoding in chunks."""
+"""Conversion between pictures and latents: padding to the VAE's factor, encoding and decoding in chunks."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ __all__ = ["decode", "encode", "pad_to_factor", "vae_factor"]
 
 
 def vae_factor(vae: Any) -> int:
-    """Return how many pixels a latent spans in each direction."""
+    """Return the number of pixels that one latent position spans in each direction."""
     return 2 ** (len(vae.config.block_out_channels) - 1)
 
 
 def pad_to_factor(frames: torch.Tensor, factor: int) -> torch.Tensor:
-    """Pad at the right and bottom, by repeating the border, to whole latents.
+    """Pad frames at the right and bottom to a whole number of latent positions, by repeating the border.
 
     Args:
-        frames: (frame, channel, height, width).
-        factor: pixels of a latent.
+        frames: (frame, channel, height, width), any range.
+        factor: Number of pixels that one latent position spans.
 
     Returns:
-        (frame, channel, height', width'), both sides multiples of the factor.
+        (frame, channel, height', width'), with both sides multiples of the factor.
     """
     height, width = frames.shape[-2:]
     return F.pad(frames, (0, -width % factor, 0, -height % factor), mode="replicate")
@@ -40,20 +40,20 @@ def encode(
     chunk: int = 4,
     generator: torch.Generator | None = None,
 ) -> torch.Tensor:
-    """Encode frames, padded to whole latents.
+    """Encode frames into latents, after padding them to a whole number of latent positions.
 
     Args:
         frames: (frame, channel, height, width), RGB in [-1, 1].
-        vae: an ``AutoencoderKL``.
-        device: where it runs; with offloading that is not where it rests.
-        chunk: frames at a time.
-        generator: draws from the posterior; without one its mean is taken, which reconstructs best.
+        vae: An ``AutoencoderKL``.
+        device: Device on which the VAE runs. With offloading, its weights are stored on another one.
+        chunk: Number of frames encoded at a time.
+        generator: Generator for sampling from the posterior. None takes the posterior's mean, which reconstructs best.
 
     Returns:
         (frame, latent channel, height, width), scaled as the UNet expects, in the VAE's dtype, on ``device``.
 
     Raises:
-        VideoError: the frames are smaller than a few latents.
+        VideoError: If a side of the frames is shorter than two latent positions.
     """
     factor = vae_factor(vae)
     if min(frames.shape[-2:]) < 2 * factor:
@@ -72,14 +72,14 @@ def encode(
 def decode(
     latents: torch.Tensor, vae: Any, device: torch.device, size: tuple[int, int], *, chunk: int = 4
 ) -> torch.Tensor:
-    """Decode latents and undo the padding.
+    """Decode latents into frames and remove the padding.
 
     Args:
         latents: (frame, latent channel, height, width), scaled as the UNet expects.
-        vae: an ``AutoencoderKL``.
-        device: where it runs.
+        vae: An ``AutoencoderKL``.
+        device: Device on which the VAE runs.
         size: (height, width) of the frames before padding.
-        chunk: frames at a time.
+        chunk: Number of frames decoded at a time.
 
     Returns:
         (frame, channel, height, width), RGB in [-1, 1], float32, on the CPU.

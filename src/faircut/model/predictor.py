@@ -1,4 +1,4 @@
-"""What the sampler and a method may ask of a model: noise for the branches of a clip, and keys and values for texts."""
+"""What the sampler and a method use of a model: noise for the branches of a clip, and keys and values for texts."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ __all__ = ["ModelText", "NoisePredictor", "frozen"]
 
 @dataclass(frozen=True)
 class ModelText:
-    """Text as one model takes it: CLIP's tokens and embeddings; see `faircut.methods.base.TextAccess`.
+    """The text interface of one model: CLIP's tokens and embeddings. See `faircut.methods.base.TextAccess`.
 
     Attributes:
-        pipeline: a diffusers pipeline with tokenizer and text encoder, and its `backbone`.
+        pipeline: A diffusers pipeline with tokenizer and text encoder, and a `backbone`.
     """
 
     pipeline: Any
 
     @property
     def token_limit(self) -> int:
-        """Tokens of every sequence, start, end and padding included: 77 in Stable Diffusion."""
+        """Number of tokens of every sequence, including start, end and padding: 77 in Stable Diffusion."""
         return int(self.pipeline.tokenizer.model_max_length)
 
     def tokenize(self, text: str) -> Prompt:
@@ -38,7 +38,7 @@ class ModelText:
         return Prompt.of(self.pipeline.maybe_convert_prompt(text, self.pipeline.tokenizer), self.pipeline.tokenizer)
 
     def embed(self, prompt: Prompt) -> torch.Tensor:
-        """Encode a prompt, (1, token, channel), in the network's dtype."""
+        """Encode a prompt as (1, token, channel), in the network's dtype."""
         device = self.pipeline.execution_device
         return encode(prompt, self.pipeline.text_encoder, device).to(device, self.pipeline.backbone.dtype)
 
@@ -49,13 +49,15 @@ class ModelText:
 
 @dataclass(frozen=True)
 class NoisePredictor:
-    """Evaluates a network under control for some branches of a clip, announcing every evaluation.
+    """A callable that evaluates a network under control for some branches of a clip.
+
+    Every evaluation is first announced to the control.
 
     Attributes:
-        backbone: the network's adapter.
-        control: what `Backbone.install` gave.
-        noise_path: the timesteps and noise levels.
-        frames: of the clip.
+        backbone: Adapter of the network.
+        control: Control, as `Backbone.install` yields it.
+        noise_path: Timesteps and noise levels.
+        frames: Number of frames of the clip.
     """
 
     backbone: Backbone
@@ -66,23 +68,23 @@ class NoisePredictor:
     def __call__(
         self, phase: Phase, k: int, branches: Mapping[str, tuple[torch.Tensor, torch.Tensor]]
     ) -> dict[str, torch.Tensor]:
-        """Predict the noise.
+        """Predict the noise of all branches.
 
         Args:
             phase: ``"invert"``, ``"correct"`` or ``"denoise"``.
-            k: the step.
-            branches: by branch, in batch order, its latents (frame, channel, height, width) and its text's embedding
-                (1 or frame, token, channel).
+            k: Index of the step.
+            branches: For each branch, in batch order, the latents (frame, channel, height, width) and the embedding of
+                the text (1 or frame, token, channel).
 
         Returns:
             The noise of each branch, (frame, channel, height, width), float32.
         """
-        z = torch.cat([latents for latents, _ in branches.values()])
+        z = torch.cat([latents for latents, _ in branches.values()])  # (branch * frame, channel, height, width)
         layout = BatchLayout(tuple(branches), self.frames, self.backbone.frames_in)
         height, width = z.shape[-2:]
         step = Step(phase, k, len(self.noise_path), self.noise_path.timesteps[k], layout, (height, width))
         self.control.begin(step)
-        # The sampler works in float32 whatever the model's precision: rounding would add up over its steps.
+        # The sampler works in float32 whatever the model's precision, because rounding errors add up over its steps.
         text = torch.cat([embedding.expand(layout.entries, -1, -1) for _, embedding in branches.values()])
         timestep = torch.tensor(step.timestep, device=z.device)
         output = self.backbone.predict(z.to(text.dtype), timestep, text, layout).float()
@@ -93,8 +95,7 @@ class NoisePredictor:
 
 @contextmanager
 def frozen(module: torch.nn.Module) -> Iterator[None]:
-    """Keep a module's parameters out of gradients, so that only what is sought takes memory; restores them
-    afterwards."""
+    """Exclude a module's parameters from gradients, which saves memory, and restore them on exit."""
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     module.requires_grad_(False)
     try:

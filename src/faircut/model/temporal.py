@@ -1,8 +1,8 @@
-"""Temporal layers: every position attends over the frames of its clip (Wu et al., ICCV 2023, arXiv 2212.11565, section
-4.2).
+"""Temporal layers: attention over the frames of a clip at every position.
 
-They hang on the blocks of diffusers' UNet as submodules, so that devices, dtypes, offloading and fingerprints reach
-them, and run in a forward hook, so that the UNet stays diffusers' own. Names are those of the published checkpoints.
+The architecture is that of Wu et al. (ICCV 2023, arXiv 2212.11565, section 4.2). The layers are submodules of the
+blocks of diffusers' UNet, so that moves between devices, casts, offloading and fingerprints include them. They run in a
+forward hook, so that the UNet's class stays diffusers' own. The names are those of the published checkpoints.
 """
 
 from __future__ import annotations
@@ -42,17 +42,18 @@ _PARTS = ("norm_temp", "attn_temp")
 
 
 class FrameAttention(nn.Module):
-    """Self-attention over the frames of a clip, at each position for itself.
+    """Self-attention over the frames of a clip, separately at each position.
 
-    Its output projection begins at zero, so that a new layer changes nothing.
+    The output projection begins at zero, so a new layer changes nothing.
 
     Args:
-        channels: of what comes in and goes out.
-        width: of queries, keys and values, all heads together.
-        heads: of the attention.
+        channels: Number of channels of input and output.
+        width: Width of queries, keys and values, all heads together.
+        heads: Number of attention heads.
 
     Attributes:
-        frames: of the clips in the batch; 1, each picture for itself, but within `clip_frames`.
+        frames: Number of frames of each clip in the batch. 1, which treats each picture on its own, except within
+            `clip_frames`.
     """
 
     def __init__(self, channels: int, width: int, heads: int) -> None:
@@ -64,97 +65,103 @@ class FrameAttention(nn.Module):
             nn.init.zeros_(parameter)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Attend; (clip * frame, position, channel) in and out."""
+        """Attend over frames. Input and output are (clip * frame, position, channel)."""
         positions = x.shape[1]
+        # (clip * frame, position, channel) -> (clip * position, frame, channel): a position's frames form one sequence.
         tracks = x.unflatten(0, (-1, self.frames)).transpose(1, 2).flatten(0, 1)
+        # (clip * position, head, frame, dim)
         query, key, value = (
             to(tracks).unflatten(2, (self.heads, -1)).transpose(1, 2) for to in (self.to_q, self.to_k, self.to_v)
         )
-        seen = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
-        return self.to_out[0](seen).unflatten(0, (-1, positions)).transpose(1, 2).flatten(0, 1)
+        attended = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+        return self.to_out[0](attended).unflatten(0, (-1, positions)).transpose(1, 2).flatten(0, 1)
 
 
 def _blocks(unet: nn.Module) -> dict[str, Any]:
+    """Return a UNet's transformer blocks by name."""
     return {name: part for name, part in unet.named_modules() if isinstance(part, BasicTransformerBlock)}
 
 
 def _over_frames(block: Any, args: Any, output: torch.Tensor) -> torch.Tensor:
-    """A forward hook of torch, after the block's feed-forward, as in the published model."""
+    """Add the temporal layer after the block's feed-forward, as in the published model; a forward hook of torch."""
     return output + block.attn_temp(block.norm_temp(output))
 
 
 def has_temporal(unet: nn.Module) -> bool:
-    """Whether temporal layers hang on a UNet."""
+    """Return whether a UNet has temporal layers."""
     return any(isinstance(part, FrameAttention) for part in unet.modules())
 
 
 def attach_temporal(unet: Any, seed: int = 0) -> None:
-    """Hang a temporal layer on every transformer block of a UNet, in its dtype and on its device.
+    """Add a temporal layer to every transformer block of a UNet, in its dtype and on its device.
 
-    They change nothing until they are tuned or loaded. Blocks that have one keep it.
+    New layers change nothing until they are tuned or loaded. Blocks that already have a layer keep it.
 
     Args:
-        unet: a ``UNet2DConditionModel``.
-        seed: of the queries, keys and values.
+        unet: A ``UNet2DConditionModel``.
+        seed: Seed for the initial query, key and value projections.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for block in _blocks(unet).values():
             if hasattr(block, "attn_temp"):
                 continue
-            query, where = block.attn1.to_q, block.norm3.weight
+            query, reference = block.attn1.to_q, block.norm3.weight
             layer = FrameAttention(query.in_features, query.out_features, block.attn1.heads)
-            block.norm_temp = nn.LayerNorm(query.in_features).to(where)
-            block.attn_temp = layer.to(where)
+            block.norm_temp = nn.LayerNorm(query.in_features).to(reference)
+            block.attn_temp = layer.to(reference)
             block.register_forward_hook(_over_frames)
 
 
 @contextmanager
 def clip_frames(unet: nn.Module, frames: int) -> Iterator[None]:
-    """Say how many frames the clips of the batch have, and take it back afterwards."""
+    """Set the number of frames of the clips in the batch for all temporal layers, and restore it on exit."""
     layers = [part for part in unet.modules() if isinstance(part, FrameAttention)]
-    before = [layer.frames for layer in layers]
+    counts = [layer.frames for layer in layers]
     try:
         for layer in layers:
             layer.frames = frames
         yield
     finally:
-        for layer, count in zip(layers, before, strict=True):
+        for layer, count in zip(layers, counts, strict=True):
             layer.frames = count
 
 
 @contextmanager
 def temporal_apart(unet: nn.Module) -> Iterator[None]:
-    """Take the temporal layers off, so that what is saved meanwhile is diffusers' own UNet; puts them back."""
-    taken = [(block, {name: getattr(block, name) for name in _PARTS}) for block in _blocks(unet).values()
-             if hasattr(block, "attn_temp")]  # fmt: skip
+    """Remove the temporal layers, for example to save diffusers' own UNet, and put them back on exit."""
+    removed = [
+        (block, {name: getattr(block, name) for name in _PARTS})
+        for block in _blocks(unet).values()
+        if hasattr(block, "attn_temp")
+    ]
     try:
-        for block, parts in taken:
+        for block, parts in removed:
             for name in parts:
                 delattr(block, name)
         yield
     finally:
-        for block, parts in taken:
+        for block, parts in removed:
             for name, part in parts.items():
                 setattr(block, name, part)
 
 
 def temporal_state(unet: nn.Module) -> dict[str, torch.Tensor]:
-    """Return the parameters of the temporal layers by their names in the UNet; none if there are no layers."""
+    """Return the parameters of the temporal layers by their names in the UNet. Empty if there are no layers."""
     return {name: tensor for name, tensor in unet.state_dict().items() if any(f".{part}." in name for part in _PARTS)}
 
 
 def save_temporal(unet: nn.Module, folder: Path) -> None:
-    """Write the temporal layers to a folder (safetensors and JSON), whole or not at all.
+    """Write the temporal layers atomically to a folder (safetensors and JSON).
 
-    A UNet without such layers leaves none: what an earlier model had in that folder goes.
+    For a UNet without such layers, the files that an earlier model left in the folder are removed.
 
     Args:
-        unet: a ``UNet2DConditionModel``.
-        folder: ``temporal`` in the folder of the model.
+        unet: A ``UNet2DConditionModel``.
+        folder: The folder ``temporal`` inside the model's folder.
 
     Raises:
-        ModelError: an adapter sits in the layers.
+        ModelError: If the layers contain an adapter.
     """
     state = temporal_state(unet)
     if not state:
@@ -164,7 +171,7 @@ def save_temporal(unet: nn.Module, folder: Path) -> None:
             folder.rmdir()
         return
     if any(".base_layer." in name for name in state):
-        raise ModelError("an adapter sits in the temporal layers, which are saved without; fuse or unload it first")
+        raise ModelError("the temporal layers contain an adapter, which would not be saved; fuse or unload it first")
     with atomic_path(folder) as path:
         path.mkdir()
         save_tensors(state, path / _FILES[0])
@@ -173,35 +180,38 @@ def save_temporal(unet: nn.Module, folder: Path) -> None:
 
 
 def load_temporal(unet: Any, folder: Path) -> None:
-    """Hang the temporal layers of a folder on a UNet; does nothing where there is no such folder.
+    """Attach the temporal layers stored in a folder to a UNet. Does nothing if the folder does not exist.
 
     Args:
-        unet: a ``UNet2DConditionModel``.
-        folder: ``temporal`` in the folder of the model.
+        unet: A ``UNet2DConditionModel``.
+        folder: The folder ``temporal`` inside the model's folder.
 
     Raises:
-        ModelError: the layers cannot be read, or belong to another UNet.
+        ModelError: If the layers cannot be read, or belong to another UNet.
     """
     if not folder.is_dir():
         return
     try:
         facts = read_json(folder / _FILES[1], "its configuration")
         state = load_file(folder / _FILES[0])
-        found = facts.get("format") if isinstance(facts, dict) else None
-        if found != _FORMAT:
-            raise ModelError(f"{folder} holds format {short_repr(found)}; this version reads {_FORMAT}; tune again")
+        version = facts.get("format") if isinstance(facts, dict) else None
+        if version != _FORMAT:
+            raise ModelError(f"{folder} has format {short_repr(version)}; this version reads {_FORMAT}; tune again")
     except (OSError, ValueError, SafetensorError) as error:
         if isinstance(error, ModelError):
             raise
-        raise ModelError(f"{folder} holds no readable temporal layers ({error}); tune again, or remove it") from None
+        raise ModelError(f"{folder} has no readable temporal layers ({error}); tune again, or remove it") from None
     attach_temporal(unet)
-    there = temporal_state(unet)
-    wrong = [name for name in {**state, **there}
-             if name not in state or name not in there or state[name].shape != there[name].shape]  # fmt: skip
-    if wrong:
+    parameters = temporal_state(unet)
+    mismatched = [
+        name
+        for name in {**state, **parameters}
+        if name not in state or name not in parameters or state[name].shape != parameters[name].shape
+    ]
+    if mismatched:
         raise ModelError(
-            f"the temporal layers in {folder} belong to another UNet: {len(wrong)} of their weights do not fit, the "
-            f"first is {wrong[0]}; tune again, or remove it"
+            f"the temporal layers in {folder} belong to another UNet: {len(mismatched)} of their weights do not fit, "
+            f"such as {mismatched[0]}; tune again, or remove the folder"
         )
     for name, tensor in state.items():
-        there[name].copy_(tensor)
+        parameters[name].copy_(tensor)

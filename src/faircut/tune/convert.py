@@ -1,8 +1,8 @@
-"""Published Tune-A-Video checkpoints as models that faircut and diffusers load.
+"""Conversion of published Tune-A-Video checkpoints into models that faircut and diffusers load.
 
-Their ``UNet3DConditionModel`` is Stable Diffusion's UNet with the same names and shapes (its convolutions see single
-frames, its sparse-causal attention has the weights of the self-attention) and one temporal attention a transformer
-block.
+Their ``UNet3DConditionModel`` is Stable Diffusion's UNet with the same names and shapes, plus one temporal attention
+for each transformer block. Its convolutions see single frames, and its sparse-causal attention uses the weights of the
+self-attention.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ _WEIGHTS = "diffusion_pytorch_model"
 
 
 def convert(checkpoint: str | Path, folder: str | Path) -> Path:
-    """Turn a published Tune-A-Video checkpoint into a folder that `VideoEditor.from_pretrained` loads.
+    """Convert a published Tune-A-Video checkpoint into a folder that `VideoEditor.from_pretrained` loads.
 
-    Every weight is carried over, or it is an error; pickled files are read as weights alone.
+    Every weight is carried over, or an error is raised. Pickled files are read with ``weights_only=True``.
 
     Args:
-        checkpoint: its folder, with model_index.json and ``unet``, ``vae``, ``text_encoder``, ``tokenizer``,
-            ``scheduler``.
-        folder: where the model goes; must not exist.
+        checkpoint: Folder of the checkpoint, with model_index.json and ``unet``, ``vae``, ``text_encoder``,
+            ``tokenizer``, ``scheduler``.
+        folder: Folder for the model. It must not exist.
 
     Returns:
         The folder.
 
     Raises:
-        ModelError: it is no such checkpoint, or holds weights of another kind.
-        ConfigError: the folder is there already.
+        ModelError: If the folder is not such a checkpoint, or has other weights.
+        ConfigError: If the folder for the model already exists.
     """
     checkpoint, folder = Path(checkpoint), Path(folder)
     check_folder(checkpoint, published=True)
     if folder.exists():
-        raise ConfigError(f"{folder} is there already; choose another folder")
+        raise ConfigError(f"{folder} already exists; choose another folder")
     check_outputs([Output(folder, kind="folder")], [checkpoint])
     unet = _deflate(checkpoint / "unet")
     from diffusers import AutoencoderKL, DDIMScheduler
@@ -71,36 +71,41 @@ def convert(checkpoint: str | Path, folder: str | Path) -> Path:
 
 
 def _deflate(folder: Path) -> Any:
-    """Build diffusers' UNet with temporal layers from the folder of an inflated one.
+    """Return diffusers' UNet with temporal layers, from the folder of an inflated UNet.
 
     Raises:
-        ModelError: it is no inflated UNet, or its weights are others than ours.
+        ModelError: If the folder does not contain an inflated UNet, or its weights do not fit.
     """
     from diffusers import UNet2DConditionModel
 
     unet = UNet2DConditionModel.from_config(_flat_config(folder / "config.json"))
     attach_temporal(unet)
-    state, there = _weights(folder), unet.state_dict()
-    wrong = [name for name in {**state, **there}
-             if name not in state or name not in there or state[name].shape != there[name].shape]  # fmt: skip
-    if wrong:
-        kinds = {name: "unknown" if name not in there else "missing" if name not in state else "of another shape"
-                 for name in wrong}  # fmt: skip
-        first = next(iter(kinds))
+    state, parameters = _weights(folder), unet.state_dict()
+    mismatched = [
+        name
+        for name in {**state, **parameters}
+        if name not in state or name not in parameters or state[name].shape != parameters[name].shape
+    ]
+    if mismatched:
+        problems = {
+            name: "unknown" if name not in parameters else "missing" if name not in state else "of another shape"
+            for name in mismatched
+        }
+        first = next(iter(problems))
         raise ModelError(
-            f"{folder} is no Tune-A-Video checkpoint as published: {len(wrong)} weights do not fit, the first, "
-            f"{first}, is {kinds[first]}; its UNet must have Stable Diffusion's layers and {len(temporal_state(unet))} "
-            "temporal weights"
+            f"{folder} is not a published Tune-A-Video checkpoint: {len(mismatched)} weights do not fit, the first, "
+            f"{first}, is {problems[first]}; its UNet must have Stable Diffusion's layers and "
+            f"{len(temporal_state(unet))} temporal weights"
         )
     unet.load_state_dict(state)
     return unet.eval()
 
 
 def _flat_config(path: Path) -> dict[str, Any]:
-    """Read an inflated UNet's configuration as that of diffusers' own.
+    """Return the configuration of diffusers' UNet that corresponds to that of an inflated UNet.
 
     Raises:
-        ModelError: it is of another model, or has a setting that ours does not know.
+        ModelError: If the configuration belongs to another model, or has a setting that diffusers' UNet does not have.
     """
     from diffusers import UNet2DConditionModel
 
@@ -108,16 +113,16 @@ def _flat_config(path: Path) -> dict[str, Any]:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ModelError(f"{path} cannot be read ({error}); give the folder of a Tune-A-Video checkpoint") from None
-    found = config.get("_class_name")
-    if found != _INFLATED:
-        hint = "; it loads as it is" if found == "UNet2DConditionModel" else ""
-        raise ModelError(f"{path} is of a {found}, and a Tune-A-Video checkpoint's is of a {_INFLATED}{hint}")
-    known = set(inspect.signature(UNet2DConditionModel.__init__).parameters)
+    class_name = config.get("_class_name")
+    if class_name != _INFLATED:
+        hint = "; load it without conversion" if class_name == "UNet2DConditionModel" else ""
+        raise ModelError(f"{path} belongs to a {class_name}, but a Tune-A-Video checkpoint has a {_INFLATED}{hint}")
+    parameters = set(inspect.signature(UNet2DConditionModel.__init__).parameters)
     settings = {name: value for name, value in config.items() if not name.startswith("_")}
     for name in settings:
-        if name not in known:
+        if name not in parameters:
             raise ModelError(
-                f"{path} has a setting {name!r} that Stable Diffusion's UNet has not: another kind of model"
+                f"{path} has the setting {name!r}, which Stable Diffusion's UNet does not have; give another checkpoint"
             )
 
     def flat(value: Any) -> Any:
@@ -131,10 +136,10 @@ def _flat_config(path: Path) -> dict[str, Any]:
 
 
 def _weights(folder: Path) -> dict[str, torch.Tensor]:
-    """Read a UNet's weights, from safetensors if there are any, in float32.
+    """Return a UNet's weights in float32, from safetensors if possible.
 
     Raises:
-        ModelError: there are none, or the file holds more than weights.
+        ModelError: If there are no weights, or the file contains anything else.
     """
     safe, pickled = folder / f"{_WEIGHTS}.safetensors", folder / f"{_WEIGHTS}.bin"
     try:
@@ -148,7 +153,7 @@ def _weights(folder: Path) -> dict[str, torch.Tensor]:
     except ModelError:
         raise
     except Exception as error:
-        # Damaged archives and pickles of other things end here, each in its own way.
+        # Damaged archives and pickles of other objects raise many types.
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         kind = "safetensors" if isinstance(error, SafetensorError) else "weights"
         raise ModelError(f"the weights in {folder} cannot be read as plain {kind}: {first[:200]}") from error

@@ -1,4 +1,4 @@
-"""What is learnt, and what learns it: the clip's noise, and the parameters of a UNet that take gradients."""
+"""The training task: the clip's noise to predict, and the parameters of a UNet that are trained."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ __all__ = ["Lesson", "learning_parameters", "learns"]
 
 @dataclass(frozen=True)
 class Lesson:
-    """The clip as it is learnt.
+    """A clip as training data.
 
     Attributes:
-        z_0: (frame, channel, height, width), float32.
-        text: (frame, token, channel), its prompt.
-        noise_path: every noise level that the model was trained on.
-        seed: of the noise.
+        z_0: (frame, channel, height, width), float32, latents of the clip.
+        text: (frame, token, channel), embedding of the clip's prompt.
+        noise_path: Every noise level that the model was trained on.
+        seed: Seed of the noise.
     """
 
     z_0: torch.Tensor
@@ -49,7 +49,7 @@ class Lesson:
         return cls(z_0, text, DDIMPath.training(editor.scheduler.config), seed)
 
     def loss(self, unet: Any, control: AttentionControl, step: int) -> torch.Tensor:
-        """Return the mean squared error at the noise and the noise level that belong to a step (section 4.3)."""
+        """Return the mean squared error for the noise and the noise level that a step draws (section 4.3)."""
         rng = np.random.default_rng([self.seed, step])
         t = int(rng.integers(len(self.noise_path)))
         noise = torch.from_numpy(rng.standard_normal(self.z_0.shape, np.float32)).to(self.z_0)
@@ -64,29 +64,29 @@ class Lesson:
 
 
 def learning_parameters(unet: nn.Module, ends: tuple[str, ...]) -> dict[str, nn.Parameter]:
-    """Find what learns: the parameters of all modules whose names end so.
+    """Return the parameters to train, by name: those of all modules whose names have one of the given ends.
 
     Raises:
-        ConfigError: an end fits no module.
+        ConfigError: If no module's name has one of the ends.
     """
     ends = tuple(end for end in ends if end != "attn_temp" or has_temporal(unet))
     modules = dict(unet.named_modules())
     for end in ends:
         if not any(name.endswith(end) and list(part.parameters()) for name, part in modules.items()):
-            known = {".".join(name.split(".")[-2:]) for name in modules if ".transformer_blocks.0." in name}
-            raise ConfigError(f"no module of this UNet ends with {end!r}: {choices(end, known)}")
+            possible = {".".join(name.split(".")[-2:]) for name in modules if ".transformer_blocks.0." in name}
+            raise ConfigError(f"no module of this UNet ends with {end!r}: {choices(end, possible)}")
     return {
-        f"{name}.{own}": parameter
+        f"{name}.{parameter_name}": parameter
         for name, part in modules.items()
         if name.endswith(ends)
-        for own, parameter in part.named_parameters()
+        for parameter_name, parameter in part.named_parameters()
     }
 
 
 @contextlib.contextmanager
 def learns(unet: Any, parameters: Mapping[str, nn.Parameter], checkpointing: bool) -> Iterator[None]:
-    """Let some parameters of a frozen UNet take gradients."""
-    was = unet.is_gradient_checkpointing
+    """Enable gradients for some parameters of a frozen UNet, and disable them on exit."""
+    was_enabled = unet.is_gradient_checkpointing
     for parameter in parameters.values():
         parameter.requires_grad_(True)
     if checkpointing:
@@ -96,5 +96,5 @@ def learns(unet: Any, parameters: Mapping[str, nn.Parameter], checkpointing: boo
     finally:
         for parameter in parameters.values():
             parameter.requires_grad_(False)
-        if checkpointing and not was:
+        if checkpointing and not was_enabled:
             unet.disable_gradient_checkpointing()

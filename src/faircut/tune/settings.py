@@ -1,4 +1,4 @@
-"""What decides what a tuning gives."""
+"""The settings of tuning."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ _NARROW, _NARROW_RATE = 512, 3e-4
 
 
 def default_rate(unet: Any) -> float:
-    """Return the learning rate for a UNet: the published 3e-5, or ten times as much for one as narrow as the
-    pocket's."""
+    """Return the default learning rate for a UNet: the published 3e-5, or 3e-4 for one as narrow as the pocket's."""
     return _PUBLISHED_RATE if max(unet.config.block_out_channels) > _NARROW else _NARROW_RATE
 
 
 @dataclass(frozen=True)
 class TuneSettings:
-    """How a model is tuned to a clip; the defaults are those of Tune-A-Video's published configurations.
+    """The settings for tuning a model to a clip. The defaults are those of Tune-A-Video's published configurations.
 
     Attributes:
-        steps: of the optimiser, each on the whole clip at one noise level.
-        learning_rate: of AdamW, constant; None is `default_rate`.
-        trainable: ends of the names of the UNet's modules that learn.
-        temporal_layers: whether every transformer block is given a layer in which positions attend over the frames.
-        seed: every random number follows from it and the step.
-        precision: of the forward pass; weights and optimiser are float32.
-        gradient_checkpointing: compute activations twice rather than keep them: less memory, a third more time.
-        validation_prompts: with each of them the clip is edited now and then, to see how far the tuning is.
-        validate_every: steps between validations; there is one at the end, too.
-        validation_steps: DDIM steps of a validation's inversion and edits.
-        guidance_scale: g of its edits.
-        checkpoint_every: seconds between checkpoints.
+        steps: Number of optimiser steps, each on the whole clip at one noise level.
+        learning_rate: Learning rate of AdamW, constant. None uses `default_rate`.
+        trainable: Ends of the names of the UNet's modules to train.
+        temporal_layers: Whether to add attention over the frames to every transformer block.
+        seed: Seed of all random numbers, together with the step.
+        precision: Precision of the forward pass. Weights and optimiser use float32.
+        gradient_checkpointing: Whether to compute activations twice instead of storing them: less memory, a third more
+            time.
+        validation_prompts: Prompts to edit the clip with at times, to show the progress of tuning.
+        validate_every: Number of steps between validations. There is also one at the end.
+        validation_steps: Number of DDIM steps of a validation's inversion and edits.
+        guidance_scale: Guidance scale of the validation's edits.
+        checkpoint_every: Number of seconds between checkpoints.
     """
 
     steps: int = 500
@@ -75,6 +75,6 @@ class TuneSettings:
             )
 
     def resolved(self, unet: Any) -> TuneSettings:
-        """Return the settings with the learning rate that suits a UNet, where none was given."""
+        """Return the settings with the default learning rate for a UNet, if none was given."""
         rate = default_rate(unet) if self.learning_rate is None else self.learning_rate
         return dataclasses.replace(self, learning_rate=rate)

@@ -1,4 +1,7 @@
-"""What a tuning keeps in its folder: what it is of, and its last checkpoint; no pickles, nothing half-written."""
+"""The files of a tuning's folder: the facts that identify the tuning, and its last checkpoint.
+
+There are no pickles, and every file is written atomically.
+"""
 
 from __future__ import annotations
 
@@ -27,50 +30,49 @@ _NAMES = {"model": "another model", "clip": "another clip", "prompt": "another p
 
 
 def open_folder(folder: Path, facts: Mapping[str, Any], *, fresh: bool) -> None:
-    """Begin a tuning's folder, or make sure that the tuning in it is the same.
+    """Create a tuning's folder, or check that the tuning in it has the same facts.
 
     Args:
-        folder: where; made if it is missing.
-        facts: what the result depends on, by name, as JSON has it.
-        fresh: throw away the tuning that is there.
+        folder: Folder of the tuning. It is created if it does not exist.
+        facts: Values that the result depends on, by name, as JSON values.
+        fresh: Whether to discard an existing tuning.
 
     Raises:
-        ConfigError: the folder holds something else, or a tuning of something else.
+        ConfigError: If the folder contains other files, or a tuning with other facts.
     """
     notes = folder / _FACTS
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not _is_tuning(folder))):
-        raise ConfigError(f"{folder} is there and holds no tuning; choose another folder")
+        raise ConfigError(f"{folder} already exists and is not a tuning's folder; choose another folder")
     if fresh and notes.is_file():
         for clip in (folder / "validation").glob("step-*.mp4"):
             if made_by_faircut(clip):
                 clip.unlink()
         for name in (_INDEX, _CHECKPOINT, "log.jsonl", _FACTS):
             (folder / name).unlink(missing_ok=True)
-    wanted = {"format": _FORMAT, **facts}
+    expected = {"format": _FORMAT, **facts}
     if not notes.is_file():
-        _begin(notes, wanted)
+        _begin(notes, expected)
         return
     try:
-        known = read_json(notes, "the tuning's facts")
-        if not isinstance(known, dict):
-            raise ConfigError("it is no mapping")
+        stored = read_json(notes, "the tuning's facts")
+        if not isinstance(stored, dict):
+            raise ConfigError("it is not a mapping")
     except ConfigError as error:
-        # Nobody knows any more of which clip the rest is, so it is not gone on with, and not lost either.
+        # It is not known any more which clip the other files belong to, so they are neither used nor lost.
         set_aside(notes, error, *(folder / name for name in (_CHECKPOINT, "validation", "log.jsonl", _FINISHED)))
-        _begin(notes, wanted)
+        _begin(notes, expected)
         return
-    for name in {**wanted, **known}:
-        if known.get(name) != wanted.get(name):
-            what = _NAMES.get(name, f"another {name}")
+    for name in {**expected, **stored}:
+        if stored.get(name) != expected.get(name):
+            difference = _NAMES.get(name, f"another {name}")
             raise ConfigError(
-                f"{folder} holds a tuning of {what} ({known.get(name)!r}, not {wanted.get(name)!r}); choose another "
-                "folder, or begin again with fresh"
+                f"{folder} contains a tuning with {difference} ({stored.get(name)!r}, not {expected.get(name)!r}); "
+                "choose another folder, or begin again with fresh"
             )
 
 
 def _is_tuning(folder: Path) -> bool:
-    """Whether a folder is of a tuning of ours: its facts bear the mark, or, where they are damaged, its checkpoint
-    does."""
+    """Return whether a folder is a tuning, by the marker of its facts or, if they are damaged, by its checkpoint."""
     if made_by_faircut(folder / _FACTS):
         return True
     try:
@@ -85,23 +87,23 @@ def _begin(notes: Path, facts: Mapping[str, Any]) -> None:
 
 
 class Checkpoint:
-    """Weights, moments and the step of a tuning, in one file.
+    """A checkpoint file with the weights, the optimiser's moments and the step of a tuning.
 
     Args:
-        folder: of the tuning.
-        parameters: what learns, by name.
-        adam: its optimiser, with the parameters in the same order.
+        folder: Folder of the tuning.
+        parameters: Parameters that are trained, by name.
+        adam: Optimiser of the parameters, in the same order.
     """
 
     def __init__(self, folder: Path, parameters: Mapping[str, nn.Parameter], adam: torch.optim.Optimizer) -> None:
         self.path, self.parameters, self.adam = folder / _CHECKPOINT, parameters, adam
 
     def save(self, step: int, seconds: float) -> None:
-        """Write the file, whole or not at all.
+        """Write the file atomically.
 
         Args:
-            step: how many steps are done.
-            seconds: that they took.
+            step: Number of steps done.
+            seconds: Seconds that the steps took.
         """
         tensors = {}
         for name, parameter in self.parameters.items():
@@ -112,10 +114,10 @@ class Checkpoint:
         save_tensors(tensors, self.path, {"tuning": about})
 
     def load(self) -> tuple[int, float]:
-        """Read the file, if there is one; a damaged one is set aside, and the tuning begins again.
+        """Read the file, if it exists. A damaged file is renamed, and the tuning begins again.
 
         Returns:
-            The steps that are done, and the seconds that they took.
+            The number of steps done, and the seconds that they took.
         """
         if not os.path.lexists(self.path):
             return 0, 0.0
@@ -124,7 +126,7 @@ class Checkpoint:
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             set_aside(self.path, f"the tuning begins again: {error or type(error).__name__}")
             return 0, 0.0
-        # Only now, so that no half of a damaged file reaches the model.
+        # Only after the whole file was read, so that a damaged file does not change the model.
         for name, parameter in self.parameters.items():
             parameter.data.copy_(tensors[f"weight/{name}"])
             moments = {m: tensors[f"{m}/{name}"].to(parameter.device) for m in _MOMENTS}
@@ -132,26 +134,26 @@ class Checkpoint:
         return step, seconds
 
     def _read(self) -> tuple[int, float, dict[str, torch.Tensor]]:
-        """Read and check the step, the seconds and all tensors."""
+        """Return the step, the seconds and all tensors, after checking them."""
         if not self.path.is_file():
-            raise ValueError("it is no file")
+            raise ValueError("it is not a file")
         with safe_open(self.path, "pt") as file:
             about = parse_json((file.metadata() or {})["tuning"])
             step = convert(int, about["step"], "step")
             seconds = convert(float, about["seconds"], "seconds")
             if step < 0 or seconds < 0 or about["format"] != _FORMAT:
-                raise ValueError(f"it is of step {step}, {seconds} seconds and format {about['format']}")
+                raise ValueError(f"it has step {step}, {seconds} seconds and format {about['format']}")
             tensors = {}
             for name, parameter in self.parameters.items():
                 for kind in ("weight", *_MOMENTS):
                     tensor = tensors[f"{kind}/{name}"] = file.get_tensor(f"{kind}/{name}")
                     if tensor.shape != parameter.shape or not tensor.isfinite().all():
-                        raise ValueError(f"{kind}/{name} is of another shape, or not finite")
+                        raise ValueError(f"{kind}/{name} has another shape, or is not finite")
         return step, seconds, tensors
 
 
 def published(folder: Path, step: int) -> bool:
-    """Whether the model of so many steps is in the folder."""
+    """Return whether the folder contains the model after a number of steps."""
     done = folder / _FINISHED
     if not (folder / _INDEX).is_file() or not os.path.lexists(done):
         return False
@@ -167,16 +169,16 @@ def published(folder: Path, step: int) -> bool:
 
 
 def publish(editor: Any, folder: Path, step: int) -> None:
-    """Write the tuned model beside its tuning: a folder that `VideoEditor.from_pretrained` and diffusers load.
+    """Write the tuned model into the tuning's folder, so that `VideoEditor.from_pretrained` and diffusers can load it.
 
     Args:
-        editor: the tuned editor.
-        folder: of the tuning.
-        step: how many steps are done.
+        editor: The tuned editor.
+        folder: Folder of the tuning.
+        step: Number of steps done.
     """
-    # Without its index the folder is no model while parts of it are exchanged.
+    # The index is removed first, so that the folder is not a model while its parts are replaced.
     (folder / _INDEX).unlink(missing_ok=True)
-    # File by file, so that whatever else is in these folders stays.
+    # Files are moved one by one, so that other files in these folders stay.
     with workspace(folder / "model") as staging:
         with writing_tensors(folder):
             editor.save_pretrained(staging)
@@ -184,10 +186,8 @@ def publish(editor: Any, folder: Path, step: int) -> None:
         sizes = {name: (staging / name).stat().st_size for name in names}
         for name in names:
             if Path(os.path.realpath(folder)) not in Path(os.path.realpath(folder / name)).parents:
-                raise ConfigError(
-                    f"{folder / name} leads out of the folder of the tuning; put a folder in the link's place"
-                )
+                raise ConfigError(f"{folder / name} leads out of the tuning's folder; replace the link by a folder")
             with atomic_path(folder / name) as path:
                 (staging / name).rename(path)
-    remove(folder / _FINISHED)  # One that is damaged is no longer known to be ours.
+    remove(folder / _FINISHED)  # A damaged file has no valid marker, and write_json would not replace it.
     write_json(folder / _FINISHED, {"step": step, "files": sizes})

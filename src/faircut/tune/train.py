@@ -1,4 +1,4 @@
-"""Tune-A-Video's training: the noise of one clip, predicted at random noise levels under its own prompt."""
+"""Tune-A-Video's training: predicting the noise of one clip at random noise levels under its prompt."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ __all__ = ["Log", "Tuned", "tune"]
 
 Log = Callable[[str, dict[str, Any]], None]
 
-# As published; of the settings only these decide the weights of a step.
+# The first two are as published. Of the settings, only those in _DECISIVE influence the weights of a step.
 _WEIGHT_DECAY, _LARGEST_NORM = 1e-2, 1.0
 _DECISIVE = ("learning_rate", "trainable", "temporal_layers", "seed", "precision")
 _LOG_EVERY = 20
@@ -45,14 +45,14 @@ _LOG_EVERY = 20
 
 @dataclass(frozen=True)
 class Tuned:
-    """What a tuning gives.
+    """The result of a tuning.
 
     Attributes:
-        folder: holds the tuned model.
-        step: how many steps it has had.
-        loss: mean squared error of the noise over the last steps of this run; None if there were none.
-        seconds: that all steps took, over all runs.
-        validations: the clips that were written, in order.
+        folder: Folder of the tuned model.
+        step: Number of steps done.
+        loss: Mean squared error of the noise over the last steps of this run, or None if there were none.
+        seconds: Seconds that all steps took, over all runs.
+        validations: Validation clips that were written, in order.
     """
 
     folder: Path
@@ -72,28 +72,33 @@ def tune(
     fresh: bool = False,
     log: Log | None = None,
 ) -> Tuned:
-    """Let a model learn one clip, or go on where that was stopped; the editor's own weights change.
+    """Tune a model to one clip, or continue an interrupted tuning. The editor's own weights change.
 
-    Frames see the first and the one before (`TuneAVideo.temporal`), norms the whole clip. The folder then holds a model
-    that `VideoEditor.from_pretrained` loads, temporal layers included. Stopped by Ctrl-C or killed, the same call goes
-    on from the last checkpoint, on a CPU bit for bit.
+    Frames attend to the first frame and the previous one (`TuneAVideo.temporal`), and norms use the whole clip.
+    Afterwards the folder contains a model that `VideoEditor.from_pretrained` loads, including temporal layers. After
+    Ctrl-C or a kill, the same call continues from the last checkpoint. On a CPU the result is the same bit for bit.
 
     Args:
-        editor: a model in float32.
-        video: the clip.
-        prompt: what is in it.
-        settings: how.
-        folder: of checkpoints, log, validation clips and, in the end, the model.
-        fresh: begin again where the folder holds another tuning.
-        log: told how far it is: a stage's name, and ``done`` (0 to 1) with figures such as ``loss``.
+        editor: Editor with a model in float32.
+        video: Clip to learn.
+        prompt: Prompt that describes the clip.
+        settings: Settings of the tuning. None uses the defaults.
+        folder: Folder for checkpoints, the log, validation clips and finally the model.
+        fresh: Whether to begin again if the folder contains another tuning.
+        log: Function that gets the progress: the name of a stage, and a mapping with ``done`` (0 to 1) and figures such
+            as ``loss``.
+
+    Returns:
+        The result, with the folder of the model.
 
     Raises:
-        ConfigError: a setting is out of range, or the folder holds something else.
-        ModelError: the model is not in float32, or adapters sit on it.
-        PromptError, VideoError: the prompt or the clip cannot be used.
-        NumericalError: the loss is no longer finite.
-        OutOfMemoryError: memory ran out.
-        KeyboardInterrupt: it was stopped; the checkpoint is written.
+        ConfigError: If a setting is out of range, or the folder contains other files or another tuning.
+        ModelError: If the model is not in float32, or has adapters.
+        PromptError: If a prompt cannot be used.
+        VideoError: If the clip cannot be used.
+        NumericalError: If the loss is no longer finite.
+        OutOfMemoryError: If memory runs out.
+        KeyboardInterrupt: If the tuning is interrupted, after writing a checkpoint.
     """
     settings, folder, unet = settings or TuneSettings(), Path(folder), editor.unet
     _check(editor, video, prompt, settings)
@@ -105,10 +110,12 @@ def tune(
     parameters = learning_parameters(unet, settings.trainable)
     adam = torch.optim.AdamW(parameters.values(), settings.learning_rate or 0.0, weight_decay=_WEIGHT_DECAY)
     checkpoint = Checkpoint(folder, parameters, adam)
-    begun, seconds = checkpoint.load()
-    if begun > settings.steps:
-        raise ConfigError(f"{folder} holds {begun} steps already; give as many or more, or begin again with fresh")
-    run = _Run(editor, video, prompt, settings, folder, log or (lambda stage, line: None), checkpoint, begun, seconds)
+    first_step, seconds = checkpoint.load()
+    if first_step > settings.steps:
+        raise ConfigError(f"{folder} already has {first_step} steps; give at least as many, or begin again with fresh")
+    run = _Run(
+        editor, video, prompt, settings, folder, log or (lambda stage, line: None), checkpoint, first_step, seconds
+    )
     with frozen(unet), stop_on_signals() as stop, _out_of_memory():
         run.learn(parameters, adam, stop.is_set)
     if run.step < settings.steps:
@@ -120,7 +127,7 @@ def tune(
 
 
 class _Run:
-    """One run of a tuning, from its last checkpoint on."""
+    """One run of a tuning, starting from its last checkpoint."""
 
     def __init__(
         self,
@@ -142,14 +149,14 @@ class _Run:
 
     @property
     def mean_loss(self) -> float | None:
-        """Over the last steps of this run: single ones differ by their noise level."""
+        """Mean loss over the last steps of this run, because single losses vary with their noise level."""
         recent = self.losses[-100:]
         return sum(recent) / len(recent) if recent else None
 
     def learn(
         self, parameters: Mapping[str, nn.Parameter], adam: torch.optim.Optimizer, stopped: Callable[[], bool]
     ) -> None:
-        """Take the steps that are left; checkpoints and validations in between."""
+        """Take the remaining steps, with checkpoints and validations."""
         settings = self.settings
         lesson = Lesson.of(self.editor, self.video.frames, self.prompt, settings.seed)
         saved = time.monotonic()
@@ -171,15 +178,18 @@ class _Run:
     def _step(self, lesson: Lesson, parameters: Mapping[str, nn.Parameter], adam: torch.optim.Optimizer) -> float:
         """Take one step of the optimiser and return its loss."""
         unet, settings, frames = self.editor.unet, self.settings, len(lesson.z_0)
-        sees = SpatialTemporalAttention(TuneAVideo.temporal, frames)
+        temporal_attention = SpatialTemporalAttention(TuneAVideo.temporal, frames)
         with (
             torch.enable_grad(),
             learns(unet, parameters, settings.gradient_checkpointing),
-            backbone_of(unet).install([sees], frames=frames, clip_norm=TuneAVideo.temporal.clip_norm) as control,
+            backbone_of(unet).install(
+                [temporal_attention], frames=frames, clip_norm=TuneAVideo.temporal.clip_norm
+            ) as control,
         ):
             with torch.autocast(lesson.z_0.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
                 loss = lesson.loss(unet, control, self.step)
-            # Blocks that are computed again in the backward pass need the control, too.
+            # The backward pass is inside, because it computes blocks again with gradient checkpointing and needs the
+            # control.
             loss.backward()
         value = float(loss.detach())
         if not np.isfinite(value):
@@ -193,15 +203,15 @@ class _Run:
         return value
 
     def _note(self, loss: float) -> None:
-        """Tell how far it is, and write a line to the log now and then."""
+        """Report the progress, and write a line to the log every few steps."""
         self.losses.append(loss)
-        line: dict[str, Any] = {"done": self.step / self.settings.steps}
+        record: dict[str, Any] = {"done": self.step / self.settings.steps}
         if self.step % _LOG_EVERY == 0 or self.step == self.settings.steps:
-            line |= {"loss": round(sum(self.losses[-_LOG_EVERY:]) / len(self.losses[-_LOG_EVERY:]), 6)}
+            record |= {"loss": round(sum(self.losses[-_LOG_EVERY:]) / len(self.losses[-_LOG_EVERY:]), 6)}
             path = self.folder / "log.jsonl"
-            with name_in_errors(path), open(path, "a", encoding="utf-8") as lines:
-                lines.write(json.dumps({"step": self.step, "seconds": round(self.seconds, 1), **line}) + "\n")
-        self.log("Tuning", line)
+            with name_in_errors(path), open(path, "a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": self.step, "seconds": round(self.seconds, 1), **record}) + "\n")
+        self.log("Tuning", record)
 
     def _validation_file(self) -> Path:
         return self.folder / "validation" / f"step-{self.step}.mp4"
@@ -212,7 +222,7 @@ class _Run:
         return bool(settings.validation_prompts) and reached and not self._validation_file().is_file()
 
     def _validate(self) -> None:
-        """Edit the clip's inverted latents under every validation prompt, and write all of them side by side."""
+        """Edit the clip with every validation prompt, and write the results side by side."""
         self.log("Validating", {})
         settings, session = self.settings, Session(self.editor)
         clips = [self.video]
@@ -233,14 +243,16 @@ class _Run:
 
 
 def _check(editor: VideoEditor, video: Video, prompt: str, settings: TuneSettings) -> None:
-    """Say what is wrong before time is spent.
+    """Check that the model, the prompts and the clip can be used, before training begins.
 
     Raises:
-        ModelError, PromptError, VideoError: the model, a prompt or the clip cannot be used.
+        ModelError: If the model cannot be tuned.
+        PromptError: If a prompt cannot be used.
+        VideoError: If the clip cannot be used.
     """
     if not isinstance(editor.backbone, UNetBackbone):
         raise ModelError(
-            f"tuning adds temporal layers to a UNet2DConditionModel, and this model has a "
+            f"tuning adds temporal layers to a UNet2DConditionModel, but this model has a "
             f"{type(editor.unet).__name__}; give a Stable Diffusion 1.x or 2.x checkpoint"
         )
     if editor.unet.dtype != torch.float32:
@@ -248,7 +260,7 @@ def _check(editor: VideoEditor, video: Video, prompt: str, settings: TuneSetting
             f"the model is in {str(editor.unet.dtype).removeprefix('torch.')}; load it with dtype=torch.float32"
         )
     if getattr(editor.unet, "peft_config", None):
-        raise ModelError("adapters sit on this model, and tuning changes plain weights; fuse and unload them first")
+        raise ModelError("this model has adapters, but tuning changes plain weights; fuse and unload them first")
     if not len(video):
         raise VideoError("the clip has no frames; give at least one")
     for text in (prompt, *settings.validation_prompts):
@@ -257,7 +269,7 @@ def _check(editor: VideoEditor, video: Video, prompt: str, settings: TuneSetting
 
 @contextlib.contextmanager
 def _out_of_memory() -> Iterator[None]:
-    """Turn running out of memory into an error that says what takes less."""
+    """Turn out-of-memory errors into one that says how to use less memory."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError) as error:
