@@ -563,5 +563,5 @@ def test_settings_of_an_audit():
         AuditRun(policies=("balancd",))
     with pytest.raises(ConfigError, match="give one of them"):
         AuditRun(benchmark="pocket-professions", tasks="a.yaml")
-    with pytest.raises(ConfigError, match="is no number"):
+    with pytest.raises(ConfigError, match="is not a number"):
         _ = AuditRun(alpha="strong").strength

@@ -69,9 +69,9 @@ def test_flags_of_a_method_are_read_as_they_are_typed(cli, tiny_folder):
     assert first["regions"][0]["threshold"] == 0.7
     assert cli("align", "--threshold=0.7", *shared[1:], "--blend", "jeep:car").report == first
     for typed, said in (
-        (("--threshold", "much"), "--threshold 'much' is no number"),
-        (("--threshold",), "--threshold '' is no number"),
-        (("--method", "sdedit", "--alignment", "refine"), "--alignment is of no use to sdedit, whose options are"),
+        (("--threshold", "much"), "--threshold 'much' is not a number"),
+        (("--threshold",), "--threshold '' is not a number"),
+        (("--method", "sdedit", "--alignment", "refine"), "--alignment is not an option of sdedit, whose options are"),
         (("--alignmnt", "refine"), "did you mean '--alignment'"),
         (("--promtp", "a car"), "did you mean '--prompt'"),
     ):

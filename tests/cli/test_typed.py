@@ -64,7 +64,7 @@ def test_a_flag_takes_no_odd_number(where, cli, tmp_path):
         assert not result.out
         assert result.err.count("\n") == 1
         assert flag in result.err
-        assert "no whole number" in result.err or "no number" in result.err
+        assert "not a whole number" in result.err or "not a number" in result.err
         assert len(result.err) < 400
     assert not list(tmp_path.iterdir())
 

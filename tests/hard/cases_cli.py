@@ -24,7 +24,7 @@ _NO_NUMBERS = {
 _WHOLE = ("--frames", "--start", "--stride", "--steps", "--seed", "--least-channels")
 _REAL = ("--guidance", "--threshold", "--fixed-point", "--fresh-noise")
 _UNREADABLE = [
-    Case(f"{flag} {kind}", edit(f"{flag}={text}"), says=f"{flag}.*'.* is no (whole )?number")
+    Case(f"{flag} {kind}", edit(f"{flag}={text}"), says=f"{flag}.*'.* is not a (whole )?number")
     for flag in (*_WHOLE, *_REAL)
     for kind, text in _NO_NUMBERS.items()
 ]
@@ -131,7 +131,7 @@ _FAME = [
     )
 ]  # fmt: skip
 _NOT_FAME = [
-    Case(f"{flag} is of no use to fatezero", edit(flag, value), says="is for --method fame")
+    Case(f"{flag} is no option of fatezero", edit(flag, value), says="is for --method fame")
     for flag, value in (("--target", "male"), ("--attribute", "hair"), ("--alpha", "1"))
 ]
 

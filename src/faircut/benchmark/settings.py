@@ -110,7 +110,7 @@ class AuditRun(RunOptions):
         try:
             strength = read_float(self.alpha)
         except ValueError:
-            raise ConfigError(f"--alpha {self.alpha!r} is no number; give one, such as 1.5, or auto") from None
+            raise ConfigError(f"--alpha {self.alpha!r} is not a number; give one, such as 1.5, or auto") from None
         check_range("alpha", strength, 0, 3, flag="--alpha", example="1")
         return strength
 

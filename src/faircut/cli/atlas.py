@@ -56,7 +56,7 @@ def fit(
     if words is not None and mask is not None:
         raise ConfigError("--words and --mask both say where the foreground is; give one of them")
     if words is not None and "source_prompt" not in given:
-        raise ConfigError("--words needs the prompt that they are from; give -s/--source-prompt, too")
+        raise ConfigError("--words needs the source prompt that contains them; give -s/--source-prompt as well")
     settings = build_settings({"source_prompt": "", **to_settings(given, clip=clip)}, ("clip",))
     from faircut.atlas import AtlasSettings, fit_atlas
     from faircut.edit.preflight import input_files

@@ -53,7 +53,7 @@ def ready(arguments: Sequence[str] | None = None) -> list[str]:
         The arguments.
 
     Raises:
-        ConfigError: one of them is no text.
+        ConfigError: If an argument is not valid text.
     """
     _open_streams()
     for name in ("COLUMNS", "LINES", "TERMINAL_WIDTH"):

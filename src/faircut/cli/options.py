@@ -71,7 +71,7 @@ MODEL: dict[str, Any] = {
         panel=_A, metavar="SIZE",
     ),
     "attend": _flag(
-        str, "--attend", help="Whose keys and values a frame sees: relative numbers, first, middle, last "
+        str, "--attend", help="Frames whose keys and values a frame attends to: relative numbers, first, middle, last "
         "(default middle, on a tuned model first,-1; the paper has 0,middle).", panel=_A, metavar="FRAMES",
     ),
     "least_channels": _flag(int, "--least-channels", help="Narrower layers see their own frame alone.", panel=_A),

@@ -78,7 +78,8 @@ def _values(text: str) -> tuple[str, list[Any]]:
     values = [value_of(part) for part in rest.split(",")] if equals else []
     if not name or not values or None in values:
         raise ConfigError(
-            f"--over {text!r} is no OPTION=VALUE,VALUE; give one, such as cross_replace_steps=0.2,0.5,0.8"
+            f"--over {text!r} does not have the form OPTION=VALUE,VALUE; give one, such as "
+            "cross_replace_steps=0.2,0.5,0.8"
         )
     return name, values
 

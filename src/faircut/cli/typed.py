@@ -57,7 +57,7 @@ def _parser(kind: type, flag: str) -> Callable[[Any], Any]:
         except ValueError:
             from typer import BadParameter
 
-            raise BadParameter(f"{shorten(value)!r} is no {what}; give one, such as 1", param_hint=flag) from None
+            raise BadParameter(f"{shorten(value)!r} is not a {what}; give one, such as 1", param_hint=flag) from None
 
     return parse
 
@@ -66,7 +66,7 @@ def value_of(text: str) -> Any:
     """Read an option's value as YAML has it: a number, a word, a list.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: If the text is not one.
     """
     from faircut.config.reading import parse_yaml, short_repr
 
@@ -74,7 +74,7 @@ def value_of(text: str) -> Any:
         return parse_yaml(text)
     except ConfigError as error:
         raise ConfigError(
-            f"{short_repr(text)} is no value of an option: {error}; give a number, a word or [a, list]"
+            f"{short_repr(text)} cannot be read as the value of an option: {error}; give a number, a word or [a, list]"
         ) from None
 
 
@@ -87,14 +87,14 @@ def shard_of(text: str) -> tuple[int, int]:
     """Read ``--shard K/N`` as (K - 1, N).
 
     Raises:
-        ConfigError: it is no such part.
+        ConfigError: If the text does not name a part.
     """
     try:
         k, n = map(read_int, text.split("/"))
     except ValueError:
         k, n = 0, 0
     if not 1 <= k <= n:
-        raise ConfigError(f"--shard {shorten(text)!r} is no part; give K/N with K from 1 to N, such as 1/2")
+        raise ConfigError(f"--shard {shorten(text)!r} is not a part; give K/N with K from 1 to N, such as 1/2")
     return k - 1, n
 
 
@@ -110,12 +110,14 @@ def size(text: str) -> int | list[int]:
     """Read ``512`` or ``WIDTHxHEIGHT``; the latter as height and width, as tensors have it.
 
     Raises:
-        ConfigError: it is neither.
+        ConfigError: If the text has neither form.
     """
     try:
         parts = [read_int(part) for part in text.lower().split("x")]
     except ValueError:
         parts = []
     if len(parts) not in (1, 2):
-        raise ConfigError(f"--size {shorten(text)!r} is no size; give the shorter side (512) or WIDTHxHEIGHT (640x360)")
+        raise ConfigError(
+            f"--size {shorten(text)!r} is not a size; give the shorter side (512) or WIDTHxHEIGHT (640x360)"
+        )
     return parts[0] if len(parts) == 1 else [parts[1], parts[0]]

@@ -85,7 +85,7 @@ def number(text: str, flag: str) -> float:
     try:
         return read_float(text)
     except ValueError:
-        raise ConfigError(f"{flag} {shorten(text)!r} is no number; give one, such as 0.8") from None
+        raise ConfigError(f"{flag} {shorten(text)!r} is not a number; give one, such as 0.8") from None
 
 
 def window(text: str, flag: str) -> float | list[float]:
@@ -110,7 +110,7 @@ def pairs(texts: Sequence[str], flag: str) -> list[tuple[str, str]]:
     for text in texts:
         word, equals, value = text.rpartition("=") if flag != "--set" else text.partition("=")
         if not equals or not word:
-            raise ConfigError(f"{flag} {text!r} is no NAME=VALUE; give one, such as watercolor=4")
+            raise ConfigError(f"{flag} {text!r} does not have the form NAME=VALUE; give one, such as watercolor=4")
         found.append((word, value))
     return found
 
@@ -127,8 +127,8 @@ def blend(texts: Sequence[str], flag: str = "--blend") -> list[list[str]]:
         words = [[word.strip() for word in part.split(",") if word.strip()] for part in parts]
         if len(parts) != 2 or not all(words):
             raise ConfigError(
-                f"{flag} {text!r} is no SOURCE:TARGET; give words of the source prompt, a colon, and words of the "
-                "target prompt, such as jeep:car"
+                f"{flag} {text!r} does not have the form SOURCE:TARGET; give words of the source prompt, "
+                "a colon, and words of the target prompt, such as jeep:car"
             )
         for side, found in zip(sides, words, strict=True):
             side += found

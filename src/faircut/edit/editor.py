@@ -110,7 +110,7 @@ class VideoEditor(EditorPipeline):
         Args:
             video: a clip; or its frames, (frame, 3, height, width), RGB in [-1, 1]; or its scaled latents,
                 (frame, latent channel, height, width).
-            source_prompt: what is in the clip.
+            source_prompt: Source prompt: what the clip shows.
             num_inference_steps: N.
             temporal: how the frames see each other; by default as in `spatial_temporal`.
             fixed_point_steps: share of the steps, from the clip on, that are corrected by one fixed-point iteration
@@ -125,9 +125,9 @@ class VideoEditor(EditorPipeline):
             callback_on_step_end: as in diffusers: ``(editor, step, timestep, {"latents": ...})``.
 
         Raises:
-            ConfigError, ModelError, PromptError, VideoError: the input cannot be used.
-            NumericalError: latents are no longer finite.
-            OutOfMemoryError: memory ran out; says what would fit.
+            ConfigError, ModelError, PromptError, VideoError: If the input cannot be used.
+            NumericalError: If latents stop being finite.
+            OutOfMemoryError: If memory runs out; the message says what would fit.
         """
         noise_path = self.noise_path(num_inference_steps)
         temporal = temporal or self.spatial_temporal
@@ -263,7 +263,7 @@ class VideoEditor(EditorPipeline):
         Args:
             inversion: what `invert` returned.
             guidance_scale: g of the edits that it is for.
-            inner_steps: at most so many gradient steps for each step of the sampler.
+            inner_steps: Largest number of gradient steps for each step of the sampler.
             shared: one embedding for all frames (Video-P2P), in place of one for each.
             callback_on_step_end: as in `invert`.
 
@@ -271,7 +271,7 @@ class VideoEditor(EditorPipeline):
             The inversion with its ``null_embeddings``.
 
         Raises:
-            ConfigError: there is no guidance to undo.
+            ConfigError: If the guidance scale is 1: there is no guidance to undo.
         """
         if guidance_scale == 1.0:
             raise ConfigError(
@@ -317,7 +317,7 @@ class VideoEditor(EditorPipeline):
 
         Args:
             inversion: what `invert` returned.
-            prompt: what shall be in the clip.
+            prompt: Target prompt: what the edited clip should show.
             method: an editing method, such as ``FateZero(blend_words=("jeep", "car"))``; None is DDIM alone, as with
                 ``Ddim()``.
             guidance_scale: g of classifier-free guidance; 1 switches it off.
@@ -329,9 +329,9 @@ class VideoEditor(EditorPipeline):
                 them.
 
         Raises:
-            ConfigError, ModelError, PromptError: the input cannot be used.
-            NumericalError: latents are no longer finite.
-            OutOfMemoryError: memory ran out; says what would fit.
+            ConfigError, ModelError, PromptError: If the input cannot be used.
+            NumericalError: If latents stop being finite.
+            OutOfMemoryError: If memory runs out; the message says what would fit.
         """
         if output_type not in ("video", "latent"):
             raise ConfigError(f"output_type is {output_type!r}; give 'video' or 'latent'")

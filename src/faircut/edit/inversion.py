@@ -38,7 +38,7 @@ class Inversion:
 
     Attributes:
         latents: (step + 1, frame, channel, height, width), the clip first, the noisiest last.
-        source_prompt: what is in the clip.
+        source_prompt: Source prompt: what the clip shows.
         num_inference_steps: N.
         temporal: how the frames saw each other; edits use the same.
         size: (height, width) of the clip in pixels, before padding.
@@ -161,7 +161,7 @@ class Inversion:
             owner: what the folder goes with; it is referred to as long as recorded attention may be read.
 
         Raises:
-            ConfigError: there is no inversion in the folder, or it is damaged.
+            ConfigError: If the folder holds no inversion, or a damaged one.
         """
         folder = Path(folder)
         try:
@@ -289,7 +289,7 @@ def _check_tensors(facts: _Facts, tensors: Mapping[str, torch.Tensor]) -> None:
         raise ConfigError(f"its null_embeddings have the shape {tuple(null.shape)}")
     for name, tensor in tensors.items():
         if name != "frames" and not (tensor.is_floating_point() and tensor.isfinite().all()):
-            raise ConfigError(f"its {name} hold what is no finite number")
+            raise ConfigError(f"its {name} contain values that are not finite numbers")
 
 
 def _copy(attention: AttentionStore, to: DiskStore) -> None:
@@ -304,7 +304,7 @@ def facts_digest(folder: str | Path) -> str:
     """Return a digest of ``inversion.json`` in a folder, which lists the digests of all other files.
 
     Raises:
-        ConfigError: there is no inversion in the folder.
+        ConfigError: If the folder holds no inversion.
     """
     try:
         return file_digest(Path(folder) / _FACTS)

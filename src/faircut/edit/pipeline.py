@@ -47,8 +47,8 @@ class EditorPipeline(
             (`faircut.model.backbone`).
         scheduler: any scheduler of Stable Diffusion; its noise schedule is used, its sampler is not.
         safety_checker: accepted so that folders which name one load; not used.
-        feature_extractor: likewise.
-        image_encoder: likewise.
+        feature_extractor: Accepted for the same reason; not used.
+        image_encoder: Accepted for the same reason; not used.
     """
 
     model_cpu_offload_seq = "text_encoder->unet->vae"  # type: ignore[assignment]
@@ -89,7 +89,7 @@ class EditorPipeline(
             kwargs: as ``DiffusionPipeline.from_pretrained`` takes them (``dtype``, ``variant``, ``revision``, ...).
 
         Raises:
-            ModelError: there is no Stable Diffusion checkpoint at that place.
+            ModelError: If the place holds no Stable Diffusion checkpoint.
         """
         folder = locate(model)
         kwargs = {"safety_checker": None, "feature_extractor": None, **kwargs}
@@ -214,7 +214,7 @@ class EditorPipeline(
         """Decide where the source's attention will come from: ``"auto"`` records if it fits the budget.
 
         Raises:
-            ConfigError: there is no such supplier.
+            ConfigError: If the supplier does not exist.
         """
         if supplier not in ("auto", "live", "memory", "disk"):
             raise ConfigError(f"supplier is {supplier!r}; give 'auto', 'live', 'memory' or 'disk'")

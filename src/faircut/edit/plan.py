@@ -101,7 +101,7 @@ class Plan:
         modes: one for each supplier.
         chosen: the supplier that the run's settings lead to.
         ram_available: bytes that this process may still grow to.
-        gpu_available: likewise on the GPU.
+        gpu_available: Bytes that may still be allocated on the GPU; None without one.
         cost: what the edit evaluates.
         footprint: the counted parts.
         probe: the measured parts.

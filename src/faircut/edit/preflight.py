@@ -104,7 +104,7 @@ def check_method(settings: RunSettings | EditRequest, method: Method) -> None:
     """Check that the settings let a method have what it needs.
 
     Raises:
-        ConfigError: they do not.
+        ConfigError: If the settings contradict the method.
     """
     if method.temporal is not None and settings.temporal not in (None, method.temporal):
         raise ConfigError(
@@ -156,7 +156,7 @@ def check_output(settings: RunSettings, files: Mapping[str, Path]) -> None:
         files: what will be written, by kind.
 
     Raises:
-        ConfigError, VideoError: it cannot be.
+        ConfigError, VideoError: If the output cannot be written.
     """
     check_name(settings.output, "the output")
     output = Path(settings.output)

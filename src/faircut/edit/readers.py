@@ -22,7 +22,7 @@ def load_reader(name: str, model: str | Path) -> Reader | None:
         The reader; None if there is none.
 
     Raises:
-        ModelError: there is no CLIP at that place.
+        ModelError: If the place holds no CLIP model.
     """
     if name == "auto":
         folder = judge_folder(model)

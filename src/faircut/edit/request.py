@@ -36,7 +36,7 @@ class EditRequest:
     """All that decides one edit of one clip whose frames are in memory.
 
     Attributes:
-        source_prompt: what is in the clip.
+        source_prompt: Source prompt: what the clip shows.
         prompt: what the edit shows.
         method: an editing method; None asks for the inversion alone.
         num_inference_steps: N, of inversion and edit.
@@ -109,8 +109,8 @@ class RunSettings:
 
     Attributes:
         clip: the video file or folder of pictures.
-        source_prompt: what is in the clip.
-        prompt: what shall be in it.
+        source_prompt: Source prompt: what the clip shows.
+        prompt: Target prompt: what the edited clip should show.
         output: where the edited clip goes; what goes beside it takes its stem.
         model: ``"pocket"``, a Stable Diffusion folder or a name on the hub.
         method: ``name`` of an editing method, and its options by name.
@@ -120,7 +120,7 @@ class RunSettings:
         seed: for methods that draw noise.
         num_frames: how many frames to read; None for all.
         start: the first frame to read.
-        stride: reads every so manieth frame.
+        stride: Distance between two frames that are read; 1 reads every frame.
         size: the shorter side in pixels, or (height, width); None for the clip's own.
         temporal: how the frames see each other; None is as the method needs it, or as the model is used to.
         fixed_point_steps: share of the inversion's steps, from the clip on, that are corrected by a fixed-point
@@ -189,7 +189,7 @@ class RunSettings:
         """Build the editing method.
 
         Raises:
-            ConfigError: there is no such method, or it has no such option.
+            ConfigError: If the method or one of its options does not exist.
         """
         from faircut.methods import get_method
 
@@ -208,7 +208,7 @@ class RunSettings:
             changes: fields of the request that are to be other than here.
 
         Raises:
-            ConfigError: there is no such method, or it has no such option.
+            ConfigError: If the method or one of its options does not exist.
         """
         names = {f.name for f in dataclasses.fields(EditRequest)} - {"method"}
         same = {name: getattr(self, name) for name in names}
@@ -306,7 +306,7 @@ def parse_device(device: str, dtype: str) -> tuple[Any, Any]:
         The ``torch.device`` and the ``torch.dtype``.
 
     Raises:
-        ConfigError: there is no such device, or no such dtype.
+        ConfigError: If the device or the dtype does not exist here.
     """
     if dtype not in DTYPES:
         raise ConfigError(f"dtype is {dtype!r}; give one of {', '.join(DTYPES)}")

@@ -40,7 +40,7 @@ def run_edit(settings: RunSettings, progress: Progress | None = None, *, session
         The report, as it was written.
 
     Raises:
-        FaircutError: something that was given cannot be used; found before time is spent where possible.
+        FaircutError: If an input cannot be used; found before time is spent where possible.
     """
     progress = progress or Silent()
     clock = Stopwatch()
@@ -80,7 +80,7 @@ def read_clip(settings: RunSettings) -> Video:
     """Read the clip that the settings name.
 
     Raises:
-        VideoError: it cannot be read as asked.
+        VideoError: If the clip cannot be read as asked.
     """
     return read_video(
         settings.clip,

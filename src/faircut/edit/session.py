@@ -240,7 +240,7 @@ class Session:
             What `edit` takes.
 
         Raises:
-            FaircutError: something that was given cannot be used; said before time is spent where possible.
+            FaircutError: If an input cannot be used; found before time is spent where possible.
 
         Warns:
             ReconstructionWarning: the inversion is known to lose the clip.
@@ -519,7 +519,7 @@ def load_editor(model: str, lora: Sequence[str] = (), device: str = "auto", dtyp
     """Load a model, its LoRAs included, onto a device; the arguments are those of `Session.load`.
 
     Raises:
-        ConfigError: there is no such device or dtype.
+        ConfigError: If the device or the dtype does not exist here.
         ModelError: something cannot be loaded.
     """
     place, precision = parse_device(device, dtype)

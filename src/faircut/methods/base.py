@@ -411,7 +411,7 @@ class Method:
                 names = ", ".join(sorted(f.name for f in _options(cls))) or "none"
                 having = " or ".join(name for name in method_names() if flag in _METHODS[name].flags())
                 raise ConfigError(
-                    f"{flag} is of no use to {cls.name}, whose options are {names}"
+                    f"{flag} is not an option of {cls.name}, whose options are {names}"
                     + (f"; {flag} is for --method {having}" if having else "")
                 )
         read = {fields[flag].name: fields[flag].metadata["read"](texts, flag) for flag, texts in typed.items()}
@@ -593,8 +593,8 @@ def load_plugins() -> None:
             continue
         if not (isinstance(cls, type) and issubclass(cls, Method) and is_dataclass(cls) and "name" in vars(cls)):
             warnings.warn(
-                f"{entry.value!r} of {package} is no method; name a dataclass that inherits faircut.methods.Method and "
-                "has a name",
+                f"{entry.value!r} of {package} is not a method; name a dataclass that inherits "
+                "faircut.methods.Method and has a name",
                 stacklevel=2,
             )
             continue
@@ -611,7 +611,7 @@ def get_method(name: str) -> Any:
     """Return the class of a method.
 
     Raises:
-        ConfigError: there is no such method.
+        ConfigError: If the method does not exist.
     """
     load_plugins()
     if name not in _METHODS:

@@ -76,7 +76,7 @@ def facts_of(name: str) -> MethodFacts:
     """Return the facts of a method.
 
     Raises:
-        ConfigError: there is no such method.
+        ConfigError: If the method does not exist.
     """
     cls: type[Method] = get_method(name)
     flags = cls.flags()

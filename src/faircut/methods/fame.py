@@ -58,7 +58,7 @@ def _people(texts: Sequence[str], flag: str) -> list[dict[str, Any]]:
     """Read ``SOURCE:TARGET`` texts, one for each person.
 
     Raises:
-        ConfigError: they are no pairs.
+        ConfigError: If the words do not come in pairs.
     """
     source, phrases = blend(texts, flag)
     if len(source) != len(phrases):

@@ -80,7 +80,7 @@ class FateZero(Method):
             StepWindow.of(steps)
         if self.blend_words is not None and (isinstance(self.blend_words, str) or len(self.blend_words) != 2):
             raise ConfigError(
-                f"blend_words {self.blend_words!r} are no pair; give (source words, target words), such as ('jeep', "
+                f"blend_words {self.blend_words!r} are not a pair; give (source words, target words), such as ('jeep', "
                 "'car')"
             )
         for word, factor in self.reweight.items():

@@ -18,7 +18,7 @@ def check_threshold(name: str, threshold: float) -> None:
     """Check a share of the highest attention from which a region begins.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: If the text is not one.
     """
     if isinstance(threshold, bool) or not 0.0 <= threshold < 1.0:
         raise ConfigError(f"{name} is {threshold}; give 0 <= threshold < 1, such as 0.3")

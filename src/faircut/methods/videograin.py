@@ -27,7 +27,7 @@ def _subjects(texts: Sequence[str], flag: str) -> tuple[tuple[str, str], ...]:
     """Read ``SOURCE:TARGET`` texts: every pair of words is a region.
 
     Raises:
-        ConfigError: they are no pairs.
+        ConfigError: If the words do not come in pairs.
     """
     source, target = blend(texts, flag)
     if len(source) != len(target):
