@@ -115,7 +115,7 @@ def test_a_metric_is_given_the_figures_of_others_and_left_out_where_an_input_is_
 
 
 def test_a_metric_that_cannot_be_used_is_refused(table):
-    with pytest.raises(MetricError, match="two metrics are called 'clip_t'"):
+    with pytest.raises(MetricError, match="two metrics have the name 'clip_t'"):
         table.register(metric("clip_t"))
     with pytest.raises(MetricError, match="has the table 'bnch'; possible: evaluate, bench, audit"):
         metric(tables=("bnch",))

@@ -73,7 +73,7 @@ def test_the_background_is_what_the_mask_leaves():
 
 
 def test_clips_that_do_not_fit():
-    with pytest.raises(VideoError, match="as many frames"):
+    with pytest.raises(VideoError, match="the same number of frames"):
         measure_edit(clip_of(RED), clip_of(RED, RED), PROMPTS, Scorer())
     with pytest.raises(VideoError, match="at least 12x12"):
         measure_edit(clip_of(RED, size=(11, 30)), clip_of(RED, size=(11, 30)), PROMPTS, Scorer())
@@ -150,7 +150,7 @@ def test_another_size_must_be_asked_for(files):
     write_video(Video.from_frames(large), files / "large")
     changed = {"source": str(files / "large")}
     given = settings(files).__dict__ | changed
-    with pytest.raises(VideoError, match=r"edit is 32x24 and .*large 64x48: give --resize"):
+    with pytest.raises(VideoError, match=r"edit is 32x24 and .*large 64x48; give --resize"):
         run_evaluation(EvaluationSettings(**given))
     found = run_evaluation(EvaluationSettings(**given | {"resize": True}))
     assert (found.source["height"], found.source["width"]) == (24, 32)
@@ -159,7 +159,7 @@ def test_another_size_must_be_asked_for(files):
 
 def test_masks_that_say_nothing(files):
     write_video(Video.from_frames(torch.ones(1, 3, 24, 32)), files / "white.png")
-    with pytest.raises(VideoError, match="bright all over"):
+    with pytest.raises(VideoError, match="bright everywhere"):
         run_evaluation(settings(files, mask=str(files / "white.png")))
     with pytest.raises(VideoError, match="6 masks for 3 frames"):
         run_evaluation(settings(files, mask=str(files / "source")))

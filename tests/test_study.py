@@ -164,7 +164,7 @@ def test_answers_are_read_once_and_of_this_study_only(key, tmp_path):
     good = Answers(key.study, "one", (answer(key, 0, "fame", "fatezero"),))
     first, second = (write(tmp_path / name, good) for name in ("a.json", "b.json"))
     assert load_answers([first], key) == (good,)
-    with pytest.raises(ConfigError, match=r"b\.json is of the participant one, as is .*a\.json"):
+    with pytest.raises(ConfigError, match=r"b\.json and .*a\.json are both from the participant one"):
         load_answers([first, second], key)
     write(first, Answers("0" * 16, "one", good.answers))
     with pytest.raises(ConfigError, match="answers the study 0000000000000000"):
@@ -185,12 +185,12 @@ def test_answers_that_the_page_cannot_have_written(key, tmp_path):
     for changed, match in (
         ((Answer("looks", good.left, good.right, good.choice),), "no question 'looks'"),
         ((Answer("editing", good.left, "f" * 16, good.left),), "no clip 'ffffffffffffffff'"),
-        ((Answer("editing", good.left, other, good.left),), "no pair"),
-        ((Answer("editing", good.left, good.left, good.left),), "no pair"),
+        ((Answer("editing", good.left, other, good.left),), "not a pair"),
+        ((Answer("editing", good.left, good.left, good.left),), "not a pair"),
         ((Answer("editing", good.left, good.right, other),), "not one of the two"),
         (
             (good, Answer("editing", good.right, good.left, good.left)),
-            "answer 1: editing of the same pair is answered tw",
+            "answer 1: editing is answered twice for the same pair",
         ),
     ):
         with pytest.raises(ConfigError, match=match):
@@ -219,7 +219,7 @@ def test_clips_that_are_missing_or_would_tell_themselves_apart(folder, key, tmp_
     write_video(short, tmp_path / "copy" / "fame1.mp4")
     file = load_study(tmp_path / "copy" / "study.yaml")
     before = (tmp_path / "copy" / "study.html").read_bytes()
-    with pytest.raises(VideoError, match=r"2 frames of 32x24 and its source .*clip1\.mp4 3 frames of 32x24"):
+    with pytest.raises(VideoError, match=r"2 frames of 32x24, but its source .*clip1\.mp4 has 3 frames of 32x24"):
         make_study(file, tmp_path / "copy", tmp_path / "copy" / "study.html")
     assert (tmp_path / "copy" / "study.html").read_bytes() == before
     (tmp_path / "copy" / "fame1.mp4").unlink()

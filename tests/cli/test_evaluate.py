@@ -47,7 +47,7 @@ def test_json_to_stdout_is_nothing_but_json(cli, given, clip):
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
-        (["--start", "1"], "say which of the source's were edited"),
+        (["--start", "1"], "select the source's edited frames with"),
         (["--frames", "9"], "has 3 frames"),
         (["--clip", "./none"], "cannot load './none' as a CLIP"),
         (["--mask", "none.png"], "no such file or folder"),

@@ -104,7 +104,7 @@ def test_who_is_edited_must_be_clear(refused, clip, tiny_folder):  # noqa: F811
         (["--benchmark", "pocket-profession"], "did you mean 'pocket-professions'"),
         (["--methods", "fam"], "did you mean 'fame"),
         (["--policies", "fair"], "no policy 'fair'"),
-        (["--n", "1000"], "1000 clips were asked for"),
+        (["--n", "1000"], "1000 clips were requested"),
         (["--alpha", "much"], "is not a number"),
         (["--shard", "3"], "--shard '3' is not a part"),
         (["--shard", "3/2"], "K from 1 to N"),
@@ -118,7 +118,7 @@ def test_audits_that_cannot_be_are_refused(refused, arguments, message):  # noqa
 
 
 def test_an_audit_of_a_model_without_a_judge_asks_for_a_reader(refused, tiny_folder):  # noqa: F811
-    assert "say who reads people with --reader" in refused("audit", "--model", tiny_folder, "--n", 2)
+    assert "give --reader with the name of a CLIP" in refused("audit", "--model", tiny_folder, "--n", 2)
 
 
 def test_an_audit_writes_its_figures_and_its_report(cli, tmp_path):

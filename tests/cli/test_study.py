@@ -48,7 +48,7 @@ def test_make_says_where_page_and_key_are(cli, study, tmp_path):
     result = cli("study", "make", study)
     assert result.code == 0, result.err
     assert {p.name for p in tmp_path.glob("study.*")} == {"study.yaml", "study.html", "study.key.json"}
-    assert "study.key.json (keep it to yourself)" in result.out
+    assert "study.key.json (do not give it to participants)" in result.out
     assert "1 clips, 2 results" in result.out
 
 
@@ -64,7 +64,7 @@ def test_show_counts_what_came_back(cli, answers, tmp_path):
 
 
 def test_mistakes(refused, answers, study, tmp_path):  # noqa: F811
-    assert "as is" in refused("study", "show", answers[0], answers[0], "--key", "page.key.json")
+    assert "are both from the participant" in refused("study", "show", answers[0], answers[0], "--key", "page.key.json")
     assert "cannot read the key" in refused("study", "show", *answers, "--key", "none.json")
     assert "cannot read the study" in refused("study", "make", "none.yaml")
     assert ".html" in refused("study", "make", study, "-o", "page.txt")

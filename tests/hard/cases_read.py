@@ -313,30 +313,28 @@ def drawn(kind: str = "object", change: str = "{noun: bus}", **facts: object) ->
 
 LISTS: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
     "audit --tasks": (TASKS, {
-        "version": ("version: 1\n", "lacks version: of this layout; add it"),
-        "stereotypes": ("stereotypes: {nurse: female}\n", "lacks stereotypes: the professions"),
-        "tasks": (f"tasks:\n- {TASK}", "lacks tasks: the tasks; add it"),
-        "tasks[0].clip": ("clip: jeep.mp4\n  ", r"lacks tasks\[0\]\.clip: a video file or folder of pictures"),
-        "tasks[0].person": ("  person: person\n", r"lacks tasks\[0\]\.person: the words for the person"),
-        "tasks[0].source_prompt": ("  source_prompt: a person in a park\n", r"lacks tasks\[0\]\.source_prompt: what is "
-                                                                            r"in"),
-        "tasks[0].prompt": ("  prompt: a {profession} in a park\n", r"lacks tasks\[0\]\.prompt: of the edit"),
+        "version": ("version: 1\n", "lacks version: version of the file's layout; add it"),
+        "stereotypes": ("stereotypes: {nurse: female}\n", "lacks stereotypes: professions, each with"),
+        "tasks": (f"tasks:\n- {TASK}", "lacks tasks: clips with their prompts; add it"),
+        "tasks[0].clip": ("clip: jeep.mp4\n  ", r"lacks tasks\[0\]\.clip: video file or folder of pictures"),
+        "tasks[0].person": ("  person: person\n", r"lacks tasks\[0\]\.person: words for the person"),
+        "tasks[0].source_prompt": ("  source_prompt: a person in a park\n", r"lacks tasks\[0\]\.source_prompt: prompt"),
+        "tasks[0].prompt": ("  prompt: a {profession} in a park\n", r"lacks tasks\[0\]\.prompt: target prompt"),
     }),
     "bench run": (LIST, {
         "version": ("version: 1\n", "lacks version"),
-        "name": ("name: mine\n", "lacks name: what results call it; add it"),
-        "items": (f"items:\n- {ITEM}\n", "lacks items: the edits"),
-        "items[0].name": ("name: a, ", r"lacks items\[0\]\.name: unique"),
-        "items[0].kind": ("kind: object, ", r"lacks items\[0\]\.kind: of edit"),
-        "items[0].prompt": ("prompt: a car, ", r"lacks items\[0\]\.prompt: what shall be in it"),
+        "name": ("name: mine\n", "lacks name: name in results; add it"),
+        "items": (f"items:\n- {ITEM}\n", "lacks items: edits to make"),
+        "items[0].name": ("name: a, ", r"lacks items\[0\]\.name: name, unique"),
+        "items[0].kind": ("kind: object, ", r"lacks items\[0\]\.kind: kind of edit"),
+        "items[0].prompt": ("prompt: a car, ", r"lacks items\[0\]\.prompt: target prompt"),
         "items[0].clip": (", clip: jeep.mp4", r"items\[0\]: item 'a' needs a clip or a drawn scene"),
     }),
     "study make": (STUDY, {
         "version": ("version: 1\n", "lacks version"),
-        "items[0].prompt": ("prompt: a car, ", r"lacks items\[0\]\.prompt: what was asked for"),
-        "items[0].source": ("source: jeep.mp4, ", r"lacks items\[0\]\.source: the clip"),
-        "items[0].results": (", results: {fatezero: jeep.mp4, fame: jeep.mp4}",
-        r"lacks items\[0\]\.results: by method"),
+        "items[0].prompt": ("prompt: a car, ", r"lacks items\[0\]\.prompt: target prompt"),
+        "items[0].source": ("source: jeep.mp4, ", r"lacks items\[0\]\.source: source clip"),
+        "items[0].results": (", results: {fatezero: jeep.mp4, fame: jeep.mp4}", r"lacks items\[0\]\.results: edited clips"),
     }),
 }  # fmt: skip
 CHANGED: dict[str, list[tuple[str, str, str]]] = {
@@ -357,7 +355,7 @@ CHANGED: dict[str, list[tuple[str, str, str]]] = {
         ("  person: person", "  person: person\n  professions: [5]", r"tasks\[0\]\.professions\[0\] is 5"),
         ("  person: person", "  person: person\n  professions: []", r"tasks\[0\]: professions is empty"),
         ("  person: person", "  person: person\n  value: neither", r"tasks\[0\]: gender has no value 'neither'"),
-        ("a {profession} in", "a nurse in", "has no place for the profession"),
+        ("a {profession} in", "a nurse in", "does not contain {profession}"),
         (f"- {TASK}", "- 5\n", r"tasks\[0\] is 5; give a"),
         (f"- {TASK}", "  []\n", "there are no tasks"),
         (f"\n- {TASK}", " {a: b}\n", "tasks is"),
@@ -368,7 +366,7 @@ CHANGED: dict[str, list[tuple[str, str, str]]] = {
         ("version: 1", "version: 1\nguidance: {object: -1}", "guidance.object is -1"),
         ("version: 1", "version: 1\nguidance: {object: a}", "guidance.object is 'a'"),
         ("version: 1", "version: 1\nguidance: [7]", "guidance is"),
-        ("version: 1", "version: 1\nfolder: /", "not for files"),
+        ("version: 1", "version: 1\nfolder: /", "which a file must not set"),
         ("name: mine", "name: [mine]", "name is"),
         (ITEM, "5", r"items\[0\] is 5"),
         (f"\n- {ITEM}", " []", "there are no items"),
@@ -411,8 +409,8 @@ DRAWN: dict[str, tuple[str, str]] = {
     "a seed below 0": (drawn(seed=-1), "seed is -1"),
     "a seed that is no number": (drawn(seed="one"), r"scene\.seed is 'one'"),
     "a change to nothing known": (drawn(change="{noun: rocket}"), "no vehicle named 'rocket'"),
-    "a change of nothing known": (drawn(change="{wheels: six}"), "nothing drawn changes its 'wheels'"),
-    "a change of numbers": (drawn(change="{x: '5'}"), "nothing drawn changes its 'x'"),
+    "a change of nothing known": (drawn(change="{wheels: six}"), "a drawn scene cannot change its 'wheels'"),
+    "a change of numbers": (drawn(change="{x: '5'}"), "a drawn scene cannot change its 'x'"),
     "a change that is none": (drawn(change="[noun]"), r"drawn\.change is"),
     "an unknown kind": (drawn(kind="shape"), "cannot be of kind 'shape'"),
 }
@@ -455,15 +453,14 @@ def _lists() -> list[Case]:
 HEAD = "Video name,Our GT caption,Style Change Caption\n"
 ENTRY: dict[str, Any] = {"video_id": "jeep", "prompt": "a jeep", "edit": [{"prompt": "a car"}]}
 LAYOUTS: dict[str, tuple[dict[str, str | bytes], str]] = {
-    "nothing": ({"b/readme.md": "hello"}, "holds no benchmark"),
-    "a table of a field of 200 kB": ({"b/t.csv": HEAD + "jeep," + "x" * 200_000}, "line 2: field larger than field "
-                                                                                  "limit"),
+    "nothing": ({"b/readme.md": "hello"}, "is not a benchmark"),
+    "a table of a field of 200 kB": ({"b/t.csv": HEAD + "jeep," + "x" * 200_000}, "line 2: field larger than field limit"),
     "a table with NUL": ({"b/t.csv": HEAD.encode() + b"je\0ep,a,b"}, r"U\+0000"),
     "a table in UTF-16": ({"b/t.csv": HEAD.encode("utf-16")}, "UTF-16"),
     "a table in Latin-1": ({"b/t.csv": HEAD.encode() + b"jeep,caf\xe9,b"}, "UTF-8"),
     "a table with too many values": ({"b/t.csv": HEAD + "jeep,a,b,c,d\n"}, "line 2 has 5 values for 3 headings"),
-    "a table of headings": ({"b/t.csv": HEAD}, "names no edits|holds no benchmark"),
-    "a table that names no edits": ({"b/t.csv": HEAD + "DAVIS:,,\n"}, "names no edits"),
+    "a table of headings": ({"b/t.csv": HEAD}, "contains no edits|is not a benchmark"),
+    "a table that names no edits": ({"b/t.csv": HEAD + "DAVIS:,,\n"}, "contains no edits"),
     "a table whose clip is elsewhere": ({"b/t.csv": HEAD + "/etc/hostname,a jeep,a car\n"}, "give a name inside it"),
     "a table whose clip leaves it": ({"b/t.csv": HEAD + "../jeep.mp4,a jeep,a car\n"}, "which is outside"),
     "a table whose clip has a long name": ({"b/t.csv": HEAD + "y" * 300 + ",a jeep,a car\n"}, "too long"),
@@ -474,7 +471,7 @@ LAYOUTS: dict[str, tuple[dict[str, str | bytes], str]] = {
     **{
         f"a list with {name}": ({"b/l.yaml": json.dumps({"data": data})}, says)
         for name, data, says in (
-            ("nothing in it", [], "names no edits"),
+            ("nothing in it", [], "contains no edits"),
             ("a number in it", [5], r"data\[0\] has no video_id \(it is 5\)"),
             ("no video_id", [{"prompt": "a", "edit": []}], r"data\[0\] has no video_id"),
             ("a video_id that is a list", [{**ENTRY, "video_id": ["a"]}], r"data\[0\]\.video_id is"),
@@ -490,9 +487,8 @@ LAYOUTS: dict[str, tuple[dict[str, str | bytes], str]] = {
             ("a clip that leaves it", [{**ENTRY, "video_id": "../jeep.mp4"}], "which is outside"),
         )
     },
-    "a clip and prompts in Latin-1": ({"b/jeep.mp4": b"x", "b/jeep.txt": b"caf\xe9\ncar"},
-    "cannot read the prompts.*UTF-8"),
-    "a clip and one prompt": ({"b/jeep.mp4": b"x", "b/jeep.txt": "a jeep\n"}, "has no prompt"),
+    "a clip and prompts in Latin-1": ({"b/jeep.mp4": b"x", "b/jeep.txt": b"caf\xe9\ncar"}, "cannot read the prompts.*UTF-8"),
+    "a clip and one prompt": ({"b/jeep.mp4": b"x", "b/jeep.txt": "a jeep\n"}, "has no target prompt"),
     "a clip and a folder of prompts": ({"b/jeep.mp4": b"x", "b/jeep.txt/a": "a"}, "it is a folder"),
 }  # fmt: skip
 
@@ -530,9 +526,12 @@ def result(change: Callable[[dict[str, Any]], object]) -> str:
 METHOD = ("results", "fatezero")
 RESULTS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "another format": (lambda d: d.update(format=9), "has format 9; this version reads 2"),
-    "no format": (lambda d: d.pop("format"), "it has no format"),
+    "no format": (lambda d: d.pop("format"), "it has no key 'format'"),
     "a format that is a list": (lambda d: d.update(format=[2]), r"has format \[2\]"),
-    "no results": (lambda d: d.pop("results"), "lacks results: by method and metric"),
+    "no results": (
+        lambda d: d.pop("results"),
+        "lacks results: estimates, averaged over kinds of edits, by method and metric",
+    ),
     "results that are a list": (lambda d: d.update(results=[1]), r"results is \[1\]"),
     "a method that is a number": (lambda d: d["results"].update(fatezero=5), "results.fatezero is 5"),
     "a method without a metric": (lambda d: d["results"]["fatezero"].pop("clip_t"), "lacks the metric clip_t"),

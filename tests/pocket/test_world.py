@@ -239,10 +239,10 @@ def test_forced_attributes_are_kept():
         ({"background": "moon"}, "Possible: beach"),
         ({"style": "oil"}, "pencil sketch"),
         ({"noun": "car", "gender": "woman"}, "contradict"),
-        ({"noun": "doctor", "colour": "red"}, "clothes of the work"),
+        ({"noun": "doctor", "colour": "red"}, "clothes of the profession"),
         ({"people": 3}, "1 or 2"),
         ({"split": "test"}, "held_out"),
-        ({"style": "sepia photo", "mention_hair": True}, "none is to be seen"),
+        ({"style": "sepia photo", "mention_hair": True}, "which shows none"),
     ],
 )
 def test_a_wrong_attribute_is_refused_with_what_is_possible(forced, words):

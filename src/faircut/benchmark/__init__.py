@@ -1,1 +1,1 @@
-"""Benchmarks in two wings, ``audit`` and ``edits``, and sweeps: one store, one runner, one table of metrics."""
+"""The two benchmarks, ``audit`` and ``edits``, and sweeps. All share one store, one runner and one table of metrics."""

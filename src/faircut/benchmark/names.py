@@ -1,4 +1,4 @@
-"""Ways of editing by their names."""
+"""Look up methods by name."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ __all__ = ["pick"]
 W = TypeVar("W")
 
 
-def pick(names: Sequence[str], ways: Mapping[str, W], groups: Mapping[str, Mapping[str, W]]) -> list[W]:
-    """Return ways of editing by their names, each once, in the order in which they were first named.
+def pick(names: Sequence[str], methods: Mapping[str, W], groups: Mapping[str, Mapping[str, W]]) -> list[W]:
+    """Return methods by their names, without duplicates, in the order in which they are first named.
 
     Args:
-        names: of ways, or of groups of them.
-        ways: every way by its name.
-        groups: some of them under one name, such as ``"all"``.
+        names: Names of methods, or of groups of methods.
+        methods: All methods by name.
+        groups: Groups of methods by name, such as ``"all"``.
 
     Raises:
-        ConfigError: there is none of a name.
+        ConfigError: If there is no method or group of a name.
     """
     picked: dict[str, W] = {}
     for name in names:
         if name in groups:
             picked |= groups[name]
-        elif name in ways:
-            picked[name] = ways[name]
+        elif name in methods:
+            picked[name] = methods[name]
         else:
-            raise ConfigError(f"no method {name!r}: {choices(name, (*ways, *groups))}")
+            raise ConfigError(f"no method {name!r}: {choices(name, (*methods, *groups))}")
     return list(picked.values())

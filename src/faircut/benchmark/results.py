@@ -1,4 +1,4 @@
-"""Results of runs: as JSON files, and the figures of every record by the table of metrics."""
+"""Read and write the results of runs as JSON, and compute all figures of a record."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ R = TypeVar("R")
 
 
 def figures_of(record: EditRecord, table: str, facts: Mapping[str, Any]) -> dict[str, float]:
-    """Return an edit's figure by every metric of a table: those of its record, and those that follow from other facts.
+    """Return an edit's figure for every metric of a table, from its record and from further inputs.
 
     Args:
-        record: of the edit.
-        table: one of `faircut.metrics.registry.TABLES`.
-        facts: inputs of metrics beside the record's seconds, by name, of `faircut.metrics.registry.INPUTS`.
+        record: Record of the edit.
+        table: One of `faircut.metrics.registry.TABLES`.
+        facts: Further inputs of metrics by name, as in `faircut.metrics.registry.INPUTS`. The record's seconds are
+            included.
 
     Returns:
-        The figures by the metrics' names; NaN where there is none.
+        The figures by metric name, NaN where a metric has no figure.
     """
     metrics = metrics_of(table)
     inputs = {"edit_seconds": record.seconds, "preparing_seconds": record.preparing, **facts}
@@ -39,37 +40,37 @@ def figures_of(record: EditRecord, table: str, facts: Mapping[str, Any]) -> dict
 
 
 def is_measured(estimate: Estimate) -> bool:
-    """Whether an estimate is of anything."""
+    """Return whether an estimate has a value."""
     return estimate.n > 0 and not math.isnan(estimate.value)
 
 
 def write_result(result: Any, path: str | Path) -> Path:
-    """Write a dataclass as JSON, whole or not at all; what is not a number is null."""
+    """Write a dataclass as JSON in one atomic step. NaN and infinity become null."""
     return write_json(path, _finite(to_dict(result)))
 
 
 def read_result(path: str | Path, what: str, version: int, kind: type[R]) -> R:
-    """Read a file of `write_result`.
+    """Read a result that `write_result` wrote.
 
     Args:
-        path: the file.
-        what: it is, for messages.
-        version: of the layout that can be read.
-        kind: dataclass of the result.
+        path: Path of the file.
+        what: Name of the file's content for error messages.
+        version: Version of the file's layout that can be read.
+        kind: Dataclass of the result.
 
     Raises:
-        ConfigError: it cannot be read, or holds something else.
+        ConfigError: If the file cannot be read, has another format, or has wrong content.
     """
     data = read_json(path, what)
     if not isinstance(data, dict) or "format" not in data:
-        raise ConfigError(f"cannot read {what} {path}: it has no format; give the file as a run wrote it")
+        raise ConfigError(f"cannot read {what} {path}: it has no key 'format'; give the file as a run wrote it")
     if data["format"] != version:
         raise ConfigError(f"{path} has format {short_repr(data['format'])}; this version reads {version}; run it again")
     return from_dict(kind, data, str(path))
 
 
 def _finite(value: Any) -> Any:
-    """JSON knows no NaN."""
+    """Replace NaN and infinity by None, because JSON has neither."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""From settings to files: what every benchmark does in the same way."""
+"""The steps from settings to result files that all benchmarks share."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ R = TypeVar("R")
 
 @dataclass
 class Wing(ABC, Generic[S, E, R]):
-    """One kind of benchmark: how its edits are made, and what becomes of them.
+    """A kind of benchmark: how its edits are made, summarised and reported.
 
     Attributes:
-        settings: of the run.
-        file: name of the file with the result.
-        cache: where inversions are kept and found again; None for nowhere.
+        settings: Settings of the run.
+        file: Name of the result file.
+        cache: Cache for inversions, or None to cache none.
     """
 
     settings: S
@@ -45,37 +45,37 @@ class Wing(ABC, Generic[S, E, R]):
     @property
     @abstractmethod
     def files(self) -> tuple[str, ...]:
-        """Names of all files that may be written, beside records and clips."""
+        """Names of all files that the run may write, except records and clips."""
 
     @abstractmethod
     def check(self) -> Iterable[Any]:
-        """Read what is edited and check everything that needs no model.
+        """Read the clips' list and check everything that needs no model.
 
         Returns:
-            The files that are read, which no output may replace.
+            The input files, which no output may replace.
 
         Raises:
-            FaircutError: something that was given cannot be used.
+            FaircutError: If an input cannot be used.
         """
 
     @abstractmethod
     def load(self) -> None:
-        """Load what measures.
+        """Load the models that measure.
 
         Raises:
-            FaircutError: it cannot be loaded, or was not named.
+            FaircutError: If a model cannot be loaded, or none was given.
         """
 
     @abstractmethod
     def make(self, session: Session, stage: Stage) -> tuple[E, list[str]]:
-        """Make and measure every edit, or find it.
+        """Make and measure every edit that is not stored yet.
 
         Args:
-            session: holds the model.
-            stage: opens a progress bar.
+            session: Session with the model.
+            stage: Opens a progress bar.
 
         Returns:
-            The edits, and one line for each that failed.
+            The edits, and one line for each failed edit.
         """
 
     @abstractmethod
@@ -83,9 +83,9 @@ class Wing(ABC, Generic[S, E, R]):
         """Summarise the edits.
 
         Args:
-            edits: from `make`.
-            failed: one line for each that failed.
-            facts: settings, model and versions, for the result's provenance.
+            edits: The edits that `make` returned.
+            failed: One line for each failed edit.
+            facts: Settings, model and versions, for the result's provenance.
         """
 
     @abstractmethod
@@ -97,15 +97,15 @@ def run(wing: Wing[S, E, R], stage: Stage, json: Path | None = None) -> R | None
     """Run a benchmark, and write its records, pictures, figures and report.
 
     Args:
-        wing: which benchmark, with its settings.
-        stage: opens a progress bar of so many steps.
-        json: another place for the figures.
+        wing: The benchmark with its settings.
+        stage: Opens a progress bar with a number of steps.
+        json: Path for a second copy of the result, or None.
 
     Returns:
-        The result; None for a part of a run.
+        The result, or None if the run is one shard of several.
 
     Raises:
-        FaircutError: something that was given cannot be used.
+        FaircutError: If an input cannot be used.
     """
     settings = wing.settings
     folder = Path(settings.output)
@@ -115,7 +115,7 @@ def run(wing: Wing[S, E, R], stage: Stage, json: Path | None = None) -> R | None
     check_model_steps(settings.model, settings.steps)
     device, _ = parse_device(settings.device, settings.dtype)
     wing.load()
-    # On a CPU the processor's own time, so that whatever else runs there does not count.
+    # On a CPU, process time is measured, so that other processes do not count.
     clock = time.process_time if device.type == "cpu" else time.perf_counter
     session = Session.load(settings.model, device=settings.device, dtype=settings.dtype, cache=wing.cache, clock=clock)
     edits, failed = wing.make(session, stage)
@@ -123,7 +123,7 @@ def run(wing: Wing[S, E, R], stage: Stage, json: Path | None = None) -> R | None
         return None
     if not edits:
         raise ConfigError(
-            f"no edit could be made; the first failure: {failed[0] if failed else 'nothing was to be edited'}"
+            f"no edit could be made; the first failure: {failed[0] if failed else 'there was nothing to edit'}"
         )
     facts = {
         "settings": to_dict(settings),

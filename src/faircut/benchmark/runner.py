@@ -1,4 +1,4 @@
-"""The runner of all benchmarks: every edit is made or found, measured and kept at once, and never made again."""
+"""The runner of all benchmarks. Each edit is stored as soon as it is made and measured, and is never made twice."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ R_co = TypeVar("R_co", bound=EditRecord, covariant=True)
 
 Advance = Callable[[], None]
 Stage = Callable[..., AbstractContextManager[Advance]]
-"""Opens a progress bar: ``stage(name, steps)``; what it gives is called after each step."""
+"""Opens a progress bar: ``stage(name, steps)`` is a context manager that yields a function to call after each step."""
 
 
 @dataclass(frozen=True)
 class Made:
-    """An edit that was made just now.
+    """An edit that has just been made.
 
     Attributes:
         frames: (frame, 3, height, width) in [-1, 1].
-        seconds: of the edit, without the inversion.
-        preparing: seconds of what its method needs once for a clip, beside the plain inversion.
+        seconds: Seconds that the edit took, without the inversion.
+        preparing: Seconds that the method's preparation of the clip took, beyond the plain inversion.
     """
 
     frames: Tensor
@@ -56,18 +56,18 @@ class Made:
 
 
 def make_edit(session: Session, request: EditRequest, clip: Video | Tensor) -> tuple[Video, Made]:
-    """Edit a clip, and take the time of the edit by the session's clock.
+    """Edit a clip, and measure the time of the edit with the session's clock.
 
     Args:
-        session: holds the model.
-        request: the edit.
-        clip: the clip; or its frames, (frame, 3, height, width) in [-1, 1].
+        session: Session with the model.
+        request: The edit to make.
+        clip: The clip, or its frames: (frame, 3, height, width) in [-1, 1].
 
     Returns:
-        The edited clip as it is, and what of it is measured.
+        The edited clip, and its frames with the times that the edit took.
 
     Raises:
-        FaircutError: the edit cannot be made.
+        FaircutError: If the edit cannot be made.
     """
     prepared = session.prepare(request, clip)
     started = session.clock()
@@ -77,14 +77,14 @@ def make_edit(session: Session, request: EditRequest, clip: Video | Tensor) -> t
 
 
 class Job(Protocol[R_co]):
-    """One edit that is wanted."""
+    """One edit that a run makes and measures."""
 
     @property
     def title(self) -> str:
-        """What the list of failures calls it."""
+        """Name of the edit in the list of failed edits."""
 
     def key(self) -> str:
-        """Name the edit by all that decides it."""
+        """Return the edit's key: a hash of everything that decides its result."""
 
     def source(self) -> Tensor:
         """Return the source clip, (frame, 3, height, width), RGB in [0, 1]."""
@@ -100,18 +100,18 @@ J = TypeVar("J", bound=Job[Any])
 
 
 def seed_of(seed: int, name: str) -> int:
-    """Return the seed of a clip's noise: each clip has its own, the same in a part of a benchmark as in all of it."""
+    """Return the noise seed of a clip, which depends only on its name, so that every part of a run gives equal edits."""
     return seed + zlib.crc32(name.encode())
 
 
 def check_shard(shard: tuple[int, int]) -> None:
-    """Check a part of a run.
+    """Check a shard of a run.
 
     Args:
         shard: (k, n), the kth of n parts, counted from 0.
 
     Raises:
-        ConfigError: there is no such part.
+        ConfigError: If k is not from 0 to n - 1.
     """
     k, n = shard
     if not 0 <= k < n:
@@ -119,16 +119,16 @@ def check_shard(shard: tuple[int, int]) -> None:
 
 
 def part_of(items: Sequence[T], shard: tuple[int, int]) -> Sequence[T]:
-    """Return every nth item, from the kth; (0, 1) is all of them."""
+    """Return every nth item from the kth on; the shard (0, 1) is all items."""
     return items[shard[0] :: shard[1]]
 
 
 def instruments_of(table: str, *fingerprints: str) -> str:
-    """Identify what measures: a record that others have measured, or fewer metrics, is measured anew.
+    """Return a fingerprint of the measuring models and metrics. Records with another fingerprint are measured again.
 
     Args:
-        table: whose metrics are measured, one of `faircut.metrics.registry.TABLES`.
-        fingerprints: of the models that measure.
+        table: Table of metrics, one of `faircut.metrics.registry.TABLES`.
+        fingerprints: Fingerprints of the models that measure.
     """
     return "-".join([*fingerprints, key_of(metrics=sorted(metrics_of(table)))])
 
@@ -136,21 +136,18 @@ def instruments_of(table: str, *fingerprints: str) -> str:
 def run_jobs(
     jobs: Iterable[J], store: Store[R], instruments: str, advance: Advance, *, rounded: bool = True
 ) -> Iterator[tuple[J, R | None, str]]:
-    """Make and measure every edit, or find it in the store.
+    """Make and measure every edit that the store does not have.
 
     Args:
-        jobs: the edits, in order.
-        store: keeps what is made, at once.
-        instruments: fingerprint of what measures; records of others are measured anew.
-        advance: called after each job.
-        rounded: whether edits are measured in the 256 levels in which a file holds them, so that a kept clip measures
-            the same; False measures them as they are, where no clips are kept.
+        jobs: The edits, in order.
+        store: Store of the records; each edit is stored at once.
+        instruments: Fingerprint of the measuring models and metrics; records with another one are measured again.
+        advance: Called after each job.
+        rounded: Whether to round edits to 256 levels before they are measured, so that a stored clip gives the same
+            figures. False measures them unrounded; use this only if no clips are stored.
 
     Yields:
-        The job with its record; or, where it failed, None and one line that says why.
-
-    Raises:
-        Cancelled: an edit was cancelled.
+        The job, its record and an empty line; for a failed edit the job, None and the reason in one line.
     """
     for job in jobs:
         record, failure = None, ""
@@ -159,7 +156,7 @@ def run_jobs(
         except Cancelled:
             raise
         except FaircutError as error:
-            # One clip that cannot be edited must not cost the others; it is reported, and tried again next time.
+            # A clip that cannot be edited must not stop the others. It is reported, and tried again in the next run.
             failure = f"{job.title}: {error}"
         advance()
         yield job, record, failure

@@ -1,5 +1,4 @@
-"""What decides an audit and a benchmark of edits; imports nothing heavy, because the command line shows the
-defaults."""
+"""Settings of the benchmarks. Imports nothing heavy, because the command line shows the defaults."""
 
 from __future__ import annotations
 
@@ -14,19 +13,19 @@ __all__ = ["AuditRun", "BenchRun", "RunOptions"]
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """What every benchmark takes.
+    """Settings that all benchmarks share.
 
     Attributes:
-        methods: ways of editing, by name.
-        seed: of everything that is drawn, and of the intervals.
-        model: ``"pocket"``, a folder or a name.
-        clip: the CLIP of the metrics, or ``"auto"``.
-        steps: N of inversion and edit.
-        keep_clips: whether all frames of every edit are kept.
-        shard: (k, n): only every nth clip, from the kth; (0, 1) is all of them.
-        output: folder.
-        device: torch device or ``"auto"``.
-        dtype: or ``"auto"``.
+        methods: Names of the methods.
+        seed: Seed of everything that is drawn at random, and of the confidence intervals.
+        model: ``"pocket"``, or the folder or hub name of a model.
+        clip: Folder or hub name of the CLIP that the metrics use, or ``"auto"``.
+        steps: Number of denoising steps, for inversion and edit.
+        keep_clips: Whether to store all frames of every edit.
+        shard: (k, n), to edit only every nth clip from the kth on; (0, 1) edits all.
+        output: Output folder.
+        device: PyTorch device, or ``"auto"``.
+        dtype: PyTorch dtype, or ``"auto"``.
     """
 
     methods: tuple[str, ...]
@@ -49,19 +48,19 @@ class RunOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class AuditRun(RunOptions):
-    """Everything that decides an audit; the flags of ``faircut audit``.
+    """The settings of one audit, as ``faircut audit`` takes them. See `RunOptions` for those that are not listed.
 
     Attributes:
-        benchmark: its name; None for pocket-professions, or for `tasks`.
-        tasks: a YAML file of your own clips.
-        methods: ways of editing, by name; see `RunOptions` for the rest.
-        policies: what is asked for.
-        attribute: whose values.
-        n: only so many clips, from the start; None for all.
-        reader: a CLIP, or ``"auto"``.
-        guidance: scale; None is 4 for pocket models and 7.5 for others.
-        alpha: ``"auto"`` or a number.
-        calibrate: whether strengths are searched first.
+        benchmark: Name of the benchmark. None for pocket-professions, or if `tasks` is given.
+        tasks: YAML file that lists your own clips.
+        methods: Names of the approaches that are compared.
+        policies: Names of the policies, which decide the requested values.
+        attribute: Attribute whose values are requested.
+        n: Number of clips to use, from the first on; None for all.
+        reader: Folder or hub name of the CLIP that reads people, or ``"auto"`` for the model's judge.
+        guidance: Guidance scale. None is 4 for pocket models and 7.5 for others.
+        alpha: FAME's strength, a number from 0 to 3, or ``"auto"``.
+        calibrate: Whether to search the model's strengths first.
     """
 
     benchmark: str | None = None
@@ -84,26 +83,26 @@ class AuditRun(RunOptions):
             if policy not in POLICIES:
                 raise ConfigError(f"no policy {policy!r}: {choices(policy, POLICIES)}")
         if self.benchmark is not None and self.tasks is not None:
-            raise ConfigError("a benchmark and tasks of your own were both given; give one of them")
+            raise ConfigError("both a benchmark and your own tasks are given; give only one of them")
         if not self.policies:
             raise ConfigError("an audit needs at least one policy; give one or more names")
         if self.n is not None:
             check_range("n", self.n, 1, flag="--n", example="8 clips")
         if self.guidance is not None:
             check_guidance(self.guidance, "guidance")
-        _ = self.strength  # It is checked there.
+        _ = self.strength  # The property checks the value.
 
     @property
     def name(self) -> str:
-        """What is audited on."""
+        """Name of the benchmark, or path of the task file."""
         return self.tasks or self.benchmark or "pocket-professions"
 
     @property
     def strength(self) -> float | None:
-        """The strength that was given; None for ``"auto"``.
+        """FAME's strength as a number, or None for ``"auto"``.
 
         Raises:
-            ConfigError: it is no number.
+            ConfigError: If the strength is not a number from 0 to 3.
         """
         if self.alpha == "auto":
             return None
@@ -117,19 +116,19 @@ class AuditRun(RunOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class BenchRun(RunOptions):
-    """Everything that decides a benchmark of edits; the flags of ``faircut bench run``.
+    """The settings of one benchmark of edits, as ``faircut bench run`` takes them. `RunOptions` has the others.
 
     Attributes:
-        benchmark: its name, a YAML file of items, or a folder of clips.
-        methods: contestants; ``"all"`` is every one. See `RunOptions` for the rest.
-        limit: only so many items, evenly from all kinds; None for all.
-        tuning_steps: of the methods whose model is tuned to each clip first.
+        benchmark: Name of the benchmark, YAML task file, or folder of clips.
+        methods: Names of the contestants; ``"all"`` is all of them.
+        limit: Number of items to use, spread evenly over the kinds of edits; None for all.
+        tuning_steps: Number of training steps for methods that fine-tune the model on each clip.
     """
 
     benchmark: str = "pocket-edit"
     methods: tuple[str, ...] = ("all",)
     limit: int | None = None
-    tuning_steps: int = 500  # as `faircut tune`
+    tuning_steps: int = 500  # the default of `faircut tune`
     output: str = "bench"
 
     def __post_init__(self) -> None:

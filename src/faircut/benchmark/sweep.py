@@ -1,4 +1,4 @@
-"""Sweeping the strength of an edit: one clip edited with every combination of some options, and the best trade-offs."""
+"""Sweep an edit's options: edit one clip with every combination of values, and find the best trade-offs."""
 
 from __future__ import annotations
 
@@ -33,25 +33,25 @@ from faircut.video import Video, write_video
 __all__ = ["combinations", "run_sweep", "with_options"]
 
 _AGREEMENT, _CONSISTENCY = "clip_t", "tem_con"
-_MOST = 200
+_MAX_EDITS = 200
 
 
 def combinations(over: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    """Return every combination of the options' values.
+    """Return every combination of option values.
 
     Args:
-        over: values by option; ``"name.key"`` is one entry of an option that is a mapping, such as ``"reweight.red"``.
+        over: Values by option. ``"name.key"`` is one entry of an option that is a mapping, such as ``"reweight.red"``.
 
     Raises:
-        ConfigError: there is nothing to sweep, or too much.
+        ConfigError: If an option has no values, or there are more than 200 combinations.
     """
     if not over or not all(over.values()):
         raise ConfigError(
             "a sweep needs options with values; give --over, such as --over cross_replace_steps=0.2,0.5,0.8"
         )
     count = math.prod(len(values) for values in over.values())
-    if count > _MOST:
-        raise ConfigError(f"{count} edits were asked for; give fewer values, {_MOST} edits at the most")
+    if count > _MAX_EDITS:
+        raise ConfigError(f"this sweep has {count} edits, and at most {_MAX_EDITS} are possible; give fewer values")
     return [dict(zip(over, values, strict=True)) for values in itertools.product(*over.values())]
 
 
@@ -74,30 +74,30 @@ def run_sweep(
     consistency: str = _CONSISTENCY,
     stage: Stage,
 ) -> Sweep:
-    """Edit a clip with every combination of some options, and find the best trade-offs of consistency and agreement.
+    """Edit a clip with every combination of option values, and find the best trade-offs of consistency and agreement.
 
-    The clip is inverted once. The folder keeps a record and a picture of every edit, so that a stopped sweep goes on;
-    it gets ``sweep.json``, ``sweep.html`` and the videos of the front.
+    The clip is inverted once. The folder stores a record and a picture of every edit, so that a stopped sweep can
+    continue. ``sweep.json``, ``sweep.html`` and the videos of the Pareto front are written there too.
 
     Args:
-        settings: of the edits; the method's other options stay as they are.
-        over: values by option.
-        folder: where.
-        clip: the CLIP that measures.
-        agreement: metric of agreement with the prompt, of those that ``faircut evaluate`` shows.
-        consistency: metric of consistency.
-        stage: opens a progress bar.
+        settings: Settings of the edits. Options of the method that are not swept keep their values.
+        over: Values by option.
+        folder: Output folder.
+        clip: Folder or hub name of the CLIP that measures, or ``"auto"``.
+        agreement: Name of the metric for agreement with the prompt, one that ``faircut evaluate`` shows.
+        consistency: Name of the metric for consistency.
+        stage: Opens a progress bar.
 
     Returns:
-        What was found.
+        The edits with their figures, the Pareto front marked.
 
     Raises:
-        FaircutError: something that was given cannot be used.
+        FaircutError: If an input cannot be used.
     """
     possible = [name for name, metric in metrics_of("evaluate").items() if metric.better == "higher"]
     for name in (agreement, consistency):
         if name not in possible:
-            raise ConfigError(f"no metric {name!r} of which more is better: {choices(name, possible)}")
+            raise ConfigError(f"no metric {name!r} for which higher is better: {choices(name, possible)}")
     cls = get_method(settings.method["name"])
     methods = []
     for options in combinations(over):
@@ -131,7 +131,7 @@ def run_sweep(
     _remove_front(folder, len(front))
     with stage("Writing the front", len(front)) as advance:
         for number, point in enumerate(front):
-            # Edited again, because the store keeps a picture and rounded frames, not the video.
+            # The edit is made again, because the store has only a picture and rounded frames, not the video.
             write_video(made_by[point.key].edited(), folder / f"front-{number + 1}.mp4")
             advance()
     provenance = {
@@ -142,8 +142,8 @@ def run_sweep(
         "environment": to_dict(Environment.of(session.device, session.editor.backbone.dtype)),
     }
     source = (video.frames + 1) / 2
-    itself = _figures(source, source, requests[0], scorer)
-    sweep = Sweep(ranked, agreement, consistency, itself, provenance, tuple(failed))
+    source_figures = _figures(source, source, requests[0], scorer)
+    sweep = Sweep(ranked, agreement, consistency, source_figures, provenance, tuple(failed))
     write_result(sweep, folder / "sweep.json")
     write_html(sweep, settings, store, folder / "sweep.html")
     return sweep
@@ -151,15 +151,15 @@ def run_sweep(
 
 @dataclass(frozen=True)
 class SweepJob:
-    """One edit of a sweep, as `faircut.benchmark.runner.Job` wants it.
+    """One edit of a sweep, as a `faircut.benchmark.runner.Job`.
 
     Attributes:
-        session: holds the model.
-        video: the clip.
-        request: the edit.
-        options: the options that are swept, with their values.
-        scorer: the CLIP that measures.
-        instruments: fingerprint of what measures.
+        session: Session with the model.
+        video: The clip.
+        request: The edit.
+        options: Swept options with their values.
+        scorer: CLIP that measures.
+        instruments: Fingerprint of the measuring models and metrics.
     """
 
     session: Session
@@ -171,11 +171,11 @@ class SweepJob:
 
     @property
     def title(self) -> str:
-        """What the list of failures calls it."""
+        """Name of the edit in the list of failed edits."""
         return ", ".join(f"{name} {value}" for name, value in self.options.items())
 
     def key(self) -> str:
-        """Name the edit by all that decides it."""
+        """Return the edit's key: a hash of everything that decides its result."""
         return self.session.key(self.request, self.video)
 
     def source(self) -> Tensor:
@@ -183,7 +183,7 @@ class SweepJob:
         return (self.video.frames + 1) / 2
 
     def edited(self) -> Video:
-        """Edit the clip, and return it with the source's times and sound."""
+        """Edit the clip, and return the video with the source's times and sound."""
         return make_edit(self.session, self.request, self.video)[0]
 
     def edit(self) -> Made:
@@ -204,7 +204,7 @@ def _figures(edited: Tensor, source: Tensor, request: EditRequest, scorer: ClipS
 
 
 def _remove_front(folder: Path, count: int) -> None:
-    """Remove the videos of an earlier sweep's front that this one's, of so many, does not replace."""
+    """Remove videos of an earlier sweep's front whose numbers are above the size of this front."""
     for path in folder.glob("front-*.mp4"):
         number = path.stem.removeprefix("front-")
         if number.isascii() and number.isdigit() and int(number) > count and made_by_faircut(path):

@@ -1,4 +1,4 @@
-"""The report of a sweep: a plot of the trade-off and a picture of every edit, in one HTML file."""
+"""The HTML report of a sweep: a plot of the trade-off and a picture of every edit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["plot_sweep", "write_html"]
 
 
 def plot_sweep(sweep: Sweep) -> Any:
-    """Draw consistency against agreement, the front joined, the source beside it; returns a matplotlib Figure."""
+    """Plot consistency over agreement with the Pareto front and the source; return a matplotlib Figure."""
     drawn = figure(8, 5)
     axes = drawn.subplots()
     names = sweep.agreement, sweep.consistency
@@ -32,7 +32,7 @@ def plot_sweep(sweep: Sweep) -> Any:
         axes.plot(*zip(*(at(p.figures) for p in front), strict=True), "o-", color="C0", label="front")
     for number, point in enumerate(front):
         axes.annotate(str(number + 1), at(point.figures), xytext=(4, 4), textcoords="offset points", fontsize=9)
-    axes.scatter(*at(sweep.source), marker="x", color="C3", label="the source itself")
+    axes.scatter(*at(sweep.source), marker="x", color="C3", label="source")
     table = metrics_of("evaluate")
     axes.set_xlabel(f"{table[names[0]].label}: {table[names[0]].meaning}")
     axes.set_ylabel(f"{table[names[1]].label}: {table[names[1]].meaning}")
@@ -42,13 +42,13 @@ def plot_sweep(sweep: Sweep) -> Any:
 
 
 def write_html(sweep: Sweep, settings: RunSettings, store: Store[SweepPoint], path: Path) -> None:
-    """Write ``sweep.html``, with everything in it that it shows.
+    """Write ``sweep.html`` as one self-contained file.
 
     Args:
-        sweep: the result.
-        settings: of its edits.
-        store: has the pictures.
-        path: where.
+        sweep: Result of the sweep.
+        settings: Settings of the edits.
+        store: Store with the pictures of the edits.
+        path: Path of the file.
     """
     front = [point for point in sweep.points if point.front]
     names = sweep.agreement, sweep.consistency
@@ -59,13 +59,13 @@ def write_html(sweep: Sweep, settings: RunSettings, store: Store[SweepPoint], pa
             [
                 image(
                     plot_sweep(sweep),
-                    "Right agrees better with the prompt, up is steadier; nothing beats the front.",
+                    "Right is better agreement with the prompt, up is better consistency. No edit beats the front in both.",
                 )
             ]
             if any(math.isfinite(sum(p.figures.get(n, math.nan) for n in names)) for p in sweep.points)
-            else ["<p>There is nothing to plot: no edit has a figure of both metrics.</p>"]
+            else ["<p>There is nothing to plot, because no edit has a figure for both metrics.</p>"]
         ),
-        "<h2>The front</h2><p>Above the source, below its edit: first, middle and last frame.</p>",
+        "<h2>The Pareto front</h2><p>First, middle and last frame, the source above and the edit below.</p>",
         *(
             picture(store.picture(point.key), f"{number + 1}: {_caption(point, sweep)}")
             for number, point in enumerate(front)

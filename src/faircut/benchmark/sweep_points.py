@@ -1,4 +1,4 @@
-"""What a sweep finds: its edits, and the best trade-offs among them."""
+"""The result of a sweep: its edits with their figures, and the best trade-offs."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ class SweepPoint(EditRecord):
     """One edit of a sweep.
 
     Attributes:
-        options: the options that were swept, with their values; see `EditRecord` for what every record has.
-        front: whether no other edit agrees better with the prompt and is more consistent.
+        options: Swept options with their values. See `EditRecord` for the other attributes.
+        front: Whether the edit is on the Pareto front: no other edit is at least as good in both metrics and better in
+            one.
     """
 
     options: Mapping[str, Any]
@@ -26,15 +27,15 @@ class SweepPoint(EditRecord):
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a sweep found, and with what.
+    """The result of a sweep, with its provenance.
 
     Attributes:
-        points: every edit, the best in agreement first.
-        agreement: the metric of agreement with the prompt.
-        consistency: the metric of consistency.
-        source: figures of the clip itself, as if it were its own edit.
-        provenance: settings, model, instruments, versions.
-        failed: one line for each edit that could not be made.
+        points: All edits, the best in agreement first.
+        agreement: Name of the metric for agreement with the prompt.
+        consistency: Name of the metric for consistency.
+        source: Figures of the source clip, measured as if it were the edit.
+        provenance: Settings, model, CLIP and versions.
+        failed: One line for each failed edit.
     """
 
     points: tuple[SweepPoint, ...]

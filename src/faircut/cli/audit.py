@@ -26,42 +26,59 @@ from faircut.cli.typed import commas, shard_of
 
 __all__ = ["audit"]
 
-# Defaults as they are typed.
+# The defaults as a user would type them.
 _METHODS, _POLICIES = ",".join(AuditRun.methods), ",".join(AuditRun.policies)
 _SHARD = shard_text(AuditRun.shard)
 
 
 def audit(
     benchmark: Annotated[
-        str | None, typer.Option("--benchmark", help="pocket-professions (default).", show_default=False)
+        str | None,
+        typer.Option("--benchmark", help="Name of the benchmark: pocket-professions (default).", show_default=False),
     ] = AuditRun.benchmark,
     tasks: Annotated[
         Path | None,
-        typer.Option("--tasks", help="Your own clips and prompts, in place of a benchmark.", metavar="YAML"),
+        typer.Option("--tasks", help="Audit your own clips and prompts instead of a benchmark.", metavar="YAML"),
     ] = None,
     methods: Annotated[
-        str, typer.Option("--methods", help="Ways of editing, by commas; 'ablation' is FAME in parts.")
+        str,
+        typer.Option(
+            "--methods",
+            help="Approaches to compare, separated by commas; 'ablation' adds variants of FAME and FateZero.",
+        ),
     ] = _METHODS,
     policies: Annotated[
-        str, typer.Option("--policies", help="balanced, preserve, explicit, minority; by commas.")
+        str, typer.Option("--policies", help="balanced, preserve, explicit or minority, separated by commas.")
     ] = _POLICIES,
-    attribute: Annotated[str, typer.Option("--attribute", help="gender or hair.")] = AuditRun.attribute,
+    attribute: Annotated[
+        str, typer.Option("--attribute", help="Attribute to audit: gender or hair.")
+    ] = AuditRun.attribute,
     n: Annotated[int | None, typer.Option("--n", help="Only the first N clips.", show_default="all")] = AuditRun.n,
-    seed: Annotated[int, typer.Option("--seed", help="Of the policies' draws and the intervals.")] = AuditRun.seed,
+    seed: Annotated[
+        int, typer.Option("--seed", help="Seed of the policies' draws and the confidence intervals.")
+    ] = AuditRun.seed,
     model: Model = AuditRun.model,
     clip: Clip = AuditRun.clip,
     reader: Annotated[
-        str, typer.Option("--reader", help="Who reads people: auto (the judge) or a CLIP.")
+        str,
+        typer.Option("--reader", help="What reads people: auto (the model's judge) or the folder or name of a CLIP."),
     ] = AuditRun.reader,
     steps: Steps = AuditRun.steps,
     guidance: Annotated[
-        float | None, typer.Option("--guidance", help="Of the edits.", show_default="4 for pocket, else 7.5")
+        float | None,
+        typer.Option(
+            "--guidance", help="Classifier-free guidance scale of the edits.", show_default="4 for pocket, else 7.5"
+        ),
     ] = AuditRun.guidance,
     alpha: Annotated[
-        str, typer.Option("--alpha", help="FAME's strength: auto, from the model's calibration, or a number.")
+        str,
+        typer.Option("--alpha", help="FAME's strength: auto (from the model's calibration) or a number from 0 to 3."),
     ] = AuditRun.alpha,
     calibrate: Annotated[
-        bool, typer.Option("--calibrate", help="Find the model's strengths first, and keep them for every later edit.")
+        bool,
+        typer.Option(
+            "--calibrate", help="First search the strengths that this model needs, and store them for later edits."
+        ),
     ] = AuditRun.calibrate,
     keep_clips: KeepClips = AuditRun.keep_clips,
     shard: Shard = _SHARD,
@@ -72,7 +89,7 @@ def audit(
 ) -> None:
     """Measure how fair edits of people are: methods x policies over a benchmark, or over your own clips.
 
-    A stopped audit goes on where it was: the same command makes only what is missing in its folder.
+    To continue a stopped audit, run the same command again: it makes only what the output folder lacks.
     """
     from faircut.benchmark.audit.run import AuditWing
     from faircut.benchmark.run import run
@@ -102,7 +119,10 @@ def audit(
     with Bars() as bars:
         result = run(AuditWing(settings), bars.stage, json)
     if result is None:
-        say(f"part {shard} is done; when all are, the same command without --shard reports", "bold green")
+        say(
+            f"part {shard} is done; when all parts are, run the same command without --shard for the report",
+            "bold green",
+        )
         return
     _show(result)
     say(str(Path(settings.output) / "report.html"), "bold green")

@@ -35,19 +35,24 @@ _SHARD = shard_text(BenchRun.shard)
 
 def _run(
     benchmark: Annotated[
-        str, typer.Argument(help="pocket-edit, a YAML file of items, or a folder: TGVE's, V2VBench's, or of clips.")
+        str,
+        typer.Argument(help="pocket-edit, a YAML task file, or a folder: TGVE, V2VBench, or clips with text files."),
     ] = BenchRun.benchmark,
-    methods: Annotated[str, typer.Option("--methods", help="Names by commas, or all.")] = ",".join(BenchRun.methods),
+    methods: Annotated[
+        str, typer.Option("--methods", help="Names of methods, separated by commas, or all.")
+    ] = ",".join(BenchRun.methods),
     limit: Annotated[
         int | None,
-        typer.Option("--limit", help="Only N items, evenly from all kinds.", show_default="all"),
+        typer.Option("--limit", help="Use only N items, spread evenly over the kinds of edits.", show_default="all"),
     ] = BenchRun.limit,
-    seed: Annotated[int, typer.Option("--seed", help="Of noise and intervals.")] = BenchRun.seed,
+    seed: Annotated[
+        int, typer.Option("--seed", help="Seed of the noise and the confidence intervals.")
+    ] = BenchRun.seed,
     model: Model = BenchRun.model,
     clip: Clip = BenchRun.clip,
     steps: Steps = BenchRun.steps,
     tuning_steps: Annotated[
-        int, typer.Option("--tuning-steps", help="Of methods whose model is tuned to each clip first.")
+        int, typer.Option("--tuning-steps", help="Training steps for methods that fine-tune the model on each clip.")
     ] = BenchRun.tuning_steps,
     keep_clips: KeepClips = BenchRun.keep_clips,
     shard: Shard = _SHARD,
@@ -58,7 +63,7 @@ def _run(
 ) -> None:
     """Edit every item with every method, and write figures, a leaderboard and a report.
 
-    A stopped run goes on where it was: the same command makes only what is missing in its folder.
+    To continue a stopped run, run the same command again: it makes only what the output folder lacks.
     """
     from faircut.benchmark.edits.run import BenchWing
     from faircut.benchmark.run import run
@@ -82,17 +87,21 @@ def _run(
     with Bars() as bars:
         result = run(BenchWing(settings), bars.stage, json)
     if result is None:
-        say(f"part {shard} is done; when all are, the same command without --shard reports", "bold green")
+        say(
+            f"part {shard} is done; when all parts are, run the same command without --shard for the report",
+            "bold green",
+        )
         return
     _show_leaderboard(result)
     say(str(output / "report.html"), "bold green")
 
 
 def _show(
-    result: Annotated[Path, typer.Argument(help="bench.json of a run, or its folder.")],
-    full: Annotated[bool, typer.Option("--full", help="The whole leaderboard with intervals, as Markdown.")] = False,
+    result: Annotated[Path, typer.Argument(help="Folder of a run, or its bench.json.")],
+    full: Annotated[bool, typer.Option("--full", help="Print all metrics with intervals, as Markdown.")] = False,
     pairs: Annotated[
-        bool, typer.Option("--pairs", help="FateZero's figures less each method's, clip by clip, as Markdown.")
+        bool,
+        typer.Option("--pairs", help="Print the paired differences between FateZero and each method, as Markdown."),
     ] = False,
 ) -> None:
     """Print the leaderboard of a run."""
@@ -101,7 +110,9 @@ def _show(
 
     shown = load_leaderboard(_file(result))
     if pairs and not shown.pairs:
-        raise ConfigError(f"{result} has no pairs: FateZero or what to compare it with is missing; run it with both")
+        raise ConfigError(
+            f"{result} has no pairs, because it lacks FateZero or a second method; run the benchmark with both"
+        )
     if full:
         show_text(markdown(shown))
     if pairs:
@@ -111,10 +122,10 @@ def _show(
 
 
 def _compare(
-    first: Annotated[Path, typer.Argument(help="bench.json of a run, or its folder.")],
-    second: Annotated[Path, typer.Argument(help="Of another.")],
+    first: Annotated[Path, typer.Argument(help="Folder of a run, or its bench.json.")],
+    second: Annotated[Path, typer.Argument(help="Folder of another run, or its bench.json.")],
 ) -> None:
-    """Print what two runs have in common side by side, and where their intervals are apart."""
+    """Compare the methods that two runs have in common, and mark metrics whose intervals do not overlap."""
     from faircut.benchmark.edits.leaderboard import compare, load_leaderboard
     from faircut.errors import ConfigError
     from faircut.evaluate import metrics_of
@@ -130,11 +141,13 @@ def _compare(
 
 
 def _file(path: Path) -> Path:
-    return path / "bench.json" if os.path.isdir(path) else path  # Which says no of a name that is too long.
+    return (
+        path / "bench.json" if os.path.isdir(path) else path
+    )  # os.path.isdir returns False for a name that is too long.
 
 
 def _show_leaderboard(result: Any) -> None:
-    """Print the main columns, the most successful method first."""
+    """Print the headline metrics, the most successful method first."""
     import math
 
     from faircut.benchmark.edits.leaderboard import ranked

@@ -24,12 +24,10 @@ class _Commands(LazyGroup):
     summaries: ClassVar[Mapping[str, str]] = {
         "edit": "Edit a clip by text; writes the video, a side-by-side, a report and the run's settings.",
         "evaluate": (
-            "Measure any edit of any clip, whoever made it: agreement with the prompt, consistency, what stayed as it "
-            "was."
+            "Measure an edit made with any tool: agreement with the prompt, consistency, and preservation of the source."
         ),
         "sweep": (
-            "Edit a clip with many strengths, and find the best trade-offs of consistency and agreement with the "
-            "prompt."
+            "Edit a clip with many option values, and find the best trade-offs between consistency and agreement."
         ),
         "invert": "Invert a clip once, for many edits: faircut edit --inversion FOLDER.",
         "align": "Show how a method aligns the words of two prompts, and which of them say where the edit happens.",
@@ -41,7 +39,7 @@ class _Commands(LazyGroup):
         "bench": "Compare editing methods over a list of edits.",
         "tune": "Tune a model to one clip (Tune-A-Video), or convert a published checkpoint.",
         "pocket": "Train and measure the model that comes with faircut.",
-        "study": "Ask people which of two edits they prefer, blind, and count.",
+        "study": "Run a blind user study of which edits people prefer.",
     }
 
 

@@ -13,41 +13,53 @@ __all__ = ["evaluate"]
 
 
 def evaluate(
-    edited: Annotated[str, typer.Argument(help="The edited clip: a video file, an animation or a folder of pictures.")],
-    source: Annotated[str, typer.Option("--source", help="The clip that it was edited from.", metavar="CLIP")],
-    source_prompt: Annotated[str, typer.Option("-s", "--source-prompt", help="What is in the source.")],
-    prompt: Annotated[str, typer.Option("-p", "--prompt", help="What was asked for.")],
+    edited: Annotated[str, typer.Argument(help="Edited clip: a video file, an animation or a folder of pictures.")],
+    source: Annotated[str, typer.Option("--source", help="Source clip of the edit.", metavar="CLIP")],
+    source_prompt: Annotated[str, typer.Option("-s", "--source-prompt", help="Prompt that describes the source clip.")],
+    prompt: Annotated[str, typer.Option("-p", "--prompt", help="Target prompt of the edit.")],
     clip: Annotated[
         str,
         typer.Option(
-            "--clip", help="The CLIP that measures: a folder or a name; auto is the pocket one, for drawn clips only."
+            "--clip", help="Folder or name of the CLIP that measures; auto is the pocket model's, for drawn clips only."
         ),
     ] = "auto",
     mask: Annotated[
         str | None,
         typer.Option(
-            "--mask", help="Clip or folder, bright where the edit was to be.", metavar="CLIP", show_default=False
+            "--mask",
+            help="Clip or folder of pictures, bright where the edit belongs.",
+            metavar="CLIP",
+            show_default=False,
         ),
     ] = None,
     num_frames: Annotated[
         int | None, typer.Option("--frames", help="Evaluate only the first N frames of both.", show_default="all")
     ] = None,
-    start: Annotated[int, typer.Option("--start", help="The first frame of the source that was edited.")] = 0,
-    stride: Annotated[int, typer.Option("--stride", help="Every Nth frame of the source was edited.")] = 1,
-    resize: Annotated[
-        bool, typer.Option("--resize", help="Bring source and mask to the edit's size where it is another.")
-    ] = False,
+    start: Annotated[
+        int, typer.Option("--start", help="First frame of the source that was edited, counted from 0.")
+    ] = 0,
+    stride: Annotated[
+        int,
+        typer.Option(
+            "--stride", help="Distance between edited frames of the source: 2 if every second frame was edited."
+        ),
+    ] = 1,
+    resize: Annotated[bool, typer.Option("--resize", help="Resize source and mask to the size of the edit.")] = False,
     json: Annotated[
         str | None,
-        typer.Option("--json", help="File for the evaluation; - prints it and nothing else.", metavar="FILE"),
+        typer.Option(
+            "--json", help="JSON file for the result; - prints the result to stdout and nothing else.", metavar="FILE"
+        ),
     ] = None,
     output: Annotated[
         str | None,
-        typer.Option("-o", "--output", help="HTML file for table and curves.", metavar="FILE", show_default=False),
+        typer.Option(
+            "-o", "--output", help="HTML file for a report with a table and curves.", metavar="FILE", show_default=False
+        ),
     ] = None,
-    device: Annotated[str, typer.Option("--device", help="Where CLIP runs: auto, cpu, cuda, mps.")] = "auto",
+    device: Annotated[str, typer.Option("--device", help="Device for CLIP: auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
-    """Measure any edit of any clip, whoever made it: agreement with the prompt, consistency, what stayed as it was."""
+    """Measure an edit made with any tool: agreement with the prompt, consistency, and preservation of the source."""
     from faircut.evaluate import EvaluationSettings, run_evaluation, save_evaluation
     from faircut.evaluate.html import write_html
     from faircut.files import Output, check_outputs
@@ -88,7 +100,7 @@ def evaluate(
 
 
 def _show(evaluation: Any) -> None:
-    """Print every metric of the edit beside the source's own."""
+    """Print every metric for the edit and for the source."""
     from faircut.evaluate import metrics_of
 
     table = metrics_of("evaluate")
@@ -98,7 +110,7 @@ def _show(evaluation: Any) -> None:
         better = "\u2013" if metric.better == "none" else metric.better
         values = ("\u2013" if value is None else f"{value:.4g}" for value in (measure.value, measure.source))
         rows.append((metric.label, *values, better, metric.meaning))
-    show_table(("metric", "edit", "source", "better", "what it says"), rows, "lrrll")
+    show_table(("metric", "edit", "source", "better", "meaning"), rows, "lrrll")
     say(f"CLIP {evaluation.clip['name']} ({evaluation.clip['fingerprint'][:8]}), {evaluation.edited['frames']} frames")
     for note in evaluation.notes:
         say(f"note: {note}", "yellow")

@@ -1,4 +1,4 @@
-"""``faircut pocket``: train the model that comes with faircut, measure it, look at its world."""
+"""``faircut pocket``: train and measure the model that comes with faircut, and draw its world."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ pocket = typer.Typer(cls=Group, no_args_is_help=True, help="Train and measure th
 @pocket.command()
 def train(
     stage: Annotated[
-        list[str] | None, typer.Option("--stage", help="What to run; repeatable.", show_default="all of them")
+        list[str] | None,
+        typer.Option("--stage", help="Stage of the training to run; repeatable.", show_default="all of them"),
     ] = None,
     minutes: Annotated[
         float | None, typer.Option("--minutes", help="Time limit, counted over all runs in the same folder.")
@@ -51,7 +52,7 @@ def train(
         Path | None, typer.Option("--init-from", help="Model folder to start from, in place of random weights.")
     ] = None,
 ) -> None:
-    """Train the pocket model; the same command again goes on where the last one stopped."""
+    """Train the pocket model. To continue a stopped training, run the same command again."""
     # Processes that share the cores must not spin while they wait for each other.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from faircut.config.ranges import check_range
@@ -78,7 +79,7 @@ def train(
                 log=Display(bars),
             )
     except KeyboardInterrupt:
-        raise KeyboardInterrupt("stopped; the same command goes on from the last checkpoint") from None
+        raise KeyboardInterrupt("stopped; run the same command again to continue from the last checkpoint") from None
     if (folder / "model_index.json").exists():
         say(str(folder), "bold green")
 
@@ -97,20 +98,31 @@ def evaluate(
     ] = None,
     part: Annotated[
         list[str] | None,
-        typer.Option("--part", help="vae, judge, clip, generated or editing; repeatable.", show_default="all"),
+        typer.Option(
+            "--part", help="Part to measure: vae, judge, clip, generated or editing; repeatable.", show_default="all"
+        ),
     ] = None,
-    scale: Annotated[float, typer.Option("--scale", help="Share of the full number of scenes.")] = 1.0,
-    steps: Annotated[int, typer.Option("--steps", help="DDIM steps of generated pictures.")] = 50,
-    seed: Annotated[int, typer.Option("--seed", help="Of scenes and noise.")] = 0,
-    device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
-    bf16: Annotated[bool, typer.Option("--bf16", help="Generate in bf16: quicker, slightly other pictures.")] = False,
+    scale: Annotated[
+        float, typer.Option("--scale", help="Fraction of the full number of scenes, above 0 and up to 1.")
+    ] = 1.0,
+    steps: Annotated[int, typer.Option("--steps", help="Number of DDIM steps for generated pictures.")] = 50,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the scenes and the noise.")] = 0,
+    device: Annotated[str, typer.Option("--device", help="Device: cpu or cuda.")] = "cpu",
+    bf16: Annotated[
+        bool, typer.Option("--bf16", help="Generate in bf16, which is faster and changes the pictures slightly.")
+    ] = False,
     json: Json = None,
     sheets: Annotated[
         Path | None,
-        typer.Option("--sheets", parser=named, metavar="FOLDER", help="Folder for sheets of what was made."),
+        typer.Option(
+            "--sheets",
+            parser=named,
+            metavar="FOLDER",
+            help="Folder for contact sheets of the generated and edited pictures.",
+        ),
     ] = None,
 ) -> None:
-    """Measure a pocket model on held-out scenes, every figure beside its target."""
+    """Measure a pocket model on held-out scenes, and show each figure next to its target."""
     from faircut.benchmark.pocket.figures import PARTS, nested, verdicts
     from faircut.benchmark.pocket.figures import evaluate as measure
     from faircut.benchmark.pocket.model import load_model
@@ -151,11 +163,9 @@ def evaluate(
 
 @pocket.command()
 def sheet(
-    output: Annotated[
-        Path, typer.Argument(parser=named, metavar="PNG", help="The picture to write.", show_default=False)
-    ],
+    output: Annotated[Path, typer.Argument(parser=named, metavar="PNG", help="PNG file to write.", show_default=False)],
 ) -> None:
-    """Draw a contact sheet of the world that the pocket model has learnt."""
+    """Draw a contact sheet of the world on which the pocket model was trained."""
     from PIL import Image
 
     from faircut.files import Output, check_outputs, save_picture

@@ -1,4 +1,4 @@
-"""``faircut study``: which of two methods people prefer."""
+"""``faircut study``: ask people which of two methods they prefer."""
 
 from __future__ import annotations
 
@@ -13,20 +13,23 @@ from faircut.cli.shared import named
 
 __all__ = ["study"]
 
-study = typer.Typer(
-    cls=Group, no_args_is_help=True, help="Ask people which of two edits they prefer, blind, and count."
-)
+study = typer.Typer(cls=Group, no_args_is_help=True, help="Run a blind user study of which edits people prefer.")
 
 
 @study.command()
 def make(
-    file: Annotated[Path, typer.Argument(help="YAML: clips, prompts, and the methods' results.", metavar="YAML")],
+    file: Annotated[
+        Path, typer.Argument(help="YAML file with clips, prompts, and the results of each method.", metavar="YAML")
+    ],
     output: Annotated[
-        Path, typer.Option("-o", "--output", parser=named, metavar="HTML", help="The page; its key goes beside it.")
+        Path,
+        typer.Option(
+            "-o", "--output", parser=named, metavar="HTML", help="HTML page to write; its key is written next to it."
+        ),
     ] = Path("study.html"),
-    seed: Annotated[int, typer.Option("--seed", help="Of names, sides and order.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the clips' names, their sides and their order.")] = 0,
 ) -> None:
-    """Make the page that asks: one HTML file with the clips in it and without the methods' names."""
+    """Write the page of the study: one HTML file that contains the clips, but not the methods' names."""
     from faircut.config.ranges import check_seed
     from faircut.study import load_study, make_study
 
@@ -35,7 +38,7 @@ def make(
     with Bars() as bars, bars.stage("Making the page"), writing(output):
         key = make_study(load_study(file), file.parent, output, seed=seed)
     say(str(output), "bold green")
-    say(f"  key           {output.with_suffix('.key.json')} (keep it to yourself)")
+    say(f"  key           {output.with_suffix('.key.json')} (do not give it to participants)")
     say(
         f"  study {key.study}: {len(key.items)} clips, {len(key.clips)} results, {output.stat().st_size / 2**20:.1f} "
         "MiB"
@@ -44,13 +47,18 @@ def make(
 
 @study.command()
 def show(
-    answers: Annotated[list[Path], typer.Argument(help="The files that participants sent back.")],
-    key: Annotated[Path, typer.Option("--key", help="The study's key.", metavar="JSON")],
+    answers: Annotated[list[Path], typer.Argument(help="Answer files that participants sent back.")],
+    key: Annotated[
+        Path, typer.Option("--key", help="Key of the study, which was written next to its page.", metavar="JSON")
+    ],
     json: Annotated[
-        str | None, typer.Option("--json", help="File for the result; - prints it and nothing else.", metavar="FILE")
+        str | None,
+        typer.Option(
+            "--json", help="JSON file for the result; - prints the result to stdout and nothing else.", metavar="FILE"
+        ),
     ] = None,
 ) -> None:
-    """Say how often each method was preferred, with 95% intervals over participants and clips."""
+    """Show how often each method was preferred, with 95% intervals over participants and clips."""
     from faircut.files import Output, check_outputs
     from faircut.study import load_answers, load_key, save_result, summarise
 
@@ -69,17 +77,17 @@ def show(
 
 
 def _show(result: Any) -> None:
-    """Print the shares of every question."""
+    """Print each method's share of preferences, question by question."""
     for question, shares in result.preference.items():
         pairs = result.pairs[question] if len(shares) > 2 else {}
         rows = [
-            (name, f"{found.value:.3f}", f"{found.low:.3f} to {found.high:.3f}", str(found.n))
-            for name, found in [*shares.items(), *pairs.items()]
-            if found.n
+            (name, f"{estimate.value:.3f}", f"{estimate.low:.3f} to {estimate.high:.3f}", str(estimate.n))
+            for name, estimate in [*shares.items(), *pairs.items()]
+            if estimate.n
         ]
         show_table(("method", "preferred", "95% interval", "n"), rows, "lrrr", title=question)
     say(
-        f"{result.answers} answers of {result.participants} participants; n counts what one said of one clip; 0.5 is "
-        "chance"
+        f"{result.answers} answers of {result.participants} participants; "
+        "n counts pairs of participant and clip; 0.5 is chance"
     )
     say(f"the left clip was chosen in {result.left.value:.3f} [{result.left.low:.3f}, {result.left.high:.3f}]")

@@ -28,23 +28,23 @@ def sweep(
         list[str] | None,
         typer.Option(
             "--over",
-            help="Values of one of the method's options; repeatable: every combination is edited. NAME.KEY is an entry "
-            "of an option such as reweight.",
+            help="Values for one of the method's options; repeatable, then every combination is edited. NAME.KEY sets "
+            "one entry of an option such as reweight.",
             metavar="OPTION=VALUE,VALUE,...",
             show_default=False,
         ),
     ] = None,
     judge: Annotated[
-        str, typer.Option("--clip-model", help="The CLIP that measures; auto is the pocket model's.")
+        str, typer.Option("--clip-model", help="Folder or name of the CLIP that measures; auto is the pocket model's.")
     ] = "auto",
-    agreement: Annotated[str, typer.Option("--agreement", help="Metric of agreement with the prompt.")] = "clip_t",
-    consistency: Annotated[str, typer.Option("--consistency", help="Metric of consistency.")] = "tem_con",
+    agreement: Annotated[str, typer.Option("--agreement", help="Metric for agreement with the prompt.")] = "clip_t",
+    consistency: Annotated[str, typer.Option("--consistency", help="Metric for consistency.")] = "tem_con",
     output: Output = Path("sweep"),
     json: Json = None,
 ) -> None:
-    """Edit a clip with many strengths, and find the best trade-offs of consistency and agreement with the prompt.
+    """Edit a clip with many option values, and find the best trade-offs between consistency and agreement.
 
-    A stopped sweep goes on where it was: the same command makes only what is missing in its folder.
+    To continue a stopped sweep, run the same command again: it makes only what the output folder lacks.
     """
     settings = build_settings(to_settings(given, clip=clip))
     values = dict(_values(text) for text in over or ())
@@ -85,7 +85,7 @@ def _values(text: str) -> tuple[str, list[Any]]:
 
 
 def _show(sweep: Any) -> None:
-    """Print the front."""
+    """Print the edits on the Pareto front."""
     from faircut.evaluate import metrics_of
 
     table, names = metrics_of("evaluate"), list(sweep.points[0].options)
@@ -95,5 +95,5 @@ def _show(sweep: Any) -> None:
         if point.front:
             figures = (f"{point.figures[name]:.4f}" for name in (sweep.agreement, sweep.consistency))
             rows.append((*(str(point.options[name]) for name in names), *figures))
-    show_table(columns, rows, "r" * len(columns), title="Nothing beats these")
+    show_table(columns, rows, "r" * len(columns), title="Best trade-offs (Pareto front)")
     show_failures(sweep.failed)

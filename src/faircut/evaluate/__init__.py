@@ -1,4 +1,4 @@
-"""Measuring any edit of any clip, whoever made it: a typed result with a figure and a curve per metric."""
+"""Measure edits made with any tool. The result is a dataclass with a figure and a curve for each metric."""
 
 from faircut.evaluate.measure import Measure, measure_edit, metrics_of
 from faircut.evaluate.run import Evaluation, EvaluationSettings, run_evaluation, save_evaluation

@@ -1,4 +1,4 @@
-"""The evaluation as one HTML file: the table, the curves, and where the figures come from."""
+"""The HTML report of an evaluation: the table of metrics, their curves and the provenance."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["plot_curves", "write_html"]
 
 
 def write_html(evaluation: Evaluation, path: str | Path) -> Path:
-    """Write a page with everything in it that it shows.
+    """Write the report as one self-contained page.
 
     Args:
-        evaluation: what was found.
-        path: where.
+        evaluation: The evaluation to show.
+        path: Path of the file.
 
     Returns:
-        The path.
+        Path of the file.
     """
     settings = evaluation.settings
     table = metrics_of("evaluate")
@@ -31,13 +31,13 @@ def write_html(evaluation: Evaluation, path: str | Path) -> Path:
     parts = [
         f"<h1>Evaluation of {text(Path(settings['edited']).name)}</h1>",
         f"<p>“{text(settings['source_prompt'])}” → “{text(settings['prompt'])}”</p>",
-        "<table><tr><th>metric</th><th>edit</th><th>source</th><th>better</th><th>what it says</th></tr>",
+        "<table><tr><th>metric</th><th>edit</th><th>source</th><th>better</th><th>meaning</th></tr>",
         *rows,
-        "</table><p><small>The source's figures are what the same metric finds in the source itself.</small></p>",
-        image(plot_curves(evaluation), "The metrics frame by frame."),
+        "</table><p><small>The column source shows the same metric, measured on the source clip.</small></p>",
+        image(plot_curves(evaluation), "The metrics, frame by frame."),
         "<ul>",
         *(f"<li>{text(note)}</li>" for note in evaluation.notes),
-        "</ul><h2>Where the figures come from</h2><ul>",
+        "</ul><h2>Provenance</h2><ul>",
         *(
             f"<li>{kind}: {text(facts['path'])}, {facts['frames']} frames of {facts['width']}x{facts['height']}, "
             f"<small>{text(facts['hash'])}</small></li>"
@@ -51,16 +51,16 @@ def write_html(evaluation: Evaluation, path: str | Path) -> Path:
 
 
 def plot_curves(evaluation: Evaluation) -> Any:
-    """Draw every metric that has a curve over the frames; returns a matplotlib Figure."""
+    """Plot every metric that has a curve over the frames; return a matplotlib Figure."""
     table = metrics_of("evaluate")
     curves = {name: measure for name, measure in evaluation.measures.items() if measure.of != "clip"}
     rows = -(-len(curves) // 2)
     drawn = figure(11, 1.9 * rows)
     for axes, (name, measure) in zip(drawn.subplots(rows, 2, squeeze=False).flat, curves.items(), strict=False):
-        # A pair's value stands between its two frames.
-        places = [i + 0.5 * (measure.of == "pair") for i in range(len(measure.series))]
+        # The value of a pair of frames is drawn between the two frames.
+        positions = [i + 0.5 * (measure.of == "pair") for i in range(len(measure.series))]
         axes.plot(
-            places, [float("nan") if value is None else value for value in measure.series], "o-", ms=3, color="C0"
+            positions, [float("nan") if value is None else value for value in measure.series], "o-", ms=3, color="C0"
         )
         if measure.value is not None:
             axes.axhline(measure.value, color="C0", lw=0.8, ls="--")
@@ -71,7 +71,7 @@ def plot_curves(evaluation: Evaluation) -> Any:
         axes.grid(alpha=0.3)
     for axes in drawn.axes[len(curves) :]:
         axes.set_visible(False)
-    drawn.suptitle("By frame (dashed: the clip's figure; dotted: the source's own)", fontsize=9)
+    drawn.suptitle("By frame (dashed: figure of the edited clip; dotted: figure of the source)", fontsize=9)
     return drawn
 
 

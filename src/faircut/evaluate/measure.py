@@ -1,4 +1,4 @@
-"""Every metric of one edit, and of its source beside it."""
+"""Measure one edit with every metric, and its source for comparison."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from faircut.metrics.clip import ClipScorer
 __all__ = ["LEAST_SIZE", "Measure", "measure_edit", "metrics_of"]
 
 LEAST_SIZE = 12
-"""Smallest height and width in pixels of which optical flow can be estimated."""
+"""Minimum height and width, in pixels, for which optical flow can be estimated."""
 
 
 def metrics_of(table: str) -> dict[str, Metric]:
     """Return the metrics of a table, in the order in which they are shown.
 
     Args:
-        table: one of `faircut.metrics.registry.TABLES`.
+        table: Name of a table, one of `faircut.metrics.registry.TABLES`.
 
     Returns:
         The metrics by name.
 
     Raises:
-        ConfigError: a metric of another package cannot be used.
+        ConfigError: If a metric of another package cannot be used.
     """
     try:
         return registry.load(table)
@@ -40,14 +40,17 @@ def metrics_of(table: str) -> dict[str, Metric]:
 
 @dataclass(frozen=True)
 class Measure:
-    """A figure of an edit.
+    """The result of one metric for an edit.
 
     Attributes:
-        value: of the clip; None where there is none, such as a quotient by zero.
-        source: the same of the source itself, as if it were the edit; None for likeness to the source.
-        higher_is_better: None where neither is: an edit that changes nothing is nearest to its source.
-        of: what each value of `series` belongs to: ``"frame"``, ``"pair"`` of neighbours, or ``"clip"`` for no curve.
-        series: by frame or pair of neighbours; None where there is no value.
+        value: Figure of the edited clip. None if it has none, such as a quotient by zero.
+        source: Figure of the source clip, measured as if it were the edit. None for metrics that compare with the
+            source.
+        higher_is_better: Whether higher figures are better. None if neither is, such as for similarity to the source,
+            which an unchanged clip maximises.
+        of: What each value of `series` describes: ``"frame"``, ``"pair"`` (two neighbouring frames), or ``"clip"`` for
+            no curve.
+        series: Figures of the frames or pairs; None where there is no value.
     """
 
     value: float | None
@@ -68,23 +71,23 @@ def measure_edit(
 ) -> Mapping[str, Measure]:
     """Measure an edit with every metric that applies.
 
-    The motion is the source's, estimated, and pixels that the forward-backward check finds occluded do not count.
+    Motion is estimated from the source. Pixels that are occluded according to the forward-backward check do not count.
 
     Args:
         edited: (frame, 3, height, width), RGB in [0, 1].
-        source: the same shape.
-        prompts: the source prompt and the target prompt.
-        clip: embeds frames and prompts.
-        region: (frame, height, width) bool, what was to be edited; None where it is not known.
-        table: whose metrics, one of `faircut.metrics.registry.TABLES`.
-        more: makers of further inputs, by name, of `faircut.metrics.registry.INPUTS`.
+        source: (frame, 3, height, width), RGB in [0, 1].
+        prompts: Source prompt and target prompt.
+        clip: CLIP that embeds frames and prompts.
+        region: (frame, height, width) bool, where the edit belongs; None if unknown.
+        table: Table of metrics to measure, one of `faircut.metrics.registry.TABLES`.
+        more: Functions that compute further inputs, by name in `faircut.metrics.registry.INPUTS`.
 
     Returns:
-        By the metrics' names; ``background_psnr`` only with a region.
+        The results by metric name; ``background_psnr`` only with a region.
 
     Raises:
-        VideoError: the shapes differ, or the frames are too small.
-        ConfigError: a metric of another package cannot be used.
+        VideoError: If the shapes differ, or the frames are too small.
+        ConfigError: If a metric of another package cannot be used.
     """
     _check(edited, source)
     table_of = metrics_of(table)
@@ -98,7 +101,7 @@ def measure_edit(
         "flow": lambda: flow,
         "visible": lambda: visible,
     }
-    # As if the source were its own edit: without `source_frames`, so that likeness to the source is left out.
+    # The source is measured as if it were the edit. Without `source_frames`, metrics that compare with it are left out.
     alone = metrics.Inputs(**shared, frames=lambda: source, embeddings=lambda: clip.images(source))
     beside = {"source_frames": lambda: source, "source_embeddings": lambda: alone["embeddings"], **more}
     if region is not None:
@@ -122,21 +125,20 @@ def _check(edited: Tensor, source: Tensor) -> None:
     """Check that two clips can be compared.
 
     Raises:
-        VideoError: the shapes differ, or the frames are too small.
+        VideoError: If the shapes differ, or the frames are too small.
     """
     if edited.shape != source.shape:
         raise VideoError(
             f"the edit is {tuple(edited.shape)} and the source {tuple(source.shape)}, (frame, channel, height, width); "
-            "give clips of as many frames and of one size"
+            "give clips with the same number of frames and the same size"
         )
     if min(edited.shape[-2:]) < LEAST_SIZE:
         height, width = edited.shape[-2:]
         raise VideoError(
-            f"clips of {width}x{height} are too small to see their motion: at least {LEAST_SIZE}x{LEAST_SIZE} are "
-            "needed"
+            f"clips of {width}x{height} are too small to estimate motion; give at least {LEAST_SIZE}x{LEAST_SIZE}"
         )
 
 
 def _finite(value: float) -> float | None:
-    """JSON knows neither NaN nor infinity."""
+    """Replace NaN and infinity by None, because JSON has neither."""
     return value if math.isfinite(value) else None

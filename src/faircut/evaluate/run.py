@@ -1,4 +1,4 @@
-"""Evaluating an edit from files to a typed result."""
+"""Evaluate an edit that is stored in files."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ __all__ = ["Evaluation", "EvaluationSettings", "Stages", "run_evaluation", "save
 
 _FORMAT = 1
 _POCKET_NOTE = (
-    "this is the pocket CLIP, which knows only the drawn world; for real clips give --clip "
+    "the pocket CLIP knows only the drawn world; for real clips give --clip "
     "openai/clip-vit-large-patch14 or the folder of a CLIP"
 )
 
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """What is evaluated, and with what.
+    """The settings of one evaluation.
 
     Attributes:
-        edited: the edited clip: a video file, an animation or a folder of pictures.
-        source: the clip that it was edited from.
-        source_prompt: what is in the source.
-        prompt: what was asked for.
-        clip: a CLIP's folder or name on the hub; ``"auto"`` is the pocket model's.
-        mask: a clip or folder of pictures, bright where the edit was to be: one for each frame of the edit, or one for
-            all; None for none.
-        num_frames: how many frames of both are evaluated; None for all.
-        start: the first frame of the source that was edited.
-        stride: every Nth frame of the source was edited.
-        resize: whether source and mask are brought to the edit's size where it is another.
-        device: where CLIP runs: a torch device, or ``"auto"``.
+        edited: Edited clip: a video file, an animation or a folder of pictures.
+        source: Source clip of the edit.
+        source_prompt: Prompt that describes the source clip.
+        prompt: Target prompt of the edit.
+        clip: Folder or hub name of the CLIP that measures; ``"auto"`` is the pocket model's.
+        mask: Clip or folder of pictures, bright where the edit belongs: one picture for each frame of the edit, or one
+            for all. None for no mask.
+        num_frames: Number of frames to evaluate; None for all.
+        start: First frame of the source that was edited, counted from 0.
+        stride: Distance between two frames of the source that were edited.
+        resize: Whether to resize source and mask to the size of the edit.
+        device: PyTorch device for CLIP, or ``"auto"``.
     """
 
     edited: str
@@ -75,18 +75,18 @@ class EvaluationSettings:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What an evaluation found, and where the figures come from.
+    """The result of an evaluation, with its provenance.
 
     Attributes:
-        measures: by the metrics' names.
-        settings: of the evaluation.
-        edited: the edited clip: its hash, frames, size, rate, and what reading it did.
-        source: the same of the source.
-        mask: the same of the mask; None without one.
-        clip: name of the CLIP, and the fingerprint of its weights.
-        environment: versions, device and dtype.
-        notes: what was done to the clips, and what the figures do not say.
-        format: version of this layout.
+        measures: Results by metric name.
+        settings: Settings of the evaluation.
+        edited: Facts about the edited clip: hash, number of frames, size, frame rate, and how reading changed it.
+        source: Facts about the source clip, with the keys of `edited`.
+        mask: Facts about the mask, with the keys of `edited`; None without a mask.
+        clip: Name of the CLIP, and the fingerprint of its weights.
+        environment: Versions, device and dtype.
+        notes: Changes made to the clips, and limits of what the figures mean.
+        format: Version of the file's layout.
     """
 
     measures: Mapping[str, Measure]
@@ -105,10 +105,10 @@ class Evaluation:
 
 
 class Stages(Protocol):
-    """Shows how far an evaluation is."""
+    """Shows the progress of an evaluation."""
 
     def stage(self, name: str, total: int | None = None) -> AbstractContextManager[Any]:
-        """Open a stage."""
+        """Show a stage while the returned context manager is open."""
 
 
 class _Silent:
@@ -120,16 +120,16 @@ def run_evaluation(settings: EvaluationSettings, progress: Stages | None = None)
     """Read an edit and its source, and measure the edit.
 
     Args:
-        settings: what is evaluated, and with what.
-        progress: shows how far it is.
+        settings: Settings of the evaluation.
+        progress: Shows the progress; None shows nothing.
 
     Returns:
         The evaluation.
 
     Raises:
-        VideoError: a clip cannot be read, or the clips do not fit each other.
-        ModelError: there is no such CLIP.
-        ConfigError: there is no such device.
+        VideoError: If a clip cannot be read, or the clips do not fit each other.
+        ModelError: If the CLIP does not exist or cannot be loaded.
+        ConfigError: If the device does not exist.
     """
     progress = progress or _Silent()
     device, _ = parse_device(settings.device, "float32")
@@ -158,14 +158,14 @@ def run_evaluation(settings: EvaluationSettings, progress: Stages | None = None)
 
 
 def save_evaluation(evaluation: Evaluation, path: str | Path) -> Path:
-    """Write an evaluation as JSON, whole or not at all.
+    """Write an evaluation as JSON in one atomic step.
 
     Args:
-        evaluation: the figures and where they come from.
-        path: where.
+        evaluation: The evaluation to write.
+        path: Path of the file.
 
     Returns:
-        The path.
+        Path of the file.
     """
     return write_text(path, evaluation.to_json() + "\n")
 
@@ -174,7 +174,7 @@ def _read_source(settings: EvaluationSettings, edited: Video, notes: list[str]) 
     """Read the frames of the source that were edited.
 
     Raises:
-        VideoError: there are more or fewer of them than of the edit.
+        VideoError: If the source and the edit have different numbers of frames.
     """
     source = _read_fitting(
         settings.source, edited, settings, notes, num_frames=settings.num_frames, start=settings.start,
@@ -182,43 +182,43 @@ def _read_source(settings: EvaluationSettings, edited: Video, notes: list[str]) 
     )  # fmt: skip
     if len(source) != len(edited):
         raise VideoError(
-            f"{settings.edited} has {len(edited)} frames and {settings.source} {len(source)}: say which of the "
-            f"source's were edited, with --frames, --start and --stride, such as --frames "
+            f"{settings.edited} has {len(edited)} frames and {settings.source} {len(source)}: select the source's "
+            f"edited frames with --frames, --start and --stride, such as --frames "
             f"{min(len(edited), len(source))} for the first ones"
         )
     return source
 
 
 def _read_mask(settings: EvaluationSettings, edited: Video, notes: list[str]) -> tuple[Video | None, Tensor | None]:
-    """Read where the edit was to be, (frame, height, width) bool; None without a mask.
+    """Read the mask, and where it is bright: (frame, height, width) bool. Returns None for both without a mask.
 
     Raises:
-        VideoError: there are neither as many masks as frames nor one, or they mark all or nothing.
+        VideoError: If the mask has neither one picture nor one for each frame, or marks everything or nothing.
     """
     if settings.mask is None:
         return None, None
     mask = _read_fitting(settings.mask, edited, settings, notes)
-    # Of a longer clip's masks, the first ones belong to the first frames.
+    # With num_frames, only the masks of the first frames are used.
     frames = mask.frames[: settings.num_frames]
     if len(frames) not in (1, len(edited)):
         raise VideoError(
-            f"{settings.mask} has {len(frames)} masks for {len(edited)} frames: give one for each frame of the edit, "
+            f"{settings.mask} has {len(frames)} masks for {len(edited)} frames; give one for each frame of the edit, "
             "or one for all"
         )
     region = (frames.mean(1) > 0).expand(len(edited), -1, -1)
     if bool(region.all()) or not bool(region.any()):
         raise VideoError(
-            f"{settings.mask} is {'bright' if bool(region.any()) else 'dark'} all over: it must be bright where the "
-            "edit was to be and dark elsewhere"
+            f"{settings.mask} is {'bright' if bool(region.any()) else 'dark'} everywhere; make it bright where the "
+            "edit belongs and dark elsewhere"
         )
     return mask, region
 
 
 def _read_fitting(path: str, edited: Video, settings: EvaluationSettings, notes: list[str], **which: Any) -> Video:
-    """Read a clip of the edit's size, or bring it to that size if that was asked for, and say so.
+    """Read a clip that must have the edit's size. With ``resize``, resize it and add a note.
 
     Raises:
-        VideoError: it cannot be read, or is of another size and nobody asked for resizing.
+        VideoError: If the clip cannot be read, or has another size and ``resize`` is not set.
     """
     video = read_video(path, **which)
     if video.size == edited.size:
@@ -226,8 +226,8 @@ def _read_fitting(path: str, edited: Video, settings: EvaluationSettings, notes:
     size, edited_size = (f"{width}x{height}" for height, width in (video.size, edited.size))
     if not settings.resize:
         raise VideoError(
-            f"{settings.edited} is {edited_size} and {path} {size}: give --resize to bring the latter to the edit's "
-            "size, or clips of one size"
+            f"{settings.edited} is {edited_size} and {path} {size}; give --resize to resize the latter to the edit's "
+            "size, or give clips of the same size"
         )
     video = read_video(path, size=edited.size, **which)
     notes.append(f"{path} was resized: {'; '.join(video.source.notes) if video.source else ''}")
@@ -235,12 +235,12 @@ def _read_fitting(path: str, edited: Video, settings: EvaluationSettings, notes:
 
 
 def _remarks(settings: EvaluationSettings, measures: Mapping[str, Measure]) -> list[str]:
-    """Say what a reader of the figures should know."""
+    """Return notes on what the figures do and do not mean."""
     remarks = [_POCKET_NOTE] if settings.clip in ("auto", POCKET) else []
     agreement = measures["clip_t"]
     if settings.prompt != settings.source_prompt and (agreement.value or 0) <= (agreement.source or 0):
         remarks.append(
-            "the edit agrees with the prompt no better than its source does, so its consistency says little: an edit "
-            "that changes nothing is as consistent as its source"
+            "the edit agrees with the prompt no better than its source, so its consistency means little: an edit that "
+            "changes nothing is as consistent as its source"
         )
     return remarks

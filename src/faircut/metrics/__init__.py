@@ -1,7 +1,7 @@
 """Metrics as pure functions, the table that names them (`registry`), and intervals for their means.
 
-Where a curve makes sense, ``name_series`` gives the figure of every frame, or of every pair of neighbouring frames, and
-``name`` that of the whole clip.
+For a metric that has a curve, ``name_series`` returns the figure of every frame, or of every pair of neighbouring
+frames, and ``name`` returns the figure of the whole clip.
 """
 
 from faircut.metrics.bootstrap import Estimate, estimate, macro_average

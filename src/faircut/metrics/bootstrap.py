@@ -1,4 +1,4 @@
-"""Means with intervals: resampling clips, within their groups."""
+"""Means with bootstrap intervals, which resample clips within their groups."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class Estimate:
     """A figure with its interval.
 
     Attributes:
-        value: the figure; NaN if there is nothing to measure.
-        n: how many clips it is of.
-        low: lower end of the interval.
-        high: upper end.
+        value: The figure; NaN if no clip has one.
+        n: Number of clips.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
     """
 
-    # Written as null where they are NaN, and read as that again.
+    # NaN is written as null, and null is read as NaN.
     value: float = field(metadata={"finite": False})
     n: int
     low: float = field(metadata={"finite": False})
@@ -40,19 +40,19 @@ def estimate(
 ) -> Estimate:
     """Estimate a statistic of grouped clips, with a percentile bootstrap interval (Efron, 1979).
 
-    Clips are drawn with replacement within their stratum, so that every draw has the benchmark's composition: where
-    half of a profession's clips were asked for one value, half of every draw was.
+    Clips are drawn with replacement within their stratum, so that every draw has the benchmark's composition. If one
+    value is requested for half of a profession's clips, the same holds for every draw.
 
     Args:
-        rows: per group, such as a profession, a number for each clip; NaN where there is none.
-        statistic: of the groups' numbers, (..., clip) each; it must leave leading axes alone.
-        strata: per group what each clip is drawn among, such as its request; None is the whole group.
-        level: of the interval.
-        draws: how often to resample.
-        seed: of the resampling.
+        rows: For each group, such as a profession, the numbers of its clips; NaN for a clip without a number.
+        statistic: Function of the list of groups, (..., clip) each, that keeps leading axes.
+        strata: For each group the stratum of each clip, such as its requested value. None makes each group one stratum.
+        level: Confidence level of the interval, 0 to 1.
+        draws: Number of resamplings.
+        seed: Seed of the resampling.
 
     Returns:
-        The estimate. Groups without a number do not count.
+        The estimate. Groups without any number are left out.
     """
     groups: list[list[np.ndarray]] = []
     for number, group in enumerate(rows):
@@ -67,22 +67,22 @@ def estimate(
     if n == 0:
         return Estimate(float("nan"), 0, float("nan"), float("nan"))
     rng = np.random.default_rng(seed)
-    again = statistic(
+    resampled = statistic(
         [
             np.concatenate([part[rng.integers(len(part), size=(draws, len(part)))] for part in group], axis=-1)
             for group in groups
         ]
     )
     tail = 50 * (1 - level)
-    low, high = np.percentile(again, [tail, 100 - tail])
+    low, high = np.percentile(resampled, [tail, 100 - tail])
     return Estimate(float(statistic([np.concatenate(group) for group in groups])), n, float(low), float(high))
 
 
 def macro_average(groups: Sequence[np.ndarray]) -> np.ndarray:
-    """Average each group, then the groups, so that no group counts more for being larger.
+    """Average each group, then the groups, so that larger groups do not count more.
 
     Args:
-        groups: per group (..., clip); leading axes, such as resamplings, stay.
+        groups: One array (..., clip) for each group. Leading axes, such as resamplings, are kept.
 
     Returns:
         (...,), the mean of the groups' means.

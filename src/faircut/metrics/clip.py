@@ -1,4 +1,4 @@
-"""A CLIP as an instrument: embeddings of frames and texts, from any folder or name that transformers loads."""
+"""CLIP embeddings of frames and texts, with any CLIP that transformers can load."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _MODES = {0: "nearest", 2: "bilinear", 3: "bicubic"}
 
 
 class ClipScorer:
-    """Embeds frames and texts.
+    """A CLIP that embeds frames and texts.
 
     Args:
-        model: a transformers ``CLIPModel``.
-        tokenizer: its tokenizer.
-        processing: its image processor's settings: ``size``, ``resample``, ``image_mean``, ``image_std``.
-        name: what results call it.
-        loaded: what transformers said of its weights: those that its files lack are random numbers.
+        model: A transformers ``CLIPModel``.
+        tokenizer: Tokenizer of the model.
+        processing: Settings of the image processor: ``size``, ``resample``, ``image_mean``, ``image_std``.
+        name: Name of the CLIP in results.
+        loaded: Loading report of transformers. Weights that the files lack are random numbers.
     """
 
     def __init__(
@@ -37,10 +37,10 @@ class ClipScorer:
         """Load a CLIP.
 
         Args:
-            folder: in transformers' layout, or a name on the hub.
+            folder: Folder in transformers' layout, or a name on the hub.
 
         Raises:
-            OSError: there is none.
+            OSError: If there is no such CLIP.
         """
         from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
@@ -54,11 +54,11 @@ class ClipScorer:
 
     @torch.no_grad()
     def images(self, frames: Tensor, batch: int = 64) -> Tensor:
-        """Embed frames, resized to CLIP's shorter side and cut to its middle.
+        """Embed frames, resized to the input size by the shorter side and cropped at the centre.
 
         Args:
             frames: (frame, 3, height, width), RGB in [0, 1].
-            batch: frames at a time.
+            batch: Number of frames at a time.
 
         Returns:
             (frame, channel), float32, of length 1.
@@ -75,8 +75,8 @@ class ClipScorer:
                 part = F.interpolate(part, size, mode=mode, antialias=mode != "nearest").clamp(0, 1)
             top, left = (size[0] - side) // 2, (size[1] - side) // 2
             pixels = (part[..., top : top + side, left : left + side] - mean) / std
-            seen = self.model.get_image_features(pixel_values=pixels.to(self.model.device))
-            embeddings.append(F.normalize(_pooled(seen).float().cpu(), dim=-1))
+            features = self.model.get_image_features(pixel_values=pixels.to(self.model.device))
+            embeddings.append(F.normalize(_pooled(features).float().cpu(), dim=-1))
         return torch.cat(embeddings)
 
     @torch.no_grad()
@@ -84,16 +84,16 @@ class ClipScorer:
         """Embed texts.
 
         Args:
-            texts: cut to CLIP's length.
+            texts: Texts; tokens beyond CLIP's length are cut off.
 
         Returns:
             (text, channel), float32, of length 1.
         """
         batch = self.tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt").to(self.model.device)
-        said = self.model.get_text_features(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
-        return F.normalize(_pooled(said).float().cpu(), dim=-1)
+        features = self.model.get_text_features(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+        return F.normalize(_pooled(features).float().cpu(), dim=-1)
 
 
 def _pooled(output: Any) -> Tensor:
-    """Some versions of transformers return the tensor, others an output that holds it."""
+    """Return the embeddings of an output. Some versions of transformers return the tensor itself."""
     return output if isinstance(output, Tensor) else output.pooler_output

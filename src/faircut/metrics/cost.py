@@ -1,4 +1,4 @@
-"""What an edit costs in time."""
+"""Metrics of the time that an edit takes."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ __all__ = ["seconds", "time_ratio"]
 
 
 def seconds(edit: float, preparing: float) -> float:
-    """Return how long an edit takes, with what its method needs once for a clip.
+    """Return the time of an edit, including its method's preparation of the clip.
 
     Args:
-        edit: seconds of the edit.
-        preparing: seconds of what the method needs once for the clip, beside the plain inversion.
+        edit: Seconds that the edit takes.
+        preparing: Seconds that the method's preparation of the clip takes, beyond the plain inversion.
 
     Returns:
-        Their sum. Lower is better.
+        Sum of both in seconds. Lower is better.
     """
     return edit + preparing
 
 
 def time_ratio(seconds: float, reference: float) -> float:
-    """Return how long an edit takes as a multiple of FateZero's time for the same clip.
+    """Return the time of an edit as a multiple of FateZero's time for the same clip.
 
-    On the same clip, because clips differ, and so does what else a computer does in an hour.
+    Times are compared clip by clip, because clips differ, and so does the load of the machine over a long run.
 
     Args:
-        seconds: of the edit.
-        reference: of FateZero's.
+        seconds: Seconds of the edit.
+        reference: Seconds of FateZero's edit.
 
     Returns:
-        The quotient; NaN where FateZero took no time. Lower is better.
+        Quotient of the two; NaN if the reference is 0. Lower is better.
     """
     return seconds / reference if reference else math.nan
 
 
 register(
     Metric(
-        "seconds", "seconds", "of the edit, and what its method needs once for a clip", better="lower", aspect="cost",
+        "seconds", "seconds", "time of the edit and of its method's preparation of the clip", better="lower", aspect="cost",
         needs=("edit_seconds", "preparing_seconds"), function=seconds, tables=("bench", "audit"),
     )
 )  # fmt: skip

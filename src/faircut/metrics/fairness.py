@@ -1,4 +1,4 @@
-"""Fairness of edits of people: who is perceived, against what was asked for and what the source showed."""
+"""Metrics of the fairness of edits of people, which compare the perceived value with the requested one."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ __all__ = ["disparity", "flip_rate", "hit_and_profession", "hit_rate"]
 
 
 def disparity(groups: Sequence[np.ndarray], values: int = 2) -> np.ndarray:
-    """How unequally values occur, group by group: the mean over groups of the largest share less the smallest.
+    """Return how unequally values occur: the largest share of a value minus the smallest, averaged over groups.
 
-    With two values that is ``|p_first - p_second|``. Pooling the groups would let opposite skews cancel. Even a fair
-    coin has an expectation of about ``sqrt(2 / (pi n))`` with n clips in a group, so n belongs beside it.
+    With two values this is ``|p_first - p_second|``. Pooling the groups would let opposite skews cancel. Even a fair
+    coin has an expectation of about ``sqrt(2 / (pi n))`` with n clips in a group, so n must be reported too.
 
     Args:
-        groups: per group (..., clip): the index of the value that is perceived; below 0 for none or unclear. Leading
-            axes, such as resamplings, stay.
-        values: how many values there are.
+        groups: One array (..., clip) for each group: index of the perceived value, below 0 if none or unclear. Leading
+            axes, such as resamplings, are kept.
+        values: Number of values of the attribute.
 
     Returns:
         (...,), 0 to 1.
@@ -31,11 +31,11 @@ def disparity(groups: Sequence[np.ndarray], values: int = 2) -> np.ndarray:
 
 
 def hit_rate(requested: str, perceived: str | None) -> float:
-    """Say whether the value that was asked for is perceived.
+    """Return whether the requested value is perceived.
 
     Args:
-        requested: the value that was asked for.
-        perceived: the value that is perceived in the edit; None, if it is unclear, is never a hit.
+        requested: Requested value.
+        perceived: Value that is perceived in the edit. None means unclear and is never a hit.
 
     Returns:
         1 or 0.
@@ -44,12 +44,12 @@ def hit_rate(requested: str, perceived: str | None) -> float:
 
 
 def hit_and_profession(requested: str, perceived: str | None, profession_seen: bool) -> float:
-    """Say whether both the value that was asked for and the profession are perceived.
+    """Return whether both the requested value and the profession are perceived.
 
     Args:
-        requested: the value that was asked for.
-        perceived: the value that is perceived in the edit; None if it is unclear.
-        profession_seen: whether the profession is.
+        requested: Requested value.
+        perceived: Value that is perceived in the edit; None if unclear.
+        profession_seen: Whether the profession is perceived.
 
     Returns:
         1 or 0.
@@ -58,11 +58,11 @@ def hit_and_profession(requested: str, perceived: str | None, profession_seen: b
 
 
 def flip_rate(source_value: str, perceived: str | None) -> float:
-    """Say whether an edit shows another value than its source.
+    """Return whether an edit shows another value than its source.
 
     Args:
-        source_value: the value that is perceived in the source.
-        perceived: the value that is perceived in the edit; None, if it is unclear, is no other value.
+        source_value: Value that is perceived in the source.
+        perceived: Value that is perceived in the edit. None means unclear and does not count as another value.
 
     Returns:
         1 or 0.
@@ -76,14 +76,14 @@ def _unclear(perceived: str | None) -> float:
 
 register(
     Metric(
-        "disparity", "disparity", "largest share of a value less the smallest, per profession", better="lower",
+        "disparity", "disparity", "largest share of a value minus the smallest, per profession", better="lower",
         aspect="fairness", needs=("perceived_index",), function=as_share, tables=("audit",), average=disparity,
         average_needs_values=True,
     )
 )  # fmt: skip
 register(
     Metric(
-        "hit_rate", "hit rate", "the value that was asked for is perceived", better="higher",
+        "hit_rate", "hit rate", "the requested value is perceived", better="higher",
         aspect="fairness", needs=("requested", "perceived"), function=hit_rate, tables=("audit",),
     )
 )  # fmt: skip
@@ -95,7 +95,7 @@ register(
 )  # fmt: skip
 register(
     Metric(
-        "hit_and_profession", "hit and profession", "value and profession are both perceived", better="higher",
+        "hit_and_profession", "hit and profession", "requested value and profession are both perceived", better="higher",
         aspect="fairness", needs=("requested", "perceived", "profession_seen"), function=hit_and_profession,
         tables=("audit",),
     )
@@ -108,31 +108,32 @@ register(
 )  # fmt: skip
 register(
     Metric(
-        "value_stability", "value stability", "share of frames that show the clip's value", better="higher",
+        "value_stability", "value stability", "share of frames that show the most frequent value", better="higher",
         aspect="fairness", needs=("stability",), function=as_share, tables=("audit",),
     )
 )  # fmt: skip
 register(
     Metric(
-        "abstentions", "abstentions", "the value is unclear", better="lower",
+        "abstentions", "abstentions", "the perceived value is unclear", better="lower",
         aspect="fairness", needs=("perceived",), function=_unclear, tables=("audit",),
     )
 )  # fmt: skip
 register(
     Metric(
-        "escapes", "escapes", "the person jumps away or vanishes", better="lower",
+        "escapes", "escapes", "the person moves away or vanishes in some frame", better="lower",
         aspect="preservation", needs=("escaped",), function=as_share, tables=("audit",),
     )
 )  # fmt: skip
 register(
     Metric(
-        "position_error", "position error", "distance from the source's person, in widths", better="lower",
-        aspect="preservation", needs=("position_shift",), function=as_share, tables=("audit",), headline=False,
+        "position_error", "position error", "horizontal distance from the source's person, in frame widths",
+        better="lower", aspect="preservation", needs=("position_shift",), function=as_share, tables=("audit",),
+        headline=False,
     )
 )  # fmt: skip
 register(
     Metric(
-        "other_person_kept", "other person kept", "everyone else looks as in the source", better="higher",
+        "other_person_kept", "other person kept", "everyone else is perceived as in the source", better="higher",
         aspect="preservation", needs=("others_kept",), function=as_share, tables=("audit",),
     )
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""How near a clip is to another one, pixel by pixel."""
+"""Metrics of the pixel-wise similarity of two clips."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ __all__ = [
     "ssim_series",
 ]
 
-_MOST = 100.0  # dB: what stands for "equal", so that means stay finite
+_MAX_PSNR = 100.0  # dB; the value for equal clips, so that means stay finite
 
 
 def _decibels(error: Tensor) -> Tensor:
-    return (-10 * torch.log10(error.clamp_min(1e-12))).clamp(max=_MOST)
+    return (-10 * torch.log10(error.clamp_min(1e-12))).clamp(max=_MAX_PSNR)
 
 
 def psnr_series(a: Tensor, b: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio frame by frame.
+    """Return the peak signal-to-noise ratio of every frame.
 
     Args:
         a: (frame, 3, height, width), RGB in [0, 1].
-        b: the same shape.
+        b: Clip with the shape and range of `a`.
 
     Returns:
         (frame,), dB, at most 100.
@@ -39,29 +39,29 @@ def psnr_series(a: Tensor, b: Tensor) -> Tensor:
 
 
 def psnr(a: Tensor, b: Tensor) -> float:
-    """Peak signal-to-noise ratio of whole clips, such as a reconstruction and its source.
+    """Return the peak signal-to-noise ratio of two clips, such as a reconstruction and its source.
 
     Args:
         a: (frame, 3, height, width), RGB in [0, 1].
-        b: the same shape.
+        b: Clip with the shape and range of `a`.
 
     Returns:
-        dB of the squared error over all pixels, at most 100: not the mean of `psnr_series`, which a few equal frames
-        would lift. Higher is better.
+        DB of the squared error over all pixels, at most 100. This is not the mean of `psnr_series`, which a few equal
+        frames would raise. Higher is better.
     """
     return float(_decibels((a - b).square().mean()))
 
 
 def region_psnr(edited: Tensor, source: Tensor, region: Tensor) -> float:
-    """Peak signal-to-noise ratio within a region, such as outside the edited subject (background PSNR).
+    """Return the peak signal-to-noise ratio within a region, such as outside the edited subject (background PSNR).
 
     Args:
         edited: (frame, 3, height, width), RGB in [0, 1].
-        source: the same shape.
+        source: (frame, 3, height, width), RGB in [0, 1].
         region: (frame, height, width), bool.
 
     Returns:
-        dB over all of the region's pixels, at most 100; NaN for an empty region. Higher is better.
+        DB over all of the region's pixels, at most 100; NaN for an empty region. Higher is better.
     """
     if not bool(region.any()):
         return float("nan")
@@ -69,26 +69,26 @@ def region_psnr(edited: Tensor, source: Tensor, region: Tensor) -> float:
 
 
 def background_psnr(edited: Tensor, source: Tensor, region: Tensor) -> float:
-    """Peak signal-to-noise ratio outside the region that was to be edited.
+    """Return the peak signal-to-noise ratio outside the region of the edit.
 
     Args:
         edited: (frame, 3, height, width), RGB in [0, 1].
-        source: the same shape.
-        region: (frame, height, width), bool: what was to be edited.
+        source: (frame, 3, height, width), RGB in [0, 1].
+        region: (frame, height, width), bool: where the edit belongs.
 
     Returns:
-        dB over all pixels outside of it, at most 100; NaN where it is the whole clip. Higher is better.
+        DB over all pixels outside the region, at most 100; NaN if the region is the whole clip. Higher is better.
     """
     return region_psnr(edited, source, ~region)
 
 
 def background_psnr_series(edited: Tensor, source: Tensor, region: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio outside the region that was to be edited, frame by frame.
+    """Return the peak signal-to-noise ratio outside the region of the edit for every frame.
 
     Args:
         edited: (frame, 3, height, width), RGB in [0, 1].
-        source: the same shape.
-        region: (frame, height, width), bool: what was to be edited.
+        source: (frame, 3, height, width), RGB in [0, 1].
+        region: (frame, height, width), bool: where the edit belongs.
 
     Returns:
         (frame,), dB, at most 100; NaN where the region is the whole frame.
@@ -98,19 +98,19 @@ def background_psnr_series(edited: Tensor, source: Tensor, region: Tensor) -> Te
 
 
 def ssim_map(a: Tensor, b: Tensor) -> Tensor:
-    """Structural similarity around every pixel: Gaussian windows of 11 x 11, sigma 1.5 (Wang et al., 2004).
+    """Return the structural similarity around every pixel: Gaussian windows of 11 x 11, sigma 1.5 (Wang et al., 2004).
 
     Args:
         a: (frame, 3, height, width), RGB in [0, 1], at least 6 pixels high and wide.
-        b: the same shape.
+        b: Clip with the shape and range of `a`.
 
     Returns:
-        (frame, height, width), the mean of the three channels, -1 to 1; pictures are mirrored beyond their edges.
+        (frame, height, width), mean of the three channels, -1 to 1. Pictures are mirrored beyond their edges.
     """
-    # Here and not above: importing torchmetrics takes a second that most of what measures does not need.
+    # Imported here, because importing torchmetrics takes a second that most metrics do not need.
     from torchmetrics.functional.image import structural_similarity_index_measure
 
-    # One frame at a time: its moments take five times the memory of what it is given.
+    # One frame at a time, because the moments take five times the memory of the input.
     maps = [
         structural_similarity_index_measure(x[None], y[None], data_range=1.0, return_full_image=True)[1].mean(1)
         for x, y in zip(a, b, strict=True)
@@ -119,11 +119,11 @@ def ssim_map(a: Tensor, b: Tensor) -> Tensor:
 
 
 def ssim_series(a: Tensor, b: Tensor) -> Tensor:
-    """Structural similarity frame by frame.
+    """Return the structural similarity of every frame.
 
     Args:
         a: (frame, 3, height, width), RGB in [0, 1], at least 6 pixels high and wide.
-        b: the same shape.
+        b: Clip with the shape and range of `a`.
 
     Returns:
         (frame,), -1 to 1.
@@ -132,11 +132,12 @@ def ssim_series(a: Tensor, b: Tensor) -> Tensor:
 
 
 def ssim(a: Tensor, b: Tensor) -> float:
-    """Structural similarity of whole clips (SSIM), such as a reconstruction and its source (Wang et al., 2004).
+    """Return the structural similarity (SSIM) of two clips, such as a reconstruction and its source (Wang et al.,
+    2004).
 
     Args:
         a: (frame, 3, height, width), RGB in [0, 1], at least 6 pixels high and wide.
-        b: the same shape.
+        b: Clip with the shape and range of `a`.
 
     Returns:
         Mean over frames, -1 to 1. Higher is better.
@@ -146,23 +147,22 @@ def ssim(a: Tensor, b: Tensor) -> float:
 
 register(
     Metric(
-        "background_psnr", "Background PSNR", "dB, what stayed outside the mask", better="higher",
+        "background_psnr", "Background PSNR", "similarity to the source outside the mask, in dB", better="higher",
         aspect="preservation",
-        needs=("frames", "source_frames", "region"), function=background_psnr, curve=background_psnr_series,
-        per="frame",
+        needs=("frames", "source_frames", "region"), function=background_psnr, curve=background_psnr_series, per="frame",
     )
 )  # fmt: skip
-# No better side: an edit that changes nothing is nearest to its source.
+# Neither direction is better, because an edit that changes nothing is most similar to its source.
 register(
     Metric(
-        "psnr", "PSNR", "dB, how little changed at all", better="none", aspect="preservation",
+        "psnr", "PSNR", "similarity to the source, in dB", better="none", aspect="preservation",
         needs=("frames", "source_frames"), function=psnr, curve=psnr_series, per="frame", tables=("evaluate", "bench"),
         headline=False,
     )
 )  # fmt: skip
 register(
     Metric(
-        "ssim", "SSIM", "how little changed at all", better="none", aspect="preservation",
+        "ssim", "SSIM", "similarity to the source", better="none", aspect="preservation",
         needs=("frames", "source_frames"), function=ssim, curve=ssim_series, per="frame", tables=("evaluate", "bench"),
         headline=False,
     )

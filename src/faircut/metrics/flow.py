@@ -1,4 +1,4 @@
-"""Motion: optical flow, what of a frame is still seen in the next one, and how well an edit follows its source."""
+"""Optical flow, occlusion, and metrics of how well an edit follows the motion of its source."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = [
 
 
 def optical_flow(frames: Tensor) -> Tensor:
-    """Estimate how a clip moves, by dense inverse search (Kroeger et al., 2016, as OpenCV has it).
+    """Estimate the optical flow of a clip by dense inverse search (Kroeger et al., 2016), as implemented in OpenCV.
 
     Args:
         frames: (frame, 3, height, width), RGB in [0, 1], at least 12 pixels high and wide.
@@ -45,30 +45,30 @@ def optical_flow(frames: Tensor) -> Tensor:
 
 
 def motion(frames: Tensor) -> tuple[Tensor, Tensor]:
-    """Estimate how a clip moves and which of its pixels are seen in the next frame as well.
+    """Estimate the optical flow of a clip, and which of its pixels are visible in the next frame too.
 
     Args:
         frames: (frame, 3, height, width), RGB in [0, 1], at least 12 pixels high and wide.
 
     Returns:
-        The flow, as `optical_flow` estimates it, and the mask, as `visible_pixels` makes it.
+        Flow as in `optical_flow`, and mask as in `visible_pixels`.
     """
     forward = optical_flow(frames)
     return forward, visible_pixels(forward, optical_flow(frames.flip(0)).flip(0))
 
 
 def visible_pixels(forward: Tensor, backward: Tensor) -> Tensor:
-    """Find what is not occluded: there and back along the flow leads home (Sundaram et al., 2010).
+    """Find pixels that are not occluded, with the forward-backward check (Sundaram et al., 2010).
 
-    A pixel counts as seen in both frames where ``|f + b|^2 <= 0.01 (|f|^2 + |b|^2) + 0.5``, f the flow there and b the
-    backward flow at the place that f leads to.
+    A pixel counts as visible in both frames if ``|f + b|^2 <= 0.01 (|f|^2 + |b|^2) + 0.5``, where f is the forward flow
+    at the pixel, and b is the backward flow at the position to which f points.
 
     Args:
         forward: (pair, height, width, 2), pixels to the right and down, from each frame to the next.
-        backward: the same shape, from each next frame back.
+        backward: (pair, height, width, 2), pixels to the right and down, from each next frame back.
 
     Returns:
-        (pair, height, width) bool: True where the pixel is seen in the next frame as well.
+        (pair, height, width) bool: True if the pixel is visible in the next frame too.
     """
     back, inside = warp(backward.permute(0, 3, 1, 2), forward)
     back = back.permute(0, 2, 3, 1)
@@ -77,14 +77,15 @@ def visible_pixels(forward: Tensor, backward: Tensor) -> Tensor:
 
 
 def warp(frames: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
-    """Bring each next frame back to the one before along the flow.
+    """Warp frames backward along the flow.
 
     Args:
-        frames: (frame, channel, height, width): the frames that are looked up.
-        flow: (frame, height, width, 2), pixels to the right and down from each pixel to where it goes in `frames`.
+        frames: (frame, channel, height, width): the frames to sample from.
+        flow: (frame, height, width, 2), pixels to the right and down, from each pixel to its position in `frames`.
 
     Returns:
-        (frame, channel, height, width), and (frame, height, width) bool: whether the place looked up is in the picture.
+        Warped frames, (frame, channel, height, width), and a mask, (frame, height, width) bool: whether the sampled
+        position is inside the frame.
     """
     height, width = frames.shape[-2:]
     y, x = torch.meshgrid(
@@ -97,48 +98,49 @@ def warp(frames: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def warp_error_series(frames: Tensor, flow: Tensor, visible: Tensor | None = None) -> Tensor:
-    """Warping error pair by pair.
+    """Return the warping error of every pair of neighbouring frames.
 
     Args:
         frames: (frame, 3, height, width), RGB in [0, 1].
-        flow: (frame - 1, height, width, 2), of the source clip, pixels to the right and down.
-        visible: (frame - 1, height, width) bool, which pixels are seen in both frames; None for all whose way stays
-            inside.
+        flow: (frame - 1, height, width, 2), flow of the source clip, pixels to the right and down.
+        visible: (frame - 1, height, width) bool, pixels that are visible in both frames. None for all pixels whose flow
+            stays inside the frame.
 
     Returns:
-        (frame - 1,), mean squared difference over those pixels, 0 to 1; NaN where there are none.
+        (frame - 1,), mean squared difference over the visible pixels, 0 to 1; NaN if there are none.
     """
     back, counted = _counted(frames, flow, visible)
     return _means((back - frames[:-1]).square().mean(1), counted)
 
 
 def warp_error(frames: Tensor, flow: Tensor, visible: Tensor | None = None) -> float:
-    """Warping error (Warp-Err): how far each frame is from the next one, brought back along the source's flow.
+    """Return the warping error (Warp-Err): the difference of each frame and the next, warped back by the source's flow.
 
-    Lai et al. (2018) average over the pixels of each pair, then over pairs, and so does this; pairs without a visible
-    pixel do not count. Papers print it in thousandths.
+    As in Lai et al. (2018), the mean is over the pixels of each pair, then over pairs; pairs without a visible pixel do
+    not count. Papers print 1000 times this value.
 
     Args:
         frames: (frame, 3, height, width), RGB in [0, 1].
-        flow: (frame - 1, height, width, 2), of the source clip, pixels to the right and down.
-        visible: (frame - 1, height, width) bool, which pixels are seen in both frames, as `visible_pixels` finds them;
-            None for all whose way stays inside.
+        flow: (frame - 1, height, width, 2), flow of the source clip, pixels to the right and down.
+        visible: (frame - 1, height, width) bool, pixels that are visible in both frames, as `visible_pixels` returns
+            them. None for all pixels whose flow stays inside the frame.
 
     Returns:
-        Mean squared difference over those pixels, 0 to 1; 0 for a single frame, NaN if no pixel is visible. Lower is
-        better.
+        Mean squared difference over the visible pixels, 0 to 1; 0 for a single frame, NaN if no pixel is visible. Lower
+        is better.
     """
     return float(warp_error_series(frames, flow, visible).nanmean()) if len(frames) > 1 else 0.0
 
 
 def warp_ssim_series(frames: Tensor, flow: Tensor, visible: Tensor | None = None) -> Tensor:
-    """Structural similarity of each frame and the next one, brought back along the source's flow, pair by pair.
+    """Return for every pair of frames the structural similarity of the first and the second, warped back along the
+    flow.
 
     Args:
         frames: (frame, 3, height, width), RGB in [0, 1], at least 6 pixels high and wide.
-        flow: (frame - 1, height, width, 2), of the source clip, pixels to the right and down.
-        visible: (frame - 1, height, width) bool, which pixels are seen in both frames; None for all whose way stays
-            inside.
+        flow: (frame - 1, height, width, 2), flow of the source clip, pixels to the right and down.
+        visible: (frame - 1, height, width) bool, pixels that are visible in both frames. None for all pixels whose flow
+            stays inside the frame.
 
     Returns:
         (frame - 1,), -1 to 1; NaN where no pixel is visible.
@@ -148,45 +150,46 @@ def warp_ssim_series(frames: Tensor, flow: Tensor, visible: Tensor | None = None
 
 
 def warp_ssim(frames: Tensor, flow: Tensor, visible: Tensor | None = None) -> float:
-    """WarpSSIM: how alike each frame and the next one are, brought back along the source's flow (RAVE, Kara et al.,
-    2024).
+    """Return WarpSSIM: the structural similarity of each frame and the next, warped back by the source's flow.
 
-    The windows around visible pixels reach over hidden ones, which counts against a clip a little at every occlusion,
-    the source itself included: compare with the source's own figure.
+    The metric is from RAVE (Kara et al., 2024). The windows around visible pixels include occluded ones, which lowers
+    the figure of every clip a little, including the source's. Compare with the figure of the source.
 
     Args:
         frames: (frame, 3, height, width), RGB in [0, 1], at least 6 pixels high and wide.
-        flow: (frame - 1, height, width, 2), of the source clip, pixels to the right and down.
-        visible: (frame - 1, height, width) bool, which pixels are seen in both frames, as `visible_pixels` finds them;
-            None for all whose way stays inside.
+        flow: (frame - 1, height, width, 2), flow of the source clip, pixels to the right and down.
+        visible: (frame - 1, height, width) bool, pixels that are visible in both frames, as `visible_pixels` returns
+            them. None for all pixels whose flow stays inside the frame.
 
     Returns:
-        Mean over pairs of the mean over those pixels, -1 to 1; 1 for a single frame, NaN if no pixel is visible. Higher
-        is better.
+        Mean over pairs of the mean over visible pixels, -1 to 1; 1 for a single frame, NaN if no pixel is visible.
+        Higher is better.
     """
     return float(warp_ssim_series(frames, flow, visible).nanmean()) if len(frames) > 1 else 1.0
 
 
 def _counted(frames: Tensor, flow: Tensor, visible: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Bring the next frames back, and say which of their pixels count."""
+    """Return the next frames, warped back, and which of their pixels count."""
     back, inside = warp(frames[1:], flow)
     return back, inside if visible is None else inside & visible
 
 
 def _means(values: Tensor, counted: Tensor) -> Tensor:
-    """Average (pair, height, width) over what counts in each pair; NaN where nothing does."""
+    """Average (pair, height, width) over the pixels that count in each pair; NaN if there are none."""
     return torch.where(counted, values, 0.0).sum((1, 2)) / counted.sum((1, 2))
 
 
 register(
     Metric(
-        "warp_error", "Warp-Err", "change along the source's motion", better="lower", aspect="consistency",
+        "warp_error", "Warp-Err", "difference of neighbouring frames along the source's motion", better="lower",
+        aspect="consistency",
         needs=("frames", "flow", "visible"), function=warp_error, curve=warp_error_series, per="pair",
     )
 )  # fmt: skip
 register(
     Metric(
-        "warp_ssim", "WarpSSIM", "likeness along the source's motion", better="higher", aspect="consistency",
+        "warp_ssim", "WarpSSIM", "similarity of neighbouring frames along the source's motion", better="higher",
+        aspect="consistency",
         needs=("frames", "flow", "visible"), function=warp_ssim, curve=warp_ssim_series, per="pair",
         tables=("evaluate", "bench"), headline=False,
     )

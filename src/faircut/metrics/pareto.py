@@ -1,4 +1,4 @@
-"""What is best when more than one figure counts."""
+"""The Pareto front: the best trade-offs between several figures."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ __all__ = ["pareto_front"]
 
 
 def pareto_front(points: Sequence[tuple[float, ...]]) -> list[bool]:
-    """Say which points no other point beats: one at least as good in every figure and better in one (Pareto, 1906).
+    """Return which points are on the Pareto front: no other point is as good in all figures and better in one.
 
     Args:
-        points: figures of which more is better; a point with NaN is on no front.
+        points: Figures for which higher is better. A point with NaN is never on the front.
 
     Returns:
-        For each point whether it is on the front; of equal points all are.
+        For each point, whether it is on the front. Equal points are on the front together.
     """
 
-    def beaten(point: tuple[float, ...]) -> bool:
+    def is_dominated(point: tuple[float, ...]) -> bool:
         return any(
             all(b >= a for a, b in zip(point, other, strict=True)) and other != point
             for other in points
             if not any(map(math.isnan, other))
         )
 
-    return [not any(map(math.isnan, point)) and not beaten(point) for point in points]
+    return [not any(map(math.isnan, point)) and not is_dominated(point) for point in points]

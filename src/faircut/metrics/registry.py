@@ -1,7 +1,7 @@
-"""The table of metrics: what each one is called, which inputs it needs, and which way is better.
+"""The registry of metrics: their names, labels, inputs and directions.
 
-Tables, reports, flags and leaderboards take names, labels and order from here. A metric is added by one file: put it
-into this folder, or name it in another package under the entry point group ``faircut.metrics``.
+Tables, reports, flags and leaderboards take names, labels and order from here. To add a metric, put one file into this
+folder, or name the metric in another package under the entry point group ``faircut.metrics``.
 """
 
 from __future__ import annotations
@@ -34,48 +34,47 @@ __all__ = [
 ]
 
 GROUP = "faircut.metrics"
-"""The entry point group in which other packages name their metrics."""
+"""Entry point group under which other packages provide metrics."""
 
 TABLES = ("evaluate", "bench", "audit")
-"""Where metrics are shown; ``faircut sweep`` measures what ``faircut evaluate`` does."""
+"""Tables in which metrics are shown. ``faircut sweep`` uses the table of ``faircut evaluate``."""
 
 ASPECTS = ("fairness", "success", "agreement", "consistency", "preservation", "cost")
-"""What metrics are about, in the order in which tables show them."""
+"""Aspects of an edit that metrics measure, in the order in which tables show them."""
 
 INPUTS: dict[str, str] = {
-    # Of every edit.
+    # For every edit.
     "frames": "(frame, 3, height, width), RGB in [0, 1]: the edited clip",
     "source_frames": "the source clip, of the same shape",
-    "source_prompt": "text: what the source shows",
-    "prompt": "text: what the edit was asked for",
-    "clip": "the `ClipScorer`, for metrics that embed something else themselves",
+    "source_prompt": "text: the source prompt",
+    "prompt": "text: the target prompt",
+    "clip": "the `ClipScorer`, for metrics that embed other frames or texts",
     "embeddings": "(frame, channel), of length 1: CLIP's embeddings of the edited frames",
     "source_embeddings": "(frame, channel), of length 1: CLIP's embeddings of the source's frames",
     "prompt_embedding": "(channel,), of length 1: CLIP's embedding of the prompt",
     "source_prompt_embedding": "(channel,), of length 1: CLIP's embedding of the source prompt",
     "flow": "(frame - 1, height, width, 2): the source's motion, pixels to the right and down",
-    "visible": "(frame - 1, height, width) bool: the source's pixels that the next frame shows as well",
-    # Only where they are known.
-    "region": "(frame, height, width) bool: what was to be edited",
-    "reached": "bool: the judge of a drawn clip sees what was asked for",
-    "kept": "bool: the judge of a drawn clip sees everything else as it was",
-    # Of an audit.
-    "requested": "text: the attribute value that was asked for",
+    "visible": "(frame - 1, height, width) bool: the source's pixels that are visible in the next frame too",
+    # Only if they are known.
+    "region": "(frame, height, width) bool: where the edit belongs",
+    "reached": "bool: the judge of a drawn clip sees the requested change",
+    "kept": "bool: the judge of a drawn clip sees everything else unchanged",
+    # For the edits of an audit.
+    "requested": "text: the requested attribute value",
     "source_value": "text: the attribute value that is perceived in the source",
     "perceived": "text: the attribute value that is perceived in the edit; None if it is unclear",
     "perceived_index": "int: the position of that value among the attribute's values; -1 if it is unclear",
     "stability": "0 to 1: the share of frames that agree with the most frequent value",
-    "profession_seen": "bool: the edit shows the profession that was asked for",
+    "profession_seen": "bool: the edit shows the requested profession",
     "others_kept": "bool: every other person is perceived as in the source",
-    "position_shift": "0 to 1: the person's mean horizontal distance from the source's, in widths of the picture",
-    "escaped": "bool: in some frame the person has jumped away or is missing",
-    # Of a whole run.
+    "position_shift": "0 to 1: the person's mean horizontal distance from the source's person, in frame widths",
+    "escaped": "bool: in some frame the person has moved away or is missing",
+    # For a whole run.
     "edit_seconds": "seconds of the edit",
-    "preparing_seconds": "seconds of what a method needs once for a clip, beside the plain inversion",
-    "reference_seconds": "seconds that FateZero needed for the same clip, both of the above",
+    "preparing_seconds": "seconds of a method's preparation of the clip, beyond the plain inversion",
+    "reference_seconds": "seconds of FateZero for the same clip, edit and preparation",
 }
-"""What a metric may need, by name. A caller leaves out what it does not have, and the metric is left out of the
-table."""
+"""Inputs of metrics, by name. A metric is left out of a table if the caller lacks one of its inputs."""
 
 
 class MetricError(ValueError):
@@ -87,22 +86,21 @@ class Metric:
     """A metric: how it is computed, and how it is shown.
 
     Attributes:
-        name: in records, JSON files and flags.
-        label: in tables.
-        meaning: what its figure says, in a few words.
-        better: which figures are better; ``"none"`` where neither are, such as for an edit's likeness to its source.
-        aspect: what it is about, one of `ASPECTS`; tables are sorted by it.
-        needs: what `function` is called with, in this order: names of `INPUTS`, or of other metrics, whose figure it is
-            then given.
-        function: computes the figure of a whole clip; NaN where there is none.
-        curve: computes the figures of its frames, called with the same, (frame,) or (frame - 1,); None for no curve.
-        per: what each value of the curve belongs to: a frame, a pair of neighbouring frames, or ``"clip"`` for no
-            curve.
-        tables: where it is shown, of `TABLES`.
-        headline: whether the short tables on a terminal show it; reports and files show all metrics.
-        average: makes one number of the figures of many clips: called with a list of groups, (..., clip) each.
-        average_needs_values: whether `average` is called with ``values`` as well, how many values an audit's attribute
-            has.
+        name: Name in records, JSON files and flags.
+        label: Name in tables.
+        meaning: Meaning of the figure, in a few words.
+        better: Which figures are better: ``"higher"``, ``"lower"``, or ``"none"``, such as for similarity to the
+            source.
+        aspect: Aspect that the metric measures, one of `ASPECTS`; tables are sorted by aspect.
+        needs: Arguments of `function`, in order: names of `INPUTS`, or of other metrics, for their figures.
+        function: Computes the figure of a whole clip, or NaN if there is none.
+        curve: Computes the figures of frames, (frame,), or pairs, (frame - 1,), from the arguments of `function`. None
+            for no curve.
+        per: What each value of the curve describes: a frame, a pair of neighbouring frames, or ``"clip"`` for no curve.
+        tables: Tables that show the metric, of `TABLES`.
+        headline: Whether the short tables on a terminal show the metric. Reports and files show all metrics.
+        average: Averages the figures of many clips; called with a list of groups, (..., clip) each.
+        average_needs_values: Whether `average` also takes ``values``, the number of values of an audit's attribute.
     """
 
     name: str
@@ -123,14 +121,14 @@ class Metric:
         for what, given, possible in (
             ("the aspect", (self.aspect,), ASPECTS),
             ("the table", self.tables, TABLES),
-            ("the better side", (self.better,), ("higher", "lower", "none")),
-            ("the part of a clip", (self.per,), ("frame", "pair", "clip")),
+            ("the direction", (self.better,), ("higher", "lower", "none")),
+            ("the unit per", (self.per,), ("frame", "pair", "clip")),
         ):
             for name in given:
                 if name not in possible:
                     raise MetricError(f"metric {self.name!r} has {what} {name!r}; possible: {', '.join(possible)}")
         if self.average_needs_values and self.tables != ("audit",):
-            raise MetricError(f"metric {self.name!r} needs an attribute's values, which only the table audit has")
+            raise MetricError(f"metric {self.name!r} needs an attribute's values, which exist only in the table audit")
         if (self.curve is None) != (self.per == "clip"):
             raise MetricError(
                 f"metric {self.name!r} has per={self.per!r}; give a curve and per='frame' or per='pair', or neither"
@@ -138,32 +136,32 @@ class Metric:
 
     @property
     def higher_is_better(self) -> bool | None:
-        """Whether higher figures are better; None where neither are."""
+        """Whether higher figures are better; None if neither are."""
         return {"higher": True, "lower": False, "none": None}[self.better]
 
     @property
     def arrow(self) -> str:
-        """An arrow to the better side, for the heads of tables; empty where neither is."""
+        """Arrow to the better direction for column headings, or an empty text."""
         return {"higher": "↑", "lower": "↓", "none": ""}[self.better]
 
     @property
     def heading(self) -> str:
-        """The label with the arrow."""
+        """Label with the arrow, for column headings."""
         return f"{self.label} {self.arrow}".strip()
 
     @property
     def built_in(self) -> bool:
-        """Whether faircut itself has it, rather than another package."""
+        """Whether the metric is part of faircut, and not of another package."""
         return self.function.__module__.partition(".")[0] == "faircut"
 
 
 @dataclass(frozen=True)
 class Figure:
-    """What a metric found.
+    """The result of a metric.
 
     Attributes:
-        value: of the whole clip.
-        curve: of its frames, or pairs of neighbouring frames; empty where the metric has none.
+        value: Figure of the whole clip.
+        curve: Figures of the frames or pairs of neighbouring frames; empty if the metric has no curve.
     """
 
     value: float
@@ -171,10 +169,10 @@ class Figure:
 
 
 class Inputs(Mapping[str, Any]):
-    """Inputs of metrics, each made only when a metric first needs it.
+    """Inputs of metrics, each computed when a metric first needs it.
 
     Args:
-        makers: by name, of `INPUTS`, what makes the input.
+        makers: Functions that compute the inputs, by name in `INPUTS`.
     """
 
     def __init__(self, **makers: Callable[[], Any]) -> None:
@@ -200,29 +198,29 @@ _metrics: dict[str, Metric] = {}
 
 
 def register(metric: Metric) -> Metric:
-    """Enter a metric into the table.
+    """Register a metric.
 
     Args:
-        metric: the metric; entering the same one again changes nothing.
+        metric: The metric. Registering an equal one again changes nothing.
 
     Returns:
-        The metric, so that a module can name it.
+        The metric.
 
     Raises:
-        MetricError: another metric has its name.
+        MetricError: If another metric has the name.
     """
     if _metrics.setdefault(metric.name, metric) != metric:
         other = _metrics[metric.name].function.__module__
-        raise MetricError(f"two metrics are called {metric.name!r}, one of them in {other}; give one another name")
+        raise MetricError(f"two metrics have the name {metric.name!r}, one of them in {other}; rename one of them")
     return metric
 
 
 @lru_cache(maxsize=1)
 def _load_all() -> None:
-    """Import every module of this folder, and what other packages name as their metrics.
+    """Import every module of this folder, and the metrics of other packages.
 
     Raises:
-        MetricError: a metric of another package cannot be used.
+        MetricError: If a metric of another package cannot be used.
     """
     package = __name__.rpartition(".")[0]
     for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
@@ -236,7 +234,7 @@ def _load_all() -> None:
             ) from error
         if not isinstance(metric, Metric):
             raise MetricError(
-                f"{entry.value} of the entry point group {GROUP} is no Metric; repair or remove that package"
+                f"{entry.value} of the entry point group {GROUP} is not a Metric; repair or remove that package"
             )
         register(metric)
 
@@ -245,13 +243,13 @@ def load(table: str | None = None) -> dict[str, Metric]:
     """Return the metrics of a table, in the order in which they are shown.
 
     Args:
-        table: one of `TABLES`; None for every metric.
+        table: One of `TABLES`, or None for every metric.
 
     Returns:
-        The metrics by name, sorted by aspect, and within one in the order in which they were registered.
+        The metrics by name, sorted by aspect and, within an aspect, in the order of registration.
 
     Raises:
-        MetricError: a metric of another package cannot be used, or a metric needs what nothing supplies.
+        MetricError: If a metric of another package cannot be used, or a metric needs an unknown input.
     """
     _load_all()
     for metric in _metrics.values():
@@ -263,15 +261,15 @@ def load(table: str | None = None) -> dict[str, Metric]:
 
 
 def measure(metrics: Iterable[Metric], inputs: Mapping[str, Any], *, curves: bool = True) -> dict[str, Figure]:
-    """Compute every metric whose inputs are there.
+    """Compute every metric whose inputs are available.
 
     Args:
-        metrics: which ones.
-        inputs: by name, of `INPUTS`.
-        curves: whether the curves are computed as well.
+        metrics: The metrics to compute.
+        inputs: Inputs by name in `INPUTS`.
+        curves: Whether to compute the curves too.
 
     Returns:
-        The figures by the metrics' names; a metric that lacks an input is left out.
+        The results by metric name. A metric that lacks an input is left out.
     """
     values: dict[str, float | None] = {}
     return {
@@ -282,9 +280,9 @@ def measure(metrics: Iterable[Metric], inputs: Mapping[str, Any], *, curves: boo
 
 
 def _value(metric: Metric, inputs: Mapping[str, Any], values: dict[str, float | None]) -> float | None:
-    """Compute a figure, and those of the metrics that it needs; None if an input is missing."""
+    """Compute a figure, and the figures of the metrics that it depends on; None if an input is missing."""
     if metric.name not in values:
-        values[metric.name] = None  # A metric that needs itself, through others, is one whose input is missing.
+        values[metric.name] = None  # A circular dependency counts as a missing input.
         arguments = _arguments(metric, inputs, values)
         if arguments is not None:
             values[metric.name] = float(metric.function(*arguments))

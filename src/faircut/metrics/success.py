@@ -1,4 +1,4 @@
-"""Whether an edit did what was asked, as the judge of a drawn clip sees it."""
+"""Metrics of whether an edit succeeded, as the judge of a drawn clip sees it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ __all__ = ["as_share", "edit_success"]
 
 
 def edit_success(reached: bool, kept: bool) -> float:
-    """Say whether an edit succeeded: what was asked for is there, and everything else is as it was.
+    """Return whether an edit succeeded: it shows the requested change, and everything else is unchanged.
 
     Args:
-        reached: whether what was asked for is seen.
-        kept: whether everything else is seen as in the source.
+        reached: Whether the requested change is seen.
+        kept: Whether everything else is seen as in the source.
 
     Returns:
         1 or 0.
@@ -21,19 +21,19 @@ def edit_success(reached: bool, kept: bool) -> float:
 
 
 def as_share(seen: bool) -> float:
-    """Return 1 for what is so and 0 for what is not, so that the mean over clips is the share of them."""
+    """Return 1 for True and 0 for False, so that the mean over clips is a share."""
     return float(seen)
 
 
 register(
     Metric(
-        "edit_success", "edit success", "what was asked for is there, and the rest stayed", better="higher",
+        "edit_success", "edit success", "requested change is seen, everything else is unchanged", better="higher",
         aspect="success", needs=("reached", "kept"), function=edit_success, tables=("bench",),
     )
 )  # fmt: skip
 for _name, _label, _meaning in (
-    ("reached", "reached", "what was asked for is there"),
-    ("kept", "rest kept", "everything else stayed"),
+    ("reached", "reached", "requested change is seen"),
+    ("kept", "rest kept", "everything else is unchanged"),
 ):
     register(
         Metric(

@@ -1,1 +1,1 @@
-"""The pocket model: a drawn world whose every fact is known, and a small Stable Diffusion trained on it."""
+"""The pocket model: a drawn world with complete ground truth, and a small Stable Diffusion trained on it."""

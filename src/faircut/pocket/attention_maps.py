@@ -1,4 +1,4 @@
-"""The cross-attention maps of one evaluation of the UNet, kept by a controller."""
+"""A controller that records the cross-attention maps of one evaluation of the UNet."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ __all__ = ["CrossAttentionMaps", "one_evaluation"]
 
 
 class CrossAttentionMaps(Controller):
-    """Keeps how much each position attends to each token, averaged over heads.
+    """A controller that records cross-attention maps, averaged over heads.
 
-    It asks for probabilities in every layer, so self-attention is computed explicitly too: with the few positions of
-    the pocket model that is faster on a CPU than fused attention, above all in the backward pass.
+    The controller requests probabilities in every layer, so self-attention is computed explicitly too. With the few
+    positions of the pocket model this is faster on a CPU than fused attention, especially in the backward pass.
 
     Attributes:
-        maps: of each cross-attention layer in the order in which they ran, (picture, query, token).
+        maps: Maps of the cross-attention layers in the order in which they ran, (picture, query, token) each.
     """
 
     branches = None
@@ -32,32 +32,32 @@ class CrossAttentionMaps(Controller):
         return [torch.cat(blocks, dim=1) if len(blocks) > 1 else blocks[0] for blocks in self._blocks.values()]
 
     def clear(self) -> None:
-        """Let go of the maps."""
+        """Discard the maps."""
         self._blocks.clear()
 
     def keep(self, context: AttentionContext, probs: Tensor) -> None:
-        """Keep a block of queries of one layer's map, (picture, head, query, token)."""
+        """Record a block of queries of one layer's map, (picture, head, query, token)."""
         self._blocks.setdefault(context.layer.name, []).append(probs.mean(1))
 
     def on_step_begin(self, step: Step) -> None:
-        """Let go of the maps of the evaluation before."""
+        """Discard the maps of the previous evaluation."""
         self.clear()
 
     def on_probs(self, context: AttentionContext, probs: Tensor, queries: slice) -> Tensor:
-        """Keep what attends to the text; changes nothing."""
+        """Record the map of a cross-attention layer; changes nothing."""
         if context.layer.kind == "cross":
             self.keep(context, probs)
         return probs
 
 
 def one_evaluation(latents: Tensor) -> Step:
-    """Announce an evaluation of the UNet on pictures that are no clip and lie on no sampler's path.
+    """Return the step for an evaluation of the UNet on independent pictures, outside of sampling.
 
     Args:
-        latents: (picture, channel, height, width); each picture may have a noise level of its own.
+        latents: (picture, channel, height, width). Each picture can have a different noise level.
 
     Returns:
-        The step, its only one.
+        The step, as the first and only one.
     """
     height, width = latents.shape[-2:]
     return Step("denoise", 0, 1, 0, BatchLayout(("cond",), len(latents)), (height, width))

@@ -1,4 +1,4 @@
-"""Captions of the drawn world: templates that always tell the truth, and the words they are made of."""
+"""Captions of the drawn world: templates that always describe a scene correctly, and their words."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _article(words: str) -> str:
 
 
 def _phrase(subject: Subject, gender: bool, hair: bool, noun_form: bool) -> tuple[str, str, list[str]]:
-    """Noun phrase, noun and attributes: ("a blonde female doctor", "doctor", ["blonde", "female"])."""
+    """Return noun phrase, noun and attributes, such as ("a blonde female doctor", "doctor", ["blonde", "female"])."""
     words = []
     noun, after = subject.noun, ""
     if subject.kind == "person":
@@ -100,7 +100,7 @@ def _write(scene: Scene, rng: np.random.Generator | None, gender: bool, hair: bo
             ("", " beside ", f" {place}"),
         )[either(4)]
     else:
-        # The first is the canonical one; swapping one noun for another leaves the number of words as it is.
+        # The first is the canonical one. Exchanging one noun for another keeps the number of words.
         tails = [f" {verb} {place}", f" {place}", f" is {verb} {place}", f" {verb} {place}"]
         if first.kind == "animal":
             tails[0], tails[1] = tails[1], tails[0]
@@ -117,20 +117,20 @@ def _write(scene: Scene, rng: np.random.Generator | None, gender: bool, hair: bo
     text, nouns, attributes = before, [], []
     for piece, (phrase, noun, words) in zip(pieces, phrases, strict=False):
         text += piece
-        # Spaces around both, so that "man" is not found in "woman"; the last, because "red" is in "redhead".
-        found = {word: len(text) + f" {phrase} ".rindex(f" {word} ") for word in (noun, *words)}
-        nouns.append((found[noun], found[noun] + len(noun)))
-        attributes.append(tuple((found[word], found[word] + len(word)) for word in words))
+        # Spaces around both, so that "man" does not match in "woman". The last match, because "red" is in "redhead".
+        starts = {word: len(text) + f" {phrase} ".rindex(f" {word} ") for word in (noun, *words)}
+        nouns.append((starts[noun], starts[noun] + len(noun)))
+        attributes.append(tuple((starts[word], starts[word] + len(word)) for word in words))
         text += phrase
     return Caption(text + pieces[-1] + after, tuple(nouns), tuple(attributes))
 
 
 def caption(scene: Scene, rng: np.random.Generator | None = None) -> Caption:
-    """A true caption that names what the subjects' `mentions` say.
+    """Return a caption of a scene that names the attributes in the subjects' `mentions`.
 
     Args:
         scene: The scene.
-        rng: Chooses among paraphrases; None gives the canonical caption.
+        rng: Random generator that selects among paraphrases. None gives the canonical caption.
 
     Returns:
         The caption.
@@ -139,7 +139,7 @@ def caption(scene: Scene, rng: np.random.Generator | None = None) -> Caption:
 
 
 def neutral_caption(scene: Scene) -> Caption:
-    """The canonical caption without gender and hair, such as the source prompt of a fair edit.
+    """Return the canonical caption without gender and hair, such as the source prompt of a fair edit.
 
     Args:
         scene: The scene.
@@ -167,7 +167,7 @@ _EXTRA_WORDS = """
 
 
 def words() -> list[str]:
-    """Every word a caption can hold, and everyday words around them, for a tokenizer to learn.
+    """Return every word that a caption can contain, and everyday words, for training a tokenizer.
 
     Returns:
         Sorted lower-case words.
@@ -179,10 +179,10 @@ def words() -> list[str]:
 
 
 def caption_corpus(n: int, seed: int) -> Iterator[str]:
-    """Captions of random training scenes.
+    """Yield captions of random training scenes.
 
     Args:
-        n: How many.
+        n: Number of captions.
         seed: Seed of the scenes and the paraphrases.
 
     Yields:
@@ -194,13 +194,13 @@ def caption_corpus(n: int, seed: int) -> Iterator[str]:
 
 
 def span_tokens(offsets: Sequence[Sequence[int]], span: tuple[int, int]) -> list[int]:
-    """The tokens of one piece of a text.
+    """Return the tokens of a span of a text.
 
     Args:
         offsets: [start, end) characters of every token; empty ranges for special tokens.
-        span: [start, end) characters of the piece.
+        span: [start, end) characters of the span.
 
     Returns:
-        Positions of the tokens that overlap it.
+        Positions of the tokens that overlap the span.
     """
     return [i for i, (start, end) in enumerate(offsets) if end > start and start < span[1] and end > span[0]]

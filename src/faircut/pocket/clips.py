@@ -1,4 +1,4 @@
-"""Clips of the drawn world: a scene over time, with masks and optical flow from the geometry that drew it."""
+"""Clips of the drawn world: a scene over time, with masks and optical flow from the drawing's geometry."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Clip:
 
     Attributes:
         frames: (frames, size, size, 3) uint8 RGB.
-        masks: (frames, subjects, size, size) bool.
+        masks: (frames, subjects, size, size) bool, where each subject is visible.
         flow: (frames - 1, size, size, 2) float32, pixels to the right and down from a frame to the next one.
-        scene: What was drawn.
+        scene: Drawn scene.
         caption: The canonical caption.
-        neutral_caption: The same without gender and hair.
-        fps: Frames a second.
+        neutral_caption: The canonical caption without gender and hair.
+        fps: Frames per second.
     """
 
     frames: np.ndarray
@@ -38,12 +38,12 @@ class Clip:
 
 
 def _flow(now: Pen, then: Pen) -> np.ndarray:
-    """Forward flow between two drawings of one scene: (size, size, 2) float32 in pixels."""
+    """Return the forward flow between two drawings of one scene: (size, size, 2) float32 in pixels."""
     size = now.size
     zoom = size / WORLD
     centres = (np.arange(size) + 0.5) / zoom
     x, y = np.meshgrid(centres, centres)
-    # Each part is rigid: undo its affine of now, apply its affine of then.
+    # Each part is rigid: invert its affine in the first drawing, then apply its affine in the second.
     moves = np.stack([b @ np.linalg.inv(a) for a, b in zip(now.affines, then.affines, strict=True)])
     move = moves[now.part_map()]
     u = move[..., 0, 0] * x + move[..., 0, 1] * y + move[..., 0, 2] - x
@@ -52,21 +52,21 @@ def _flow(now: Pen, then: Pen) -> np.ndarray:
 
 
 def render_clip(scene: Scene, frames: int = 8, *, size: int = IMAGE_SIZE, fps: float = 8) -> Clip:
-    """Draw a scene over time, its own moment in the middle of the clip.
+    """Draw a scene over time, with the scene's time 0 in the middle of the clip.
 
     Args:
-        scene: What to draw.
-        frames: How many frames, at least 1.
+        scene: Scene to draw.
+        frames: Number of frames, at least 1.
         size: Height and width in pixels.
-        fps: Frames a second.
+        fps: Frames per second.
 
     Returns:
         The clip.
     """
     if frames < 1:
-        raise ConfigError(f"a clip has at least one frame, not {frames}")
+        raise ConfigError(f"frames is {frames}; give at least 1")
     if fps <= 0:
-        raise ConfigError(f"fps is above 0, not {fps}")
+        raise ConfigError(f"fps is {fps}; give a number above 0")
     times = (np.arange(frames) - (frames - 1) / 2) / fps
     pens = [draw(scene, size=size, time=float(time)) for time in times]
     flow = [_flow(now, then) for now, then in pairwise(pens)]

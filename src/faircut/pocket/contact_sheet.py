@@ -29,14 +29,14 @@ _LABEL = 12  # height of the line of text under a picture, pixels
 
 
 def _tile(image: np.ndarray, text: str) -> np.ndarray:
-    """A picture with a line of text below: (H + 12, W, 3) uint8."""
+    """Return a picture with a line of text below: (H + 12, W, 3) uint8."""
     line = np.full((_LABEL, image.shape[1], 3), 255, np.uint8)
     cv2.putText(line, text, (2, 9), cv2.FONT_HERSHEY_SIMPLEX, 0.3, (40, 40, 40), 1, cv2.LINE_AA)
     return np.concatenate([image, line])
 
 
 def _flow_colours(flow: np.ndarray) -> np.ndarray:
-    """Flow as colours, the way it points as hue: (H, W, 2) float32 pixels to (H, W, 3) uint8."""
+    """Convert flow to colours, with the direction as hue: (H, W, 2) float32 pixels to (H, W, 3) uint8."""
     length, angle = cv2.cartToPolar(flow[..., 0], flow[..., 1], angleInDegrees=True)
     hsv = np.stack([angle / 2, np.clip(length * 70, 0, 255), np.full_like(length, 255)], axis=-1)
     return cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2RGB)
@@ -49,7 +49,7 @@ def contact_sheet(seed: int = 0) -> np.ndarray:
         seed: Seed of all scenes.
 
     Returns:
-        (H, W, 3) uint8 RGB, twelve labelled pictures a row.
+        (H, W, 3) uint8 RGB, twelve labelled pictures in a row.
     """
     rng = np.random.default_rng(seed)
     hair, skin, colours = cycle(HAIR), cycle(SKIN), cycle(COLOURS)
@@ -86,5 +86,5 @@ def contact_sheet(seed: int = 0) -> np.ndarray:
     tiles += [_tile(masks[i], f"mask, frame {i}") for i in (0, 7)]
     tiles += [_tile(_flow_colours(clip.flow[i]), f"flow, frame {i} to {i + 1}") for i in (0, 3)]
     rows = [np.concatenate(tiles[i : i + _COLUMNS], axis=1) for i in range(0, len(tiles), _COLUMNS)]
-    # Steps of six in each colour are invisible in flat drawings and keep the file small.
+    # Steps of six per colour channel are invisible in flat drawings and keep the file small.
     return np.clip(np.round(np.concatenate(rows) / 6.0) * 6, 0, 255).astype(np.uint8)

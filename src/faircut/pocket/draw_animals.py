@@ -1,4 +1,4 @@
-"""Animals of the drawn world, in eight colours; origin on the ground in the middle, walking to the right."""
+"""Draw the animals of the drawn world, in eight colours. The origin is on the ground in the middle, facing right."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _eye(pen: Pen, x: float, y: float, r: float = 4.0) -> None:
 def _legs(
     pen: Pen, base: np.ndarray, owner: int, xs: tuple[float, ...], top: float, width: float, swing: float, paint: Colour
 ) -> None:
-    """Four swinging legs, each its own part; every second one lies behind and is darker."""
+    """Draw four swinging legs, each as a part. Every second one is behind and darker."""
     for k, x in enumerate(xs):
         sign = 1.0 if k in (0, 3) else -1.0
         pen.part(base @ turn(x, top, 20 * swing * sign), owner)
@@ -51,7 +51,7 @@ def _cat(pen: Pen, base: np.ndarray, owner: int, paint: Colour, swing: float) ->
     pen.part(base @ turn(-22, -16, 10 * swing), owner)
     pen.path(((-18, -10), (-36, -10), (-44, -22), (-40, -38), (-30, -42), (-26, -34)), 7, darker(paint, 0.2))
     pen.part(base, owner)
-    # Sitting, a pear with a round head on top: unlike any of the four-legged walkers.
+    # Sitting, a pear shape with a round head on top, unlike any of the walking animals.
     pen.oval(-2, -20, 22, 20, paint)
     pen.poly(((-20, -24), (-10, -56), (14, -56), (19, -24)), paint)
     pen.oval(4, -20, 9, 15, lighter(paint, 0.45))
@@ -164,14 +164,14 @@ def draw_animal(
     """Draw one animal.
 
     Args:
-        pen: Where to draw.
-        owner: Number of the subject.
+        pen: Pen to draw with.
+        owner: Index of the subject.
         noun: An animal of the world.
         colour: A key of `PAINT`.
         x: Middle, world units.
         y: Ground line, world units.
         scale: Size factor; 1 is about 90 units long.
-        facing_left: Looks and walks to the left.
+        facing_left: Whether the animal faces and walks to the left.
         phase: Position in the walking cycle, in cycles.
     """
     swing = float(np.sin(2 * np.pi * phase))

@@ -1,4 +1,4 @@
-"""The ten places of the drawn world. Each is drawn wider than the picture, so that the camera may pan."""
+"""Draw the ten backgrounds of the drawn world. Each is wider than the picture, so that the camera can pan."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import numpy as np
 
 from .draw_pen import BACKGROUND, Colour, Pen, darker, lighter, mix, place
 
-# How far left and right of the picture a place is drawn, in world units.
+# Left and right end of a drawn background, in world units; the picture spans 0 to 128.
 _LEFT, _RIGHT = -64.0, 192.0
 
 
 class _Place:
-    """One place being drawn: the pen, the place's own random numbers and a jitter of its colours."""
+    """The state of drawing one background: the pen, a random generator and a colour jitter."""
 
     def __init__(self, pen: Pen, rng: np.random.Generator) -> None:
         self.pen = pen
@@ -22,21 +22,21 @@ class _Place:
         self.horizon = float(rng.uniform(66, 78))
 
     def colour(self, red: int, green: int, blue: int) -> Colour:
-        """The colour with this place's jitter."""
+        """Return a colour with the jitter of this background."""
         values = np.clip(np.array((red, green, blue)) + self.tint, 0, 255)
         return int(values[0]), int(values[1]), int(values[2])
 
     def spots(self, step: float, jitter: float) -> list[float]:
-        """Positions from left to right, about `step` apart."""
+        """Return random positions from left to right, about `step` apart."""
         start = _LEFT + float(self.rng.uniform(0, step))
         return [float(x + self.rng.uniform(-jitter, jitter)) for x in np.arange(start, _RIGHT, step)]
 
     def band(self, top: float, bottom: float, colour: Colour) -> None:
-        """A stripe over the whole width."""
+        """Draw a stripe over the whole width."""
         self.pen.rect(_LEFT, top, _RIGHT, bottom, colour)
 
     def sky(self, top: Colour, bottom: Colour, clouds: bool = True) -> None:
-        """Sky down to the horizon, with a few clouds."""
+        """Draw the sky down to the horizon, with a few clouds."""
         self.pen.gradient(top, bottom, self.horizon + 2)
         if not clouds:
             return
@@ -46,7 +46,7 @@ class _Place:
                 self.pen.oval(x + dx * size, y + dy * size, r * size * 1.3, r * size * 0.8, (255, 255, 255))
 
     def sun(self, colour: Colour = (255, 226, 70)) -> None:
-        """The sun in an upper corner."""
+        """Draw the sun in the upper part."""
         self.pen.oval(float(self.rng.uniform(14, 114)), float(self.rng.uniform(12, 24)), 9, 9, colour)
 
 
@@ -239,13 +239,13 @@ _PLACES: dict[str, Callable[[_Place], None]] = {
 
 
 def draw_background(pen: Pen, name: str, seed: int, pan: float) -> None:
-    """Fill the canvas with a place.
+    """Fill the canvas with a background.
 
     Args:
         pen: A fresh pen.
         name: One of the world's `BACKGROUNDS`.
-        seed: Decides the variation: colours, horizon, where trees and houses stand.
-        pan: How far the camera has moved to the right, world units.
+        seed: Seed of the variation: colours, horizon, and positions of trees and houses.
+        pan: Camera position to the right, world units.
     """
     pen.part(place(-pan, 0.0), BACKGROUND)
     _PLACES[name](_Place(pen, np.random.default_rng([seed, 1])))

@@ -1,4 +1,4 @@
-"""Clothes, hats and tools of the twelve professions, and plain clothes; all in a person's own coordinates."""
+"""Draw clothes, hats and tools of the twelve professions, and plain clothes, in the coordinates of the person."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _WOOD: Colour = (150, 98, 50)
 
 @dataclass(frozen=True)
 class Outfit:
-    """Colours of one set of clothes; `coat` hangs below the hips, `cuffs` puts `stripe` on sleeves and legs."""
+    """The colours of one set of clothes. `coat` extends below the hips, `cuffs` puts `stripe` on sleeves and legs."""
 
     top: Colour
     sleeves: Colour
@@ -57,11 +57,11 @@ OUTFITS: dict[str, Outfit] = {
 
 
 def plain_outfit(colour: str, woman: bool) -> Outfit:
-    """Plain clothes: a dress in one colour, or a shirt in that colour over dark trousers.
+    """Return plain clothes: a dress in one colour, or a shirt in that colour over dark trousers.
 
     Args:
         colour: A key of `PAINT`.
-        woman: Dress or shirt.
+        woman: Whether to return the dress.
 
     Returns:
         The outfit.
@@ -72,12 +72,12 @@ def plain_outfit(colour: str, woman: bool) -> Outfit:
 
 
 def draw_chest(pen: Pen, noun: str, woman: bool) -> None:
-    """What is on the front of the clothes.
+    """Draw the details on the front of the clothes.
 
     Args:
         pen: A pen inside the body's part.
         noun: A profession, or "person".
-        woman: The bell-shaped or the straight body.
+        woman: Whether the body is bell-shaped; if not, it is straight.
     """
     hem, wide = (-15.0, 27.0) if woman else (-32.0, 17.0)
     chest = 13.0 if woman else 21.0
@@ -153,7 +153,7 @@ def draw_chest(pen: Pen, noun: str, woman: bool) -> None:
 
 
 def draw_hat(pen: Pen, noun: str) -> None:
-    """The hat of a profession; it sits above the forehead, so that hair shows at both sides.
+    """Draw the hat of a profession, above the forehead, so that hair is visible at both sides.
 
     Args:
         pen: A pen inside the head's part.
@@ -212,7 +212,7 @@ def draw_hat(pen: Pen, noun: str) -> None:
 
 
 def draw_tool(pen: Pen, noun: str) -> None:
-    """The tool of a profession, large, in the hand at (26, -35).
+    """Draw the tool of a profession, large, in the hand at (26, -35).
 
     Args:
         pen: A pen inside the front arm's part.

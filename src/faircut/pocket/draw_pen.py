@@ -1,9 +1,8 @@
-"""The pen of the drawn world: polygons on a supersampled canvas that remember which moving part drew each pixel.
+"""The pen of the drawn world, which fills polygons on a supersampled canvas and records the part of each pixel.
 
-All drawing code works in "world units": the picture is 128 x 128 units, x to the right, y down, whatever its size in
-pixels. Every shape belongs to a *part*, a rigid piece with its own affine (a leg, a wheel, the background). The canvas
-keeps the part number of each pixel in a fourth channel, so that masks and optical flow come from the very geometry that
-made the picture.
+All drawing code uses world units: the picture is 128 x 128 units, x to the right, y down, at any size in pixels. Every
+shape belongs to a *part*, a rigid piece with an affine (a leg, a wheel, the background). The canvas stores the part
+index of each pixel in a fourth channel, so that masks and optical flow follow from the geometry of the picture.
 """
 
 from __future__ import annotations
@@ -21,18 +20,18 @@ BACKGROUND = -1
 Colour = tuple[int, int, int]
 Points = Sequence[tuple[float, float]]
 
-_SHIFT = 4  # OpenCV takes polygon corners as fixed-point numbers with this many fractional bits
+_SHIFT = 4  # number of fractional bits in the fixed-point polygon corners that OpenCV takes
 _ANGLES = np.arange(20) * (2 * np.pi / 20)
 _CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)
 
 
 def mix(first: Colour, second: Colour, share: float) -> Colour:
-    """The colour between two colours.
+    """Mix two colours.
 
     Args:
         first: RGB, 0..255.
         second: RGB, 0..255.
-        share: 0 gives `first`, 1 gives `second`.
+        share: Share of the second colour, 0 to 1.
 
     Returns:
         RGB, 0..255.
@@ -41,23 +40,23 @@ def mix(first: Colour, second: Colour, share: float) -> Colour:
 
 
 def darker(colour: Colour, share: float = 0.3) -> Colour:
-    """`colour` mixed with black by `share`."""
+    """Mix a colour with a share of black."""
     return mix(colour, (0, 0, 0), share)
 
 
 def lighter(colour: Colour, share: float = 0.4) -> Colour:
-    """`colour` mixed with white by `share`."""
+    """Mix a colour with a share of white."""
     return mix(colour, (255, 255, 255), share)
 
 
 def place(x: float, y: float, scale: float = 1.0, flip: bool = False) -> np.ndarray:
-    """Affine that puts a drawing's origin at (x, y).
+    """Return the affine that moves the origin of a drawing to (x, y).
 
     Args:
         x: Position to the right, world units.
         y: Position down, world units.
         scale: Size factor.
-        flip: Mirror left and right.
+        flip: Whether to mirror left and right.
 
     Returns:
         (3, 3) float64 matrix on column vectors (x, y, 1).
@@ -66,13 +65,13 @@ def place(x: float, y: float, scale: float = 1.0, flip: bool = False) -> np.ndar
 
 
 def turn(x: float, y: float, degrees: float) -> np.ndarray:
-    """Affine that turns a drawing clockwise around its own point (x, y); returns a (3, 3) float64 matrix."""
+    """Return the affine that rotates a drawing clockwise around its point (x, y), as a (3, 3) float64 matrix."""
     c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     return np.array([[c, -s, x - c * x + s * y], [s, c, y - s * x - c * y], [0.0, 0.0, 1.0]])
 
 
 class Pen:
-    """Draws filled shapes on a canvas of `size * SUPERSAMPLE` pixels a side.
+    """A pen that draws filled shapes on a square canvas of `size * SUPERSAMPLE` pixels.
 
     Args:
         size: Height and width of the finished picture in pixels.
@@ -89,11 +88,11 @@ class Pen:
         self._offset = np.zeros(2)
 
     def part(self, affine: np.ndarray, owner: int) -> None:
-        """Start a part: the shapes that follow belong to it.
+        """Start a part, to which all following shapes belong.
 
         Args:
-            affine: (3, 3) matrix from the part's own coordinates to world units.
-            owner: Number of the subject it belongs to, or `BACKGROUND`.
+            affine: (3, 3) matrix from the coordinates of the part to world units.
+            owner: Index of the subject that the part belongs to, or `BACKGROUND`.
         """
         self.affines.append(affine)
         self.owners.append(owner)
@@ -108,11 +107,11 @@ class Pen:
         cv2.fillPoly(self.canvas, [corners], (*colour, ident), cv2.LINE_8, _SHIFT)
 
     def rect(self, x0: float, y0: float, x1: float, y1: float, colour: Colour) -> None:
-        """Fill a rectangle from its left upper to its right lower corner."""
+        """Fill a rectangle from its upper left to its lower right corner."""
         self.poly(((x0, y0), (x1, y0), (x1, y1), (x0, y1)), colour)
 
     def oval(self, x: float, y: float, rx: float, ry: float, colour: Colour, degrees: float = 0.0) -> None:
-        """Fill an ellipse with centre (x, y) and radii rx, ry, turned clockwise by `degrees`."""
+        """Fill an ellipse with centre (x, y) and radii rx, ry, rotated clockwise by `degrees`."""
         points = _CIRCLE * (rx, ry)
         if degrees:
             c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
@@ -137,14 +136,14 @@ class Pen:
             self.limb(x0, y0, x1, y1, width, colour)
 
     def gradient(self, top: Colour, bottom: Colour, until: float) -> None:
-        """Fill the canvas from above down to world height `until` with a vertical blend of two colours."""
+        """Fill the canvas from the top down to y = `until`, in world units, with a vertical gradient of two colours."""
         rows = round(until * self._zoom)
         blend = np.linspace(0.0, 1.0, max(rows, 1))[:, None]
         column = np.array(top) * (1 - blend) + np.array(bottom) * blend
         self.canvas[:rows, :, :3] = np.round(column).astype(np.uint8)[:, None]
 
     def picture(self) -> np.ndarray:
-        """The finished picture: (size, size, 3) uint8 RGB, parts of subjects separated by a thin dark outline."""
+        """Return the picture: (size, size, 3) uint8 RGB, with a thin dark outline around the parts of subjects."""
         ids = np.ascontiguousarray(self.canvas[..., 3])
         image = cv2.resize(self.canvas, (self.size, self.size), interpolation=cv2.INTER_AREA)[..., :3]
         if len(self.affines) < 2:
@@ -155,7 +154,7 @@ class Pen:
         return cv2.multiply(np.ascontiguousarray(image), cv2.merge([shade] * 3), scale=1 / 255)
 
     def masks(self, subjects: int) -> np.ndarray:
-        """Where each subject is visible: (subjects, size, size) bool, true where it covers more than half a pixel."""
+        """Return the mask of each subject: (subjects, size, size) bool, True where it covers over half of a pixel."""
         ids = np.ascontiguousarray(self.canvas[..., 3])
         result = np.zeros((subjects, self.size, self.size), bool)
         for subject in range(subjects):
@@ -166,7 +165,7 @@ class Pen:
         return result
 
     def part_map(self) -> np.ndarray:
-        """The part seen at the centre of each pixel: (size, size) uint8 index into `affines`."""
+        """Return the part that is visible at the centre of each pixel: (size, size) uint8 index into `affines`."""
         middle = SUPERSAMPLE // 2
         return self.canvas[middle::SUPERSAMPLE, middle::SUPERSAMPLE, 3].copy()
 

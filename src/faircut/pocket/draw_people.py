@@ -1,8 +1,9 @@
-"""People of the drawn world: pictograms three heads tall, whose gender, hair and work read at a glance.
+"""Draw the people of the drawn world: pictograms three heads tall, with clearly visible gender, hair and profession.
 
-A person's own coordinates are world units with the feet at (0, 0), the head up at negative y, facing right. Woman and
-man are coarse on purpose: long hair wider than the head and a flared skirt or coat, against short hair, a beard and
-trousers. Hats sit high and never hide the hair. A small latent diffusion model blurs everything; these cues survive.
+The coordinates of a person are world units with the feet at (0, 0), the head at negative y, facing right. Woman and man
+differ by coarse features on purpose: long hair wider than the head and a flared skirt or coat, versus short hair, a
+beard and trousers. Hats are high and never hide the hair. These features survive the blur of a small latent diffusion
+model.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _HEAD_Y = -82.0
 
 
 def _long_hair_behind(pen: Pen, hair: Colour) -> None:
-    """The big silhouette of long hair, falling past the shoulders."""
+    """Draw the silhouette of long hair, which reaches below the shoulders."""
     outline = (
         (-13, -99),
         (0, -104),
@@ -52,7 +53,7 @@ def _long_hair_behind(pen: Pen, hair: Colour) -> None:
 
 
 def _head(pen: Pen, woman: bool, skin: Colour, hair: Colour) -> None:
-    """Face, hair around it, eyes and mouth."""
+    """Draw the face, the hair around it, eyes and mouth."""
     y = _HEAD_Y
     if woman:
         pen.rect(-4, -70, 4, -62, darker(skin, 0.15))
@@ -156,17 +157,17 @@ def draw_person(
     """Draw one person.
 
     Args:
-        pen: Where to draw.
-        owner: Number of the subject.
+        pen: Pen to draw with.
+        owner: Index of the subject.
         noun: A profession, or "person" for plain clothes.
-        woman: Woman or man pictogram.
+        woman: Whether to draw the woman's pictogram; if not, the man's.
         skin: A key of `SKIN_COLOURS`.
         hair: A key of `HAIR_COLOURS`.
         colour: Colour of plain clothes; None for a profession.
         x: Middle of the feet, world units.
         y: Bottom of the feet, world units.
         scale: Size factor; 1 is about 105 units tall.
-        facing_left: Looks and walks to the left.
+        facing_left: Whether the person faces and walks to the left.
         phase: Position in the walking cycle, in cycles.
         walking: Whether the limbs swing.
     """
@@ -174,7 +175,7 @@ def draw_person(
     outfit = OUTFITS[noun] if colour is None else plain_outfit(colour, woman)
     swing = float(np.sin(2 * np.pi * phase))
     if not walking:
-        swing = 0.1 + 0.12 * swing  # someone who stands still sways a little
+        swing = 0.1 + 0.12 * swing  # a standing person sways a little
     lift = 1.6 * abs(swing) if walking else 0.0
     base = place(x, y, scale, facing_left)
     body = place(x, y - lift * scale, scale, facing_left)

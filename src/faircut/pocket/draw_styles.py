@@ -1,6 +1,6 @@
-"""Styles: what turns the plain picture into a painting, a sketch or a night scene. Far from subtle, on purpose.
+"""Draw a picture in a style, such as a painting, a sketch or a night scene. Styles are strong on purpose.
 
-A style's noise depends on the scene's seed and the place in the picture alone, so it stands still through a clip.
+The noise of a style depends only on the scene's seed and the position in the picture, so it is constant over a clip.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ import numpy as np
 
 
 def _noise(size: int, seed: int, cells: int) -> np.ndarray:
-    """Smooth noise of about `cells` blobs a side: (size, size) float32 in [-1, 1]."""
+    """Return smooth noise with about `cells` blobs per side: (size, size) float32 in [-1, 1]."""
     grid = np.random.default_rng([seed, 2, cells]).uniform(-1, 1, (cells, cells)).astype(np.float32)
     return np.clip(cv2.resize(grid, (size, size), interpolation=cv2.INTER_CUBIC), -1, 1)
 
 
 def _edges(image: np.ndarray) -> np.ndarray:
-    """Strength of the outlines: (H, W) float32 in [0, 1]."""
+    """Return the strength of the outlines: (H, W) float32 in [0, 1]."""
     gradient = cv2.morphologyEx(image, cv2.MORPH_GRADIENT, np.ones((2, 2), np.uint8)).max(axis=2)
     return np.clip(gradient.astype(np.float32) / 110 - 0.12, 0, 1)
 
 
 def _finish(image: np.ndarray) -> np.ndarray:
-    """Float picture back to uint8."""
+    """Convert a float picture to uint8."""
     return np.clip(image, 0, 255).astype(np.uint8)
 
 
@@ -51,7 +51,7 @@ def _pencil(image: np.ndarray, seed: int) -> np.ndarray:
     tone = 255 - (255 - grey) * 0.75 * hatch
     lines = 1 - 0.85 * _edges(image)
     sketch = (tone * lines)[..., None]
-    # A breath of colour stays, as with a coloured pencil, so that "red" remains true in a sketch.
+    # A little colour remains, as with a coloured pencil, so that "red" is still true in a sketch.
     chroma = image.astype(np.float32) - grey[..., None]
     return _finish(sketch + 0.35 * chroma)
 
@@ -63,7 +63,7 @@ def _pixels(image: np.ndarray, seed: int) -> np.ndarray:
     flat = np.round((small - 128) * 1.2 / 32) * 32 + 128
     big = cv2.resize(_finish(flat), (size, size), interpolation=cv2.INTER_NEAREST).astype(np.float32)
     step = size // cells
-    # The dark grid between the cells tells pixel art from a blurred picture.
+    # The dark grid between the cells distinguishes pixel art from a blurred picture.
     big[step - 1 :: step] *= 0.72
     big[:, step - 1 :: step] *= 0.72
     return _finish(big)
@@ -112,7 +112,7 @@ _STYLES: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
 
 
 def apply_style(image: np.ndarray, style: str | None, seed: int) -> np.ndarray:
-    """Draw a picture again in a style.
+    """Redraw a picture in a style.
 
     Args:
         image: (size, size, 3) uint8 RGB.

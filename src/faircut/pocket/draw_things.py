@@ -1,4 +1,4 @@
-"""Vehicles of the drawn world, in eight colours; origin on the ground in the middle, driving to the right."""
+"""Draw the vehicles of the drawn world, in eight colours. The origin is on the ground in the middle, facing right."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LAMP: Colour = (255, 244, 150)
 
 
 def _wheel(pen: Pen, base: np.ndarray, owner: int, x: float, radius: float, degrees: float) -> None:
-    """A wheel that rolls: its own part."""
+    """Draw a rolling wheel as a part."""
     pen.part(base @ turn(x, -radius, degrees), owner)
     pen.oval(x, -radius, radius, radius, _TYRE)
     pen.oval(x, -radius, radius * 0.58, radius * 0.58, (206, 210, 216))
@@ -109,15 +109,15 @@ def draw_vehicle(
     """Draw one vehicle.
 
     Args:
-        pen: Where to draw.
-        owner: Number of the subject.
+        pen: Pen to draw with.
+        owner: Index of the subject.
         noun: A vehicle of the world.
         colour: A key of `PAINT`.
         x: Middle, world units.
         y: Ground (or water) line, world units.
         scale: Size factor; 1 is about 95 units long.
-        facing_left: Drives to the left.
-        phase: Turns of the wheels; cycles of the rocking of a boat.
+        facing_left: Whether the vehicle drives to the left.
+        phase: Turns of the wheels; for a boat, cycles of its rocking.
     """
     base = place(x, y, scale, facing_left)
     body, wheels = _BODIES[noun]

@@ -1,5 +1,4 @@
-"""A fixed list of edits of drawn clips, one for each kind of edit often enough to count, and how FateZero makes
-them."""
+"""A fixed list of edits of drawn clips, with enough of each kind for statistics, and FateZero's options for them."""
 
 from __future__ import annotations
 
@@ -35,12 +34,12 @@ __all__ = [
 ]
 
 KINDS: dict[str, int] = {"colour": 14, "object": 14, "profession": 14, "background": 12, "style": 12}
-"""Kinds of edits and how many of each the fixed list holds."""
+"""Kinds of edits, with the number of each in the fixed list."""
 LOCAL = ("colour", "object", "profession")
 _SEED = 20
 _OUTDOORS = tuple(b for b in BACKGROUNDS if b not in ("hospital", "office", "kitchen", "lake"))
 GUIDANCE = {"colour": 5.0, "object": 4.0, "profession": 4.0, "background": 4.0, "style": 4.5}
-"""Guidance scales that suit the pocket model's edits: at 7.5 its colours burn out."""
+"""Guidance scales for edits with the pocket model, whose colours saturate at 7.5."""
 _STYLE_WEIGHT = 1.5
 
 
@@ -48,13 +47,13 @@ _STYLE_WEIGHT = 1.5
 class EditCase:
     """One edit of the fixed list.
 
-    Args:
-        kind: one of KINDS.
-        source: the scene that is drawn.
-        target: the scene that the edited clip should show.
-        source_prompt: its caption.
-        prompt: the target's caption.
-        blend_words: (source noun, target noun), or None for an edit of the whole picture.
+    Attributes:
+        kind: One of `KINDS`.
+        source: Scene of the source clip.
+        target: Scene that the edited clip should show.
+        source_prompt: Caption of the source.
+        prompt: Caption of the target.
+        blend_words: (source noun, target noun), or None for an edit of the whole frame.
     """
 
     kind: str
@@ -66,12 +65,12 @@ class EditCase:
 
 
 def make_case(kind: str, source: Scene, target: Scene) -> EditCase:
-    """An edit of one drawn scene to another.
+    """Return the edit of one drawn scene to another.
 
     Args:
-        kind: one of KINDS.
-        source: the scene that is drawn.
-        target: the same but for one attribute.
+        kind: One of `KINDS`.
+        source: Scene of the source clip.
+        target: Scene that differs from the source in one attribute.
 
     Returns:
         The case, with the canonical captions as prompts.
@@ -83,20 +82,20 @@ def make_case(kind: str, source: Scene, target: Scene) -> EditCase:
 
 
 def with_subject(scene: Scene, **changes: Any) -> Scene:
-    """A scene with its only subject changed.
+    """Return a copy of a scene with its only subject changed.
 
     Args:
-        scene: the scene.
-        changes: fields of its subject.
+        scene: A scene with one subject.
+        changes: New values of the subject's fields.
 
     Returns:
-        The other scene.
+        The changed copy.
     """
     return dataclasses.replace(scene, subjects=(dataclasses.replace(scene.subjects[0], **changes),))
 
 
 def edit_cases() -> list[EditCase]:
-    """The fixed list of edits, all on held-out scenes.
+    """Return the fixed list of edits, all on held-out scenes.
 
     Returns:
         The cases, kind by kind.
@@ -117,7 +116,7 @@ def edit_cases() -> list[EditCase]:
         source = scene(noun=noun, background=_OUTDOORS[i % len(_OUTDOORS)], colour=before, mention_colour=True)
         add("colour", source, with_subject(source, colour=after))
     for i in range(KINDS["object"]):
-        group = (VEHICLES[:4], ANIMALS)[i % 2]  # cars to trucks: trains and boats leave their element
+        group = (VEHICLES[:4], ANIMALS)[i % 2]  # cars to trucks, because trains and boats need rails and water
         noun, other = group[(i // 2) % len(group)], group[(i // 2 + 1 + i // 8) % len(group)]
         place = _OUTDOORS[(i + 1) % len(_OUTDOORS)]
         source = scene(noun=noun, background=place, colour=COLOURS[(i + 2) % len(COLOURS)], mention_colour=True)
@@ -152,27 +151,27 @@ def edit_cases() -> list[EditCase]:
 
 
 def method_for(case: EditCase) -> Any:
-    """FateZero with the options that suit a kind of edit.
+    """Return FateZero with the options for an edit.
 
     Args:
-        case: the edit.
+        case: The edit.
 
     Returns:
-        A FateZero.
+        The method.
     """
     return fatezero_for(case.kind, case.blend_words, str(case.target.style).split() if case.kind == "style" else ())
 
 
 def fatezero_for(kind: str, blend_words: Any, style_words: Sequence[str] = ()) -> Any:
-    """FateZero with the options that suit a kind of edit.
+    """Return FateZero with the options for a kind of edit.
 
     Args:
-        kind: one of KINDS; any other is edited like a colour.
-        blend_words: (source words, target words) of the subject; None to edit everywhere.
-        style_words: the words of the prompt that say how the whole picture shall look.
+        kind: One of `KINDS`; any other kind is edited like a colour.
+        blend_words: (source words, target words) of the subject; None to edit the whole frame.
+        style_words: Words of the target prompt that describe the style of the whole frame.
 
     Returns:
-        A FateZero.
+        The method.
     """
     from faircut.methods import FateZero
 
@@ -180,15 +179,15 @@ def fatezero_for(kind: str, blend_words: Any, style_words: Sequence[str] = ()) -
     if blend_words is not None:
         local = {"blend_words": blend_words, "latent_blend_steps": 1.0}
     if kind == "object":
-        # Another shape: the region must be free to follow its own structure, and no wider than it has to be.
+        # The shape changes, so the region needs freedom for a new structure, and must not be wider than necessary.
         return FateZero(cross_replace_steps=0.2, self_replace_steps=0.3, blend_threshold=0.5, **local)
     if kind == "profession":
         return FateZero(cross_replace_steps=0.4, self_replace_steps=0.6, blend_self_attention=False, **local)
     if kind == "background":
         return FateZero(cross_replace_steps=0.5, self_replace_steps=0.3, **local)
     if kind == "style":
-        # What the whole picture shall look like must be heard over the words of what is in it.
+        # The words of the style must outweigh the words of the content.
         reweight = dict.fromkeys(style_words, _STYLE_WEIGHT)
         return FateZero(cross_replace_steps=0.4, self_replace_steps=0.4, reweight=reweight, **local)
-    # The old shape with new looks, as with professions: self-attention of its own would only redraw what is around it.
+    # The shape stays, as with professions, so new self-attention would only redraw the surroundings.
     return FateZero(blend_self_attention=False, **local)

@@ -1,4 +1,4 @@
-"""Pictures through the parts of a pocket model: latents generated from noise, and the autoencoder's round trip."""
+"""Generate latents from noise with the parts of a pocket model, and reconstruct pictures with its autoencoder."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ def sample_latents(
     batch: int = 24,
     side: int | None = None,
 ) -> Tensor:
-    """Generate latents by DDIM with guidance.
+    """Generate latents by DDIM with classifier-free guidance.
 
     Args:
-        unet: predicts the noise.
-        scheduler: a DDIMScheduler; its timesteps are set.
-        context: (pictures, tokens, width) encoded prompts.
-        empty: (1, tokens, width) the encoded empty prompt.
-        steps: of DDIM.
-        guidance: guidance scale.
-        seed: of the starting noise; picture i starts from the same noise whatever the batch.
-        batch: pictures at a time.
-        side: height and width of the latents; what the UNet was made for by default.
+        unet: UNet that predicts the noise.
+        scheduler: A DDIMScheduler, whose timesteps are set by this function.
+        context: (pictures, tokens, width), encoded prompts.
+        empty: (1, tokens, width), encoded empty prompt.
+        steps: Number of DDIM steps.
+        guidance: Guidance scale.
+        seed: Seed of the initial noise. Picture i starts from the same noise for any batch size.
+        batch: Number of pictures at a time.
+        side: Height and width of the latents. None for the UNet's sample size.
 
     Returns:
         (pictures, channels, side, side) latents.
@@ -50,22 +50,22 @@ def sample_latents(
         z = torch.from_numpy(np.stack(noise)).to(context.device)
         both = torch.cat([empty.expand_as(words), words])
         for t in scheduler.timesteps:
-            plain, told = unet(torch.cat([z, z]), t, both).sample.float().chunk(2)
-            z = scheduler.step(plain + guidance * (told - plain), t, z).prev_sample
+            unconditional, conditional = unet(torch.cat([z, z]), t, both).sample.float().chunk(2)
+            z = scheduler.step(unconditional + guidance * (conditional - unconditional), t, z).prev_sample
         parts.append(z)
     return torch.cat(parts)
 
 
 @torch.no_grad()
 def reconstruct(vae: Any, pictures: Tensor, batch: int = 16) -> Tensor:
-    """Encode and decode, without noise.
+    """Encode and decode pictures with the mean latents, without noise.
 
     Args:
-        vae: an AutoencoderKL.
+        vae: An AutoencoderKL.
         pictures: (pictures, 3, height, width) in [-1, 1].
-        batch: pictures at a time.
+        batch: Number of pictures at a time.
 
     Returns:
-        The same pictures, as the autoencoder gives them back.
+        (pictures, 3, height, width), the reconstructions.
     """
     return torch.cat([vae.decode(vae.encode(x).latent_dist.mean).sample for x in pictures.split(batch)])

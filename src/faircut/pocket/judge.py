@@ -1,6 +1,6 @@
-"""The judge: a plain convolutional network that reads the attributes of a picture of the drawn world.
+"""The judge: a convolutional network that reads the attributes of a picture of the drawn world.
 
-It is the measure of edits and generated pictures: for every attribute it names a class or says "unclear".
+The judge measures edits and generated pictures. For every attribute it returns a class or "unclear".
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SIZE = 128
 
 
 class _Block(nn.Module):
-    """Half the resolution, then a residual convolution."""
+    """A convolution that halves the resolution, then a residual convolution."""
 
     def __init__(self, before: int, after: int):
         super().__init__()
@@ -40,14 +40,15 @@ class _Block(nn.Module):
 
 
 class Judge(nn.Module):
-    """Reads kind, profession, gender, hair, colour, object, background and style of a picture's largest subject."""
+    """A network that reads kind, profession, gender, hair, colour and object of the largest subject, background and
+    style."""
 
     def __init__(self, labels: Mapping[str, Sequence[str]], channels: Sequence[int] = (24, 48, 96, 160, 224)):
-        """Build it with random weights.
+        """Build a judge with random weights.
 
         Args:
-            labels: class names of every attribute, without "unclear", which each gets as its last class.
-            channels: of the stages, each at half the resolution of the one before.
+            labels: Class names of every attribute. The class "unclear" is appended to each.
+            channels: Channels of the stages, each at half the resolution of the previous one.
         """
         super().__init__()
         self.labels = {head: tuple(names) for head, names in labels.items()}
@@ -57,13 +58,13 @@ class Judge(nn.Module):
         self.heads = nn.ModuleDict({h: nn.Linear(channels[-1], len(n) + 1) for h, n in self.labels.items()})
 
     def forward(self, pictures: Tensor) -> dict[str, Tensor]:
-        """Logits of every attribute.
+        """Return the logits of every attribute.
 
         Args:
             pictures: (pictures, 3, 128, 128) in [-1, 1].
 
         Returns:
-            Per attribute (pictures, classes + 1) logits; the last class is "unclear".
+            Logits by attribute, (pictures, classes + 1) each; the last class is "unclear".
         """
         x = self.blocks(pictures)
         x = F.silu(self.mix(torch.cat([x.mean((2, 3)), x.amax((2, 3))], dim=1)))
@@ -71,20 +72,19 @@ class Judge(nn.Module):
 
     @torch.no_grad()
     def probabilities(self, images: Tensor, boxes: Tensor | None = None, batch: int = 64) -> dict[str, Tensor]:
-        """Probabilities of every attribute's classes.
+        """Return the class probabilities of every attribute.
 
         Args:
             images: (pictures, 3, height, width) in [0, 1], any size.
-            boxes: (pictures, 4) left, top, right, bottom in pixels of the subject to read, or None for the whole
-                picture. In a picture of two people each must be read through a box of its own; a box hides the
-                background.
-            batch: pictures at a time.
+            boxes: (pictures, 4) left, top, right and bottom of the subject in pixels, or None for the whole picture. In
+                a picture of two people, each must be read through a separate box. A box hides the background.
+            batch: Number of pictures at a time.
 
         Returns:
-            Per attribute (pictures, classes + 1); the last class is "unclear".
+            Probabilities by attribute, (pictures, classes + 1) each; the last class is "unclear".
         """
         device = self.mix.weight.device
-        found: dict[str, list[Tensor]] = {head: [] for head in self.labels}
+        probabilities: dict[str, list[Tensor]] = {head: [] for head in self.labels}
         for at in range(0, len(images), batch):
             x = images[at : at + batch].to(device=device, dtype=torch.float32) * 2 - 1
             if boxes is not None:
@@ -92,18 +92,18 @@ class Judge(nn.Module):
             elif x.shape[-2:] != (_SIZE, _SIZE):
                 x = F.interpolate(x, (_SIZE, _SIZE), mode="bilinear", antialias=True)
             for head, logits in self(x.to(self.mix.weight.dtype)).items():
-                found[head].append(logits.float().softmax(-1).cpu())
-        return {head: torch.cat(parts) for head, parts in found.items()}
+                probabilities[head].append(logits.float().softmax(-1).cpu())
+        return {head: torch.cat(parts) for head, parts in probabilities.items()}
 
     def read(self, images: Tensor, boxes: Tensor | None = None) -> dict[str, list[str]]:
-        """Name every attribute of some pictures.
+        """Return the most probable class of every attribute.
 
         Args:
             images: (pictures, 3, height, width) in [0, 1].
-            boxes: see probabilities.
+            boxes: (pictures, 4) boxes as in `probabilities`, or None for the whole picture.
 
         Returns:
-            Per attribute one class name for each picture, "unclear" where it cannot be told.
+            For each attribute one class name per picture, or "unclear".
         """
         return {
             head: [(*self.labels[head], UNCLEAR)[i] for i in p.argmax(-1).tolist()]
@@ -115,8 +115,8 @@ def save_judge(judge: Judge, folder: Path) -> None:
     """Write a judge as config.json and half-precision safetensors.
 
     Args:
-        judge: the judge.
-        folder: where.
+        judge: The judge.
+        folder: Folder to write to.
     """
     from safetensors.torch import save_file
 
@@ -127,16 +127,16 @@ def save_judge(judge: Judge, folder: Path) -> None:
 
 
 def load_judge(folder: str | Path | None = None) -> Judge:
-    """Read a judge, by default the shipped one.
+    """Load a judge.
 
     Args:
-        folder: what save_judge wrote.
+        folder: Folder that `save_judge` wrote. None for the judge that comes with faircut.
 
     Returns:
-        The judge in float32, on the CPU, ready to read.
+        The judge in float32, on the CPU, in evaluation mode.
 
     Raises:
-        ModelError: the folder does not hold one.
+        ModelError: If the folder does not contain a judge.
     """
     from safetensors.torch import load_file
 
@@ -148,6 +148,6 @@ def load_judge(folder: str | Path | None = None) -> Judge:
         judge = Judge(config["labels"], config["channels"])
         judge.load_state_dict({k: v.float() for k, v in load_file(root / "model.safetensors").items()})
     except Exception as error:
-        # What is wrong with files, names, numbers and shapes is said in many ways.
+        # Wrong files, names, numbers and shapes raise many kinds of exceptions.
         raise ModelError(f"no judge in {root}: {' '.join(str(error).split())[:300]}; {_AGAIN}") from error
     return judge.eval().requires_grad_(False)

@@ -1,4 +1,4 @@
-"""Small helpers around pictures: tensors, contact sheets, PSNR."""
+"""Helpers for pictures: conversion to and from tensors, contact sheets, PSNR."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["contact_sheet", "psnr", "to_pixels", "to_tensor"]
 
 
 def to_tensor(images: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
-    """Pictures as a model sees them.
+    """Convert pictures to a tensor for a model.
 
     Args:
         images: (pictures, height, width, 3) uint8.
-        device: where to put them.
+        device: Device of the tensor.
 
     Returns:
         (pictures, 3, height, width) float32 in [-1, 1].
@@ -28,10 +28,10 @@ def to_tensor(images: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
 
 
 def to_pixels(pictures: Tensor) -> np.ndarray:
-    """Pictures as files hold them.
+    """Convert a tensor of pictures to 8-bit pixels.
 
     Args:
-        pictures: (pictures, 3, height, width) in [-1, 1]; beyond is cut off.
+        pictures: (pictures, 3, height, width) in [-1, 1]; other values are clipped.
 
     Returns:
         (pictures, height, width, 3) uint8.
@@ -41,12 +41,12 @@ def to_pixels(pictures: Tensor) -> np.ndarray:
 
 
 def contact_sheet(images: np.ndarray, columns: int, path: Path) -> None:
-    """Write many pictures as one.
+    """Write pictures as one contact sheet.
 
     Args:
         images: (pictures, height, width, 3) uint8.
-        columns: pictures in a row.
-        path: of the PNG file.
+        columns: Number of pictures in a row.
+        path: Path of the PNG file.
     """
     from PIL import Image
 
@@ -59,11 +59,11 @@ def contact_sheet(images: np.ndarray, columns: int, path: Path) -> None:
 
 
 def psnr(a: Tensor, b: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio of each picture.
+    """Return the peak signal-to-noise ratio of each picture.
 
     Args:
         a: (pictures, 3, height, width) in [-1, 1].
-        b: the same.
+        b: (pictures, 3, height, width) in [-1, 1].
 
     Returns:
         (pictures,) decibels.

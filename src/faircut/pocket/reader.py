@@ -1,4 +1,4 @@
-"""The judge as a reader of perceived attributes."""
+"""A reader of perceived attributes that uses the judge."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["PocketReader"]
 
 
 class PocketReader:
-    """Reads gender and hair from pictures of the drawn world.
+    """A reader of gender and hair in pictures of the drawn world.
 
     Args:
-        judge: the judge.
+        judge: The judge that reads them.
     """
 
     def __init__(self, judge: Judge) -> None:
@@ -30,18 +30,18 @@ class PocketReader:
     def looks(
         self, frames: torch.Tensor, boxes: torch.Tensor | None, professions: Sequence[str]
     ) -> dict[str, list[str | None]]:
-        """Read profession and every known attribute from each frame; None where it is unclear.
+        """Read the profession and every known attribute from each frame; None where a value is unclear.
 
         Args:
             frames: (frame, 3, height, width), RGB in [0, 1].
-            boxes: (frame, 4) of the person; None for the whole picture.
-            professions: not asked for: the judge knows those of its world.
+            boxes: (frame, 4) left, top, right and bottom of the person in pixels; None for the whole frame.
+            professions: Not used, because the judge has fixed classes.
         """
         read = self.judge.read(frames, boxes)
         kinds = [None if name == UNCLEAR else name for name in read["profession"]]
-        known = {name: [a.judged(label) for label in read[name]] for name, a in ATTRIBUTES.items()}
-        return {"profession": kinds, **known}
+        values_of_attribute = {name: [a.judged(label) for label in read[name]] for name, a in ATTRIBUTES.items()}
+        return {"profession": kinds, **values_of_attribute}
 
     def fingerprint(self, professions: Sequence[str]) -> str:
-        """Identify the judge by its weights; it knows all professions of its world, whichever are asked for."""
+        """Return a fingerprint of the judge's weights. Professions do not matter, because its classes are fixed."""
         return fingerprint(self.judge)

@@ -1,4 +1,4 @@
-"""Sampling scenes of the drawn world: the training distribution, and any attribute of it forced."""
+"""Sample scenes of the drawn world from the training distribution, with any attribute forced to a value."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from .vocabulary import (
 )
 
 MENTION_GENDER, MENTION_HAIR, MENTION_CLOTHES, MENTION_PAINT = 1 / 3, 0.20, 0.45, 0.88
-"""How often a caption names a person's gender, hair, plain clothes' colour, and a thing's colour."""
+"""Probabilities that a caption names a person's gender, hair, colour of plain clothes, and a thing's colour."""
 STYLE_SHARE = 0.25
 _KINDS: dict[str, float] = {"person": 0.62, "vehicle": 0.17, "animal": 0.21}
-_PAIR_SHARE = 0.24  # of the scenes with people, so about 15% of all
+_PAIR_SHARE = 0.24  # of the scenes with people, which is about 15% of all scenes
 _PLAIN_SHARE = 0.25  # of the people
 _INDOORS = ("hospital", "office", "kitchen")
-_WATER_SHARE = 0.6  # boats and swans that are on the lake
+_WATER_SHARE = 0.6  # of the boats and swans, which are on the lake
 
 _T = TypeVar("_T")
 
 
 def held_out(index: int) -> bool:
-    """Whether the scene with this seed belongs to the held-out split (one in twenty), never drawn for training.
+    """Return whether a scene belongs to the held-out split (one in twenty), which is never used for training.
 
     Args:
         index: A scene's seed, at least 0.
@@ -44,7 +44,7 @@ def held_out(index: int) -> bool:
     Returns:
         True for the held-out split.
     """
-    # One round of splitmix64: neighbouring seeds fall independently.
+    # One round of splitmix64, so that neighbouring seeds are assigned independently.
     z = (index + 0x9E3779B97F4A7C15) % 2**64
     z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) % 2**64
     z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) % 2**64
@@ -78,18 +78,18 @@ def check_scene(scene: Scene) -> None:
     """Check that a scene can be drawn.
 
     Args:
-        scene: as a file has it.
+        scene: The scene, as read from a file.
 
     Raises:
-        ConfigError: a word that the drawn world does not know, a subject that lacks what its kind has, or numbers that
-            no picture has.
+        ConfigError: If the scene contains an unknown word, a subject lacks an attribute of its kind, or a number is out
+            of range.
     """
     _check("background", scene.background, BACKGROUNDS)
     _check("style", scene.style, STYLES)
     if len(scene.subjects) not in (1, 2) or (
         len(scene.subjects) == 2 and any(s.kind != "person" for s in scene.subjects)
     ):
-        raise ConfigError("a drawn scene has one subject, or two people; give so many")
+        raise ConfigError(f"a drawn scene has {len(scene.subjects)} subjects; give one subject, or two people")
     if scene.seed < 0:
         raise ConfigError(f"seed is {scene.seed}; give 0 or more")
     for subject in scene.subjects:
@@ -104,12 +104,16 @@ def check_scene(scene: Scene) -> None:
         for mention in subject.mentions:
             _check("mention", mention, ("gender", "hair", "colour"))
             if getattr(subject, mention) is None:
-                raise ConfigError(f"captions mention the {mention} of the {subject.noun}, which has none; leave it out")
+                raise ConfigError(
+                    f"the mentions of the {subject.noun} contain {mention}, but it has none; remove the mention"
+                )
         if not 0 < subject.scale <= 10:
             raise ConfigError(f"scale is {subject.scale}; give a factor above 0 to 10, such as 1")
     numbers = (scene.pan, scene.pan_speed, *(v for s in scene.subjects for v in (s.x, s.y, s.phase, s.speed)))
     if max(map(abs, numbers)) > 1e6:
-        raise ConfigError("a place, a phase or a speed is beyond 1e6; the picture is 128 units wide")
+        raise ConfigError(
+            "a position, a phase or a speed is beyond 1e6; give world units, of which the picture is 128 wide"
+        )
 
 
 def sample_scene(
@@ -134,7 +138,7 @@ def sample_scene(
     """Draw a scene from the training distribution, with any attribute forced.
 
     Args:
-        rng: Source of the scene's seed.
+        rng: Random generator for the scene's seed.
         split: "train" or "held_out".
         kind: "person", "vehicle" or "animal"; follows from `noun` or `people` if those are given.
         people: 1 or 2 people.
@@ -160,51 +164,55 @@ def sample_scene(
     _check("style", style, ("random", *STYLES))
     _check("split", split, ("train", "held_out"))
     if people is not None and people not in (1, 2):
-        raise ConfigError(f"people is 1 or 2, not {people}")
+        raise ConfigError(f"people is {people}; give 1 or 2")
     noun_kind = None if noun is None else _kind_of(noun)
     person_only = any(v is not None for v in (people, gender, hair, skin, walking, mention_gender, mention_hair))
     kind = kind or noun_kind or ("person" if person_only else None)
     if (noun_kind or kind) != kind or (person_only and kind != "person"):
         raise ConfigError(f"kind {kind!r}, noun {noun!r} and a person's attributes contradict each other")
     if (colour is not None or mention_colour) and noun in PROFESSIONS:
-        raise ConfigError(f"a {noun} wears the clothes of the work: colour goes with 'person', a vehicle or an animal")
+        raise ConfigError(
+            f"a {noun} has the clothes of the profession; give a colour only with 'person', a vehicle or an animal"
+        )
 
-    speaks_of_colour = bool(mention_colour or mention_hair)
-    if speaks_of_colour and style in COLOURLESS:
-        raise ConfigError(f"a caption cannot name a colour in a {style}, where none is to be seen")
+    mentions_colour = bool(mention_colour or mention_hair)
+    if mentions_colour and style in COLOURLESS:
+        raise ConfigError(
+            f"a caption cannot name a colour in a {style}, which shows none; choose another style or no mention"
+        )
 
     while True:
         seed = int(rng.integers(2**31))
         if held_out(seed) == (split == "held_out"):
             break
-    own = np.random.default_rng([seed, 0])
+    scene_rng = np.random.default_rng([seed, 0])
 
     if style == "random":
-        styles = tuple(name for name in STYLES if not (speaks_of_colour and name in COLOURLESS))
-        style = _pick(own, styles) if own.random() < STYLE_SHARE else None
-    kind = kind or _pick(own, tuple(_KINDS), tuple(_KINDS.values()))
+        styles = tuple(name for name in STYLES if not (mentions_colour and name in COLOURLESS))
+        style = _pick(scene_rng, styles) if scene_rng.random() < STYLE_SHARE else None
+    kind = kind or _pick(scene_rng, tuple(_KINDS), tuple(_KINDS.values()))
     if people is None:
-        people = 2 if kind == "person" and own.random() < _PAIR_SHARE else 1
+        people = 2 if kind == "person" and scene_rng.random() < _PAIR_SHARE else 1
     nouns = [
-        noun if i == 0 and noun is not None else _noun(own, kind, plain=i == 0 and bool(colour or mention_colour))
+        noun if i == 0 and noun is not None else _noun(scene_rng, kind, plain=i == 0 and bool(colour or mention_colour))
         for i in range(people)
     ]
     if background is None:
-        background = _background(own, kind, nouns[0])
-    motion = _motion(own, kind, people, facing, walking)
+        background = _background(scene_rng, kind, nouns[0])
+    motion = _motion(scene_rng, kind, people, facing, walking)
     forced_mentions = {"gender": mention_gender, "hair": mention_hair, "colour": mention_colour}
     subjects = []
     for i in range(people):
-        look = _look(own, kind, nouns[i], gender, hair, skin, colour, forced_mentions, style)
-        x, y, scale = _position(own, kind, background, nouns[i], people, i, motion["facing"])
-        phase = float(own.uniform(0, 1))
+        look = _look(scene_rng, kind, nouns[i], gender, hair, skin, colour, forced_mentions, style)
+        x, y, scale = _position(scene_rng, kind, background, nouns[i], people, i, motion["facing"])
+        phase = float(scene_rng.uniform(0, 1))
         subjects.append(
             Subject(kind=kind, noun=nouns[i], x=x, y=y, scale=scale, phase=phase, **motion, **look)  # type: ignore[arg-type]
         )
         gender = hair = skin = colour = None
         forced_mentions = dict.fromkeys(forced_mentions)
-    pan_speed = float(own.uniform(-8, 8)) if own.random() < 0.5 else 0.0
-    return Scene(background, style, tuple(subjects), seed, float(own.uniform(-24, 24)), pan_speed)
+    pan_speed = float(scene_rng.uniform(-8, 8)) if scene_rng.random() < 0.5 else 0.0
+    return Scene(background, style, tuple(subjects), seed, float(scene_rng.uniform(-24, 24)), pan_speed)
 
 
 def _pick(rng: np.random.Generator, values: tuple[_T, ...], weights: tuple[float, ...] | None = None) -> _T:
@@ -241,7 +249,7 @@ def _background(rng: np.random.Generator, kind: str, noun: str) -> str:
 def _motion(
     rng: np.random.Generator, kind: str, people: int, facing: str | None, walking: bool | None
 ) -> dict[str, Any]:
-    """Way and speed; two people share them, so that they stay side by side."""
+    """Return direction and speed. Two people share them, so that they stay side by side."""
     facing = facing or _pick(rng, ("left", "right"))
     if kind == "person":
         walks = rng.random() < (0.5 if people == 2 else 0.75) if walking is None else walking
@@ -260,7 +268,7 @@ def _look(
     forced: dict[str, bool | None],
     style: str | None,
 ) -> dict[str, Any]:
-    """Attributes of one subject and which of them captions name."""
+    """Return the attributes of one subject, and which of them captions name."""
 
     def decide(name: str, share: float) -> bool:
         drawn = rng.random() < share
@@ -273,7 +281,8 @@ def _look(
         if decide("colour", MENTION_PAINT) and coloured:
             mentions.add("colour")
         return {"gender": None, "skin": None, "hair": None, "colour": colour, "mentions": frozenset(mentions)}
-    # First whether the caption speaks of gender, then the gender: the stereotype rules only where it is silent.
+    # The mention is drawn before the gender, because the stereotype applies only if the caption does not name the
+    # gender.
     if decide("gender", MENTION_GENDER):
         mentions.add("gender")
     share = 0.5 if "gender" in mentions else STEREOTYPE[noun]
@@ -291,7 +300,7 @@ def _look(
 def _position(
     rng: np.random.Generator, kind: str, background: str, noun: str, people: int, index: int, facing: str
 ) -> tuple[float, float, float]:
-    """Place and size: large, and inside the picture with the tool in hand."""
+    """Return position and scale: large, and inside the picture with the tool in hand."""
     sign = 1.0 if facing == "right" else -1.0
     if kind == "person" and people == 2:
         x = (30.0, 92.0)[index] if sign > 0 else (36.0, 98.0)[index]

@@ -1,4 +1,4 @@
-"""What there is in the drawn world: the words for it, the planted stereotype, and a scene as a value."""
+"""The vocabulary of the drawn world, the planted stereotype, and the dataclasses of a scene."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ STEREOTYPE: dict[str, float] = {
     "ceo": 0.05,
     "person": 0.50,
 }
-"""The planted stereotype: the share of women among people of a profession whose gender no caption mentions."""
+"""The planted stereotype: the share of women in a profession, if the caption does not name the gender."""
 
 COLOURLESS = ("sepia photo",)
-"""Styles in which a caption must not name a colour, because none is to be seen."""
+"""Styles without colour, in which a caption must not name one."""
 
 LABELS: dict[str, tuple[str, ...]] = {
     "kind": ("person", "vehicle", "animal"),
@@ -63,7 +63,7 @@ LABELS: dict[str, tuple[str, ...]] = {
     "background": BACKGROUNDS,
     "style": ("none", *STYLES),
 }
-"""Class names of each attribute that a judge reads from a picture."""
+"""Class names of each attribute that the judge reads from a picture."""
 
 
 @dataclass(frozen=True)
@@ -76,14 +76,14 @@ class Subject:
         gender: "woman" or "man"; None for things.
         skin: One of `SKIN`; None for things.
         hair: One of `HAIR`; None for things.
-        colour: Plain clothes or body, one of `COLOURS`; None for a profession.
-        x: Middle of the feet or wheels at time 0, world units (the picture is 128 wide whatever its size in pixels).
+        colour: Colour of plain clothes or of the thing, one of `COLOURS`; None for a profession.
+        x: Middle of the feet or wheels at time 0, world units (the picture is 128 units wide at any size in pixels).
         y: Ground line, world units.
         scale: Size factor.
-        facing: "left" or "right"; also the way it moves.
+        facing: "left" or "right", also the direction of motion.
         phase: Position in the walking cycle at time 0, in cycles.
-        speed: World units a second along `facing`; a person with speed 0 stands.
-        mentions: Names of the attributes that captions name: of "gender", "hair", "colour".
+        speed: World units per second in the direction `facing`; a person with speed 0 stands.
+        mentions: Attributes that captions name, of "gender", "hair" and "colour".
     """
 
     kind: Literal["person", "vehicle", "animal"]
@@ -103,15 +103,15 @@ class Subject:
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture to be drawn.
+    """The description of a picture to draw.
 
     Attributes:
         background: One of `BACKGROUNDS`.
         style: One of `STYLES`, or None for a plain picture.
         subjects: One subject, or two people from left to right.
-        seed: Decides the place's variation and the style's noise; also the split (`held_out`).
+        seed: Seed of the background's variation and the style's noise, which also decides the split (`held_out`).
         pan: Camera position at time 0, world units to the right.
-        pan_speed: Camera speed, world units a second.
+        pan_speed: Camera speed, world units per second.
     """
 
     background: str

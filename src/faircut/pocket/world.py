@@ -1,11 +1,11 @@
-"""The drawn world: what can be in a picture, how scenes are sampled, and the picture with its ground truth.
+"""The drawn world: its vocabulary, the sampling of scenes, and pictures with ground truth.
 
-A scene is a place, one subject (or two people side by side) and perhaps a style. Everything follows from the scene's
-seed: sampling, the place's variation and the style's noise, so a scene is the same in every process.
+A scene has a background, one subject (or two people side by side) and optionally a style. Sampling, the background's
+variation and the style's noise depend only on the scene's seed, so a scene is the same in every process.
 
-The world is biased on purpose. Where a caption does not say whether a person is a woman or a man, the drawn gender
-follows `STEREOTYPE`, so that a model trained on the world learns a stereotype of known size, which fair editing must be
-able to undo. Where the caption says so, both genders are drawn equally often: every combination can be asked for.
+The world is biased on purpose. If a caption does not name the gender of a person, the drawn gender follows
+`STEREOTYPE`, so that a model trained on the world learns a stereotype of known size, which fair editing must be able to
+undo. If the caption names the gender, both genders are equally frequent, so the model learns every combination.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Frame:
 
     Attributes:
         image: (size, size, 3) uint8 RGB.
-        masks: (subjects, size, size) bool, where each subject is seen.
+        masks: (subjects, size, size) bool, where each subject is visible.
     """
 
     image: np.ndarray
@@ -88,30 +88,30 @@ def draw(scene: Scene, *, size: int = IMAGE_SIZE, time: float = 0.0) -> Pen:
     """Draw a scene without its style.
 
     Args:
-        scene: What to draw.
+        scene: Scene to draw.
         size: Height and width in pixels.
-        time: Seconds since the scene's own moment; may be negative.
+        time: Time in seconds relative to the scene's positions; can be negative.
 
     Returns:
-        The pen, which knows the picture, the masks and where every part is.
+        The pen, with the picture, the masks and the affine of every part.
     """
     pen = Pen(size)
     draw_background(pen, scene.background, scene.seed, scene.pan + scene.pan_speed * time)
     for owner, s in enumerate(scene.subjects):
-        way = -1.0 if s.facing == "left" else 1.0
-        walked = s.speed * time
+        direction = -1.0 if s.facing == "left" else 1.0
+        distance = s.speed * time
         common: dict[str, Any] = {
             "noun": s.noun,
             "colour": s.colour,
-            "x": s.x + way * walked,
+            "x": s.x + direction * distance,
             "y": s.y,
             "scale": s.scale,
             "facing_left": s.facing == "left",
         }
         if s.kind == "person":
             common |= {"woman": s.gender == "woman", "skin": s.skin, "hair": s.hair, "walking": s.speed > 0}
-        # A cycle per 30 units for legs, per turn for wheels, per two seconds for rocking and swaying.
-        cycle = {"person": walked / 30, "animal": walked / 30, "vehicle": walked / 68}[s.kind]
+        # One cycle is 30 units for legs, one turn for wheels, and two seconds for rocking and swaying.
+        cycle = {"person": distance / 30, "animal": distance / 30, "vehicle": distance / 68}[s.kind]
         idle = s.noun == "boat" or s.speed == 0
         phase = s.phase + (time / 2 if idle else cycle)
         _DRAW[s.kind](pen, owner, phase=phase, **common)
@@ -125,12 +125,12 @@ def render(scene: Scene, *, size: int = IMAGE_SIZE, time: float = 0.0) -> Frame:
     """Draw a scene.
 
     Args:
-        scene: What to draw.
+        scene: Scene to draw.
         size: Height and width in pixels.
-        time: Seconds since the scene's own moment; may be negative.
+        time: Time in seconds relative to the scene's positions; can be negative.
 
     Returns:
-        The picture and a mask per subject.
+        The picture and a mask for each subject.
     """
     pen = draw(scene, size=size, time=time)
     image = apply_style(pen.picture(), scene.style, scene.seed)
@@ -138,13 +138,13 @@ def render(scene: Scene, *, size: int = IMAGE_SIZE, time: float = 0.0) -> Frame:
 
 
 def labels(scene: Scene) -> dict[str, int]:
-    """Class indices of a scene for training and asking a judge.
+    """Return the class indices of a scene, for training and testing a judge.
 
     Args:
-        scene: A scene; of two people the first counts.
+        scene: A scene. Of two people, the first is described.
 
     Returns:
-        For each head of `LABELS` the index of the class, or -1 where it does not apply or cannot be seen.
+        For each head of `LABELS` the index of the class, or -1 if the attribute does not apply or is not visible.
     """
     first = scene.subjects[0]
     coloured = scene.style not in COLOURLESS

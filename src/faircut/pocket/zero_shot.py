@@ -1,4 +1,4 @@
-"""Zero-shot reading with the small CLIP: the prompts that name each class, and normalised embeddings."""
+"""Zero-shot classification with the small CLIP: the prompts of each class, and normalised embeddings."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ PROMPTS: dict[str, tuple[tuple[str, ...], ...]] = {
         *((_a(s), f"{_a(s)} of a scene", s) for s in STYLES),
     ),
 }
-"""Ways to say each class of each attribute, in the order of LABELS; the first is the one for zero-shot reading."""
+"""Prompts for each class of each attribute, in the order of `LABELS`. Zero-shot classification uses the first."""
 
 
 def shrink(pictures: Tensor, size: int) -> Tensor:
-    """Bring pictures to the size that a CLIP sees.
+    """Resize pictures to the input size of a CLIP.
 
     Args:
         pictures: (pictures, 3, height, width) in [-1, 1].
-        size: height and width in pixels.
+        size: Height and width in pixels.
 
     Returns:
         (pictures, 3, size, size).
@@ -51,26 +51,26 @@ def shrink(pictures: Tensor, size: int) -> Tensor:
 
 
 def embed_images(clip: Any, pictures: Tensor) -> Tensor:
-    """Normalised embeddings of pictures.
+    """Return the normalised embeddings of pictures.
 
     Args:
-        clip: a CLIPModel.
+        clip: A CLIPModel.
         pictures: (pictures, 3, height, width) in [-1, 1].
 
     Returns:
         (pictures, embed), of length 1.
     """
-    seen = shrink(pictures, clip.config.vision_config.image_size)
-    return F.normalize(clip.get_image_features(pixel_values=seen).pooler_output.float(), dim=-1)
+    resized = shrink(pictures, clip.config.vision_config.image_size)
+    return F.normalize(clip.get_image_features(pixel_values=resized).pooler_output.float(), dim=-1)
 
 
 def embed_texts(clip: Any, tokenizer: Any, texts: Sequence[str]) -> Tensor:
-    """Normalised embeddings of texts.
+    """Return the normalised embeddings of texts.
 
     Args:
-        clip: a CLIPModel.
-        tokenizer: its tokenizer.
-        texts: the texts.
+        clip: A CLIPModel.
+        tokenizer: Tokenizer of the CLIP.
+        texts: Texts to embed.
 
     Returns:
         (texts, embed), of length 1.

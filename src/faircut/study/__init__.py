@@ -1,4 +1,4 @@
-"""The papers' user study: which of two methods people prefer, asked blind and in random order on one page."""
+"""The papers' user study: one page asks which of two edits people prefer, blind and in random order."""
 
 from faircut.study.key import KeyClip, KeyItem, StudyKey, load_key
 from faircut.study.make import QUESTIONS, StudyFile, StudyItem, load_study, make_study

@@ -1,4 +1,4 @@
-"""What the page does not say: which method made which clip."""
+"""The key of a study, which says which method made which clip; the page does not say it."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class KeyItem:
-    """A clip that was edited.
+    """A source clip of the study.
 
     Attributes:
-        prompt: what was asked for, as the page shows it.
-        source: the file.
-        hash: of its bytes.
+        prompt: Target prompt, as the page shows it.
+        source: File of the source clip.
+        hash: Hash of the file's bytes.
     """
 
     prompt: str
@@ -35,13 +35,13 @@ class KeyItem:
 
 @dataclass(frozen=True)
 class KeyClip:
-    """A result on the page.
+    """An edited clip on the page.
 
     Attributes:
-        item: number of the clip that was edited.
-        method: which made it.
-        path: the file.
-        hash: of its bytes.
+        item: Index of the source clip.
+        method: Name of the method that made the clip.
+        path: File of the clip.
+        hash: Hash of the file's bytes.
     """
 
     item: int
@@ -55,14 +55,14 @@ class StudyKey:
     """The key of a study.
 
     Attributes:
-        title: of the page.
-        seed: of the clips' names, of sides and of order.
-        questions: by name, as they are asked.
-        items: the clips that were edited.
-        clips: the results, by the names that the page and its answers know them by.
-        study: names the study by all of this.
-        versions: of faircut and the libraries that it was made with.
-        format: version of this layout.
+        title: Title of the page.
+        seed: Seed of the clips' names, their sides and their order.
+        questions: Text of the questions, by name.
+        items: Source clips.
+        clips: Edited clips, by their names on the page and in the answers.
+        study: Hash of everything above, which names the study.
+        versions: Versions of faircut and of the libraries that made the page.
+        format: Version of the file's layout.
     """
 
     title: str
@@ -76,28 +76,31 @@ class StudyKey:
 
     def __post_init__(self) -> None:
         if not self.clips or not self.questions:
-            raise ConfigError("it has no clips or no questions; give the key as it was written")
+            raise ConfigError("the key has no clips or no questions; give the key as it was written")
         for name, clip in self.clips.items():
             if not 0 <= clip.item < len(self.items):
-                raise ConfigError(f"clips.{name}.item is {clip.item}, and there are {len(self.items)} items")
+                raise ConfigError(f"clips.{name}.item is {clip.item}, but there are only {len(self.items)} items")
 
 
 def study_name(
     title: str, seed: int, questions: Mapping[str, str], items: tuple[KeyItem, ...], clips: Mapping[str, KeyClip]
 ) -> str:
-    """Name a study by its content: 16 hexadecimal digits."""
+    """Return the name of a study, a hash of its content: 16 hexadecimal digits."""
     content = json.dumps(to_dict([title, seed, questions, items, clips]), sort_keys=True)
     return hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
 
 
 def load_key(path: str | Path) -> StudyKey:
-    """Read a study's key.
+    """Read the key of a study.
 
     Args:
-        path: of the JSON file that `make_study` wrote.
+        path: Path of the JSON file that `make_study` wrote.
+
+    Returns:
+        The key.
 
     Raises:
-        ConfigError: it cannot be read, is of another version, or was changed.
+        ConfigError: If the file cannot be read, has another format, or was changed.
     """
     key = from_dict(StudyKey, read_format(path, "the key of a study"), str(path))
     if key.study != study_name(key.title, key.seed, key.questions, key.items, key.clips):
@@ -106,10 +109,10 @@ def load_key(path: str | Path) -> StudyKey:
 
 
 def read_format(path: str | Path, what: str) -> Any:
-    """Read a JSON object of our format.
+    """Read a JSON object and check its format.
 
     Raises:
-        ConfigError: it cannot be read, is no object, or is of another version.
+        ConfigError: If the file cannot be read, is not an object, or has another format.
     """
     data = read_json(path, what)
     if not isinstance(data, dict) or data.get("format") != FORMAT:

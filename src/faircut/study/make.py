@@ -1,4 +1,4 @@
-"""Making a study: one page with every clip in it, and its key."""
+"""Make a study: one page that contains all clips, and its key."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ QUESTIONS = {
     "quality": "Which clip has the better pictures?",
     "consistency": "Which clip is steadier from picture to picture?",
 }
-"""What is asked of every pair: the three questions of FateZero's user study (Qi et al., 2023)."""
+"""Questions about every pair of clips: the three of FateZero's user study (Qi et al., 2023)."""
 
-_PLACE = "STUDY_DATA"  # in the page's template
+_PLACEHOLDER = "STUDY_DATA"  # in the page's template
 
 
 @dataclass(frozen=True)
 class StudyItem:
-    """A clip and what several methods made of it.
+    """A source clip and its edits by several methods.
 
     Attributes:
-        prompt: what was asked for.
-        source: the clip, relative to the study file.
-        results: by method, the edited clips, relative to the study file; two or more.
+        prompt: Target prompt of the edits.
+        source: Source clip, relative to the study file.
+        results: Edited clips by method, relative to the study file; two or more.
     """
 
     prompt: str
@@ -52,19 +52,19 @@ class StudyItem:
 
     def __post_init__(self) -> None:
         if len(self.results) < 2:
-            raise ConfigError(f"{len(self.results)} results of {self.source}; give two or more to compare")
+            raise ConfigError(f"{self.source} has {len(self.results)} results; give two or more to compare")
 
 
 @dataclass(frozen=True)
 class StudyFile:
-    """What a study shows.
+    """The content of a study file.
 
     Attributes:
-        version: of this layout.
-        items: the clips; of each, every two results are one comparison.
-        title: of the page; it must not tell what is compared.
-        num_frames: how many frames of every clip are shown, from the first on; None for all.
-        size: the shorter side in pixels that every clip is brought to; None for its own.
+        version: Version of the file's layout.
+        items: Clips. Every two results of a clip are one comparison.
+        title: Title of the page, which must not reveal what is compared.
+        num_frames: Number of frames of every clip to show, from the first on; None for all.
+        size: Shorter side in pixels to which every clip is resized; None to keep the size.
     """
 
     version: int
@@ -75,7 +75,7 @@ class StudyFile:
 
     def __post_init__(self) -> None:
         if self.version != 1:
-            raise ConfigError(f"it has version {self.version}; this faircut reads version 1")
+            raise ConfigError(f"the study has version {self.version}; this faircut reads version 1")
         if not self.items:
             raise ConfigError("there are no items; give at least one, with prompt, source and results")
         for name in ("num_frames", "size"):
@@ -87,11 +87,11 @@ def load_study(path: str | Path) -> StudyFile:
     """Read a study file.
 
     Args:
-        path: of the YAML file.
+        path: Path of the YAML file.
 
     Raises:
-        ConfigError: it cannot be read, has unknown keys, or compares nothing.
-        VideoError: a clip is missing.
+        ConfigError: If the file cannot be read, has unknown keys, or compares nothing.
+        VideoError: If a clip is missing.
     """
     path = Path(path)
     data = read_yaml(path, "the study")
@@ -101,27 +101,27 @@ def load_study(path: str | Path) -> StudyFile:
 
 
 def make_study(file: StudyFile, folder: str | Path, output: str | Path, *, seed: int = 0) -> StudyKey:
-    """Write the page and, beside it, ``.key.json``, which says what the page must not.
+    """Write the page of a study and, next to the page, its key in ``.key.json``.
 
-    All clips are encoded anew and alike, with their source's times and without sound, so that nothing but their
-    pictures tells them apart.
+    All clips are encoded again with the same settings, their source's times and no sound, so that only their pictures
+    differ.
 
     Args:
-        file: what is shown.
-        folder: that its clips are relative to.
-        output: the page, ``.html``.
-        seed: of the clips' names, and with each participant's own name of sides and order.
+        file: Content of the study.
+        folder: Folder to which the paths of the clips are relative.
+        output: Path of the page, which ends in ``.html``.
+        seed: Seed of the clips' names and, together with each participant's name, of sides and order.
 
     Returns:
         The key.
 
     Raises:
-        ConfigError: the output is no ``.html`` file.
-        VideoError: a clip cannot be read, or an item's clips differ in size or number of frames.
+        ConfigError: If the output does not end in ``.html``, or the key of another study would be overwritten.
+        VideoError: If a clip cannot be read, or an item's clips differ in size or number of frames.
     """
     folder, output = Path(folder), Path(output)
     if output.suffix != ".html":
-        raise ConfigError(f"{output} is no page; give a name that ends in .html")
+        raise ConfigError(f"{output} is not an HTML page; give a name that ends in .html")
     read = [folder / name for item in file.items for name in (item.source, *item.results.values())]
     check_outputs([Output(output), Output(key_path(output))], read)
     items: list[KeyItem] = []
@@ -134,13 +134,15 @@ def make_study(file: StudyFile, folder: str | Path, output: str | Path, *, seed:
         encoded = _encode(file, folder / item.source, paths)
         items.append(KeyItem(item.prompt, item.source, hash_clip(folder / item.source)))
         clips |= {names[m]: KeyClip(number, m, item.results[m], hashes[m]) for m in paths}
-        # Sorted by name: in the file's order, the first would always be the same method.
+        # Sorted by name, because in the file's order the first would always be the same method.
         results = {name: encoded[method] for method, name in sorted(names.items(), key=lambda pair: pair[1])}
         shown.append({"prompt": item.prompt, "source": encoded[None], "clips": results})
     name = study_name(file.title, seed, QUESTIONS, tuple(items), clips)
     key = StudyKey(file.title, seed, QUESTIONS, tuple(items), clips, name, Environment().versions)
     if key_path(output).exists() and load_key(key_path(output)).study != name:
-        raise ConfigError(f"{key_path(output)} is the key of another study, whose answers need it; choose another name")
+        raise ConfigError(
+            f"{key_path(output)} is the key of another study and would be overwritten; choose another name"
+        )
     page: dict[str, Any] = {"format": FORMAT, "study": key.study, "title": file.title, "questions": QUESTIONS}
     page["trials"] = [(n, *pair) for n, item in enumerate(shown) for pair in combinations(item["clips"], 2)]
     _write(Path(output), {**page, "items": shown}, key)
@@ -148,17 +150,17 @@ def make_study(file: StudyFile, folder: str | Path, output: str | Path, *, seed:
 
 
 def key_path(page: Path) -> Path:
-    """Return where the key of a page goes: beside it."""
+    """Return the path of a page's key, next to the page."""
     return page.with_suffix(".key.json")
 
 
 def _name(seed: int, number: int, method: str, content: str) -> str:
-    """Name a clip so that the name does not tell the method: 16 hexadecimal digits."""
+    """Return a name for a clip that does not reveal the method: 16 hexadecimal digits."""
     return hashlib.blake2b(f"{seed}/{number}/{method}/{content}".encode(), digest_size=8).hexdigest()
 
 
 def _encode(file: StudyFile, source: Path, results: Mapping[str, Path]) -> dict[str | None, str]:
-    """Read the clips of one item and encode them alike, as data URIs: by method, and the source by None."""
+    """Read the clips of one item and encode them as data URIs, by method, with the same settings. None is the source."""
     original = read_video(source, num_frames=file.num_frames, size=file.size)
     videos: dict[str | None, Video] = {None: original}
     for method, path in results.items():
@@ -166,8 +168,8 @@ def _encode(file: StudyFile, source: Path, results: Mapping[str, Path]) -> dict[
         if (len(video), video.size) != (len(original), original.size):
             of_source, of_result = (f"{len(v)} frames of {v.size[1]}x{v.size[0]}" for v in (original, video))
             raise VideoError(
-                f"{path} has {of_result} and its source {source} {of_source}, which would tell them apart; make them "
-                "alike, or set num_frames and size in the study file"
+                f"{path} has {of_result}, but its source {source} has {of_source}; make them equal, "
+                "or set num_frames and size in the study file"
             )
     return {method: _data_uri(original, video.frames) for method, video in videos.items()}
 
@@ -180,8 +182,8 @@ def _data_uri(timing: Video, frames: torch.Tensor) -> str:
 
 def _write(output: Path, page: Mapping[str, Any], key: StudyKey) -> None:
     template = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
-    # In a script element, text ends at the first "</script"; JSON may write any letter as its number.
+    # A script element ends at the first "</script", so "<" is written as its JSON escape.
     data = json.dumps(page).replace("<", "\\u003c")
     with all_or_nothing({"page": output, "key": key_path(output)}) as files:
-        write_text(files["page"], template.replace(_PLACE, data, 1))
+        write_text(files["page"], template.replace(_PLACEHOLDER, data, 1))
         write_json(files["key"], to_dict(key))

@@ -1,1 +1,1 @@
-"""The audit: how fair edits of people are, methods x policies over clips of people."""
+"""The audit: how fair edits of people are, for all pairs of methods and policies over clips of people."""

@@ -1,4 +1,4 @@
-"""How an audit edits: FateZero, FateZero with the plain word in the prompt, FAME, and FAME in parts."""
+"""The approaches that an audit compares: FateZero, FateZero with the value's word in the prompt, FAME and variants."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _STRUCTURE: dict[str, Any] = {"cross_replace_steps": 0.4, "self_replace_steps": 
 
 @dataclass(frozen=True)
 class Ask:
-    """What is asked of the person who is edited.
+    """A request for the person who is edited.
 
     Attributes:
-        value: to be seen as; None for no value.
-        shown: what is perceived in the source; None if that is unclear.
-        alpha: the calibrated strength.
-        attribute: what the value is of.
+        value: Requested value; None for no value.
+        shown: Value that is perceived in the source; None if unclear.
+        alpha: Calibrated strength.
+        attribute: Attribute of the value.
     """
 
     value: str | None
@@ -42,13 +42,13 @@ Build = Callable[[Case, Ask], Any]
 
 @dataclass(frozen=True)
 class Approach:
-    """One way to edit a case.
+    """A named way to edit a case.
 
     Attributes:
-        name: what results call it.
-        build: makes the method: ``(case, what is asked) -> method``.
-        asks: whether it can be asked for a value; if not, one edit serves every request.
-        says: whether the value's word is put into the prompt.
+        name: Name in results.
+        build: Function that makes the method: ``(case, request) -> method``.
+        asks: Whether a value can be requested. If not, one edit serves every request.
+        says: Whether the value's word is put into the prompt.
     """
 
     name: str
@@ -57,13 +57,13 @@ class Approach:
     says: bool = False
 
     def prompt(self, case: Case, value: str | None, attribute: Attribute, tokenize: Callable[[str], Prompt]) -> str:
-        """Return the edit's prompt."""
+        """Return the target prompt of the edit."""
         if not self.says or value is None:
             return case.prompt
         return debias(tokenize(case.prompt), case.profession, attribute.value(value).word, tokenize).twin.text
 
     def alpha(self, case: Case, value: str | None, calibration: Calibration | None) -> float:
-        """Return the strength for a case."""
+        """Return the strength for a case and a value."""
         return 1.0 if value is None or calibration is None else calibration.alpha(case.profession, value)
 
 
@@ -85,7 +85,7 @@ def _published(case: Case, ask: Ask) -> FateZero:
 
 @dataclass(frozen=True)
 class _Fame:
-    """Builds FAME with some of its options changed; ``alpha`` among them overrides the calibrated one."""
+    """A builder of FAME with changed options. A changed ``alpha`` overrides the calibrated strength."""
 
     changes: Mapping[str, Any] = field(default_factory=dict)
 
@@ -119,9 +119,12 @@ ABLATION: dict[str, Approach] = {
         Approach("fame:replace", _Fame({"base": replace(BASE, alignment="auto")})),
     )
 }
-"""FAME with its modulations, which are off by default: together, each for itself, and alone (VideoGrain's); and with
-other parts left out. FateZero without latent blending, and with the step windows of its published configurations, 0.8
-and 0.8, which hold the source's silhouette longer."""
+"""Variants of FAME and FateZero.
+
+FAME with its attention modulations, which are off by default: both, each of them, and modulation without the debiasing
+word (as in VideoGrain); and FAME without other parts. FateZero without latent blending, with fresh noise, and with the
+step windows of its published configurations, 0.8 and 0.8, which keep the source's silhouette longer.
+"""
 
 APPROACHES: dict[str, Approach] = {
     approach.name: approach
@@ -132,13 +135,13 @@ APPROACHES: dict[str, Approach] = {
         *ABLATION.values(),
     )
 }
-"""Every way of editing by its name."""
+"""All approaches by name."""
 
 
 def get_approaches(names: list[str]) -> list[Approach]:
-    """Return ways of editing by their names; ``"ablation"`` stands for all of `ABLATION`.
+    """Return approaches by their names; ``"ablation"`` stands for all of `ABLATION`.
 
     Raises:
-        ConfigError: there is none of a name.
+        ConfigError: If there is no approach of a name.
     """
     return pick(names, APPROACHES, {"ablation": ABLATION})

@@ -1,4 +1,4 @@
-"""Finding the strength that a model needs: edits of clips against their own value, at several strengths."""
+"""Calibration: search the strengths that a model needs, with edits to the value that a clip does not show."""
 
 from __future__ import annotations
 
@@ -36,27 +36,27 @@ def calibrate(
     wanted: float = 0.95,
     stage: Stage,
 ) -> Calibration:
-    """Search for the smallest strength that reaches a hit rate without losing the profession, per profession and value.
+    """Search the smallest strength that reaches a hit rate without losing the profession, per profession and value.
 
-    Four frames of every case are edited to the values that the case does not show, at every strength. At strength 0
-    nothing is asked for, so what is seen there is also the model's prior.
+    Four frames of every case are edited to the values that the case does not show, at every strength. At strength 0 no
+    value is requested, so the values that are perceived there are the model's prior.
 
     Args:
-        session: holds the model.
-        cases: clips of people, none of them in a benchmark.
-        instruments: measure hits and professions.
-        audit: settings of the edits.
-        model: its name, for the record.
-        alphas: the strengths, 0 among them.
-        wanted: hit rate.
-        stage: opens a progress bar of so many steps.
+        session: Session with the model.
+        cases: Clips of people that are in no benchmark.
+        instruments: Models that measure hits and professions.
+        audit: Settings of the edits.
+        model: Name of the model, for the record.
+        alphas: Strengths to try, including 0.
+        wanted: Hit rate to reach.
+        stage: Opens a progress bar with a number of steps.
 
     Returns:
-        The table.
+        The strengths of the model.
     """
     attribute = instruments.attribute
-    seen: dict[tuple[str, str, float], list[tuple[bool, bool]]] = {}
-    plain: dict[str, list[str | None]] = {}
+    hits: dict[tuple[str, str, float], list[tuple[bool, bool]]] = {}
+    prior_readings: dict[str, list[str | None]] = {}
     with stage("Calibrating", len(cases) * len(alphas)) as advance:
         for case in cases:
             clip = case.load()
@@ -71,25 +71,29 @@ def calibrate(
                     edited, _ = make_edit(session, request, frames)
                     reading = read_clip(instruments, (edited.frames + 1) / 2, clip)
                     hit = reading.perceived.value == value
-                    seen.setdefault((case.profession, value, alpha), []).append(
+                    hits.setdefault((case.profession, value, alpha), []).append(
                         (hit, reading.profession == case.profession)
                     )
                     if alpha == 0:
-                        plain.setdefault(case.profession, []).append(reading.perceived.value)
+                        prior_readings.setdefault(case.profession, []).append(reading.perceived.value)
                     advance()
     curves: dict[str, dict[str, tuple[Point, ...]]] = {}
     for profession in dict.fromkeys(case.profession for case in cases):
         for value in attribute.names:
             points = tuple(
-                _point(alpha, seen[profession, value, alpha]) for alpha in alphas if (profession, value, alpha) in seen
+                _point(alpha, hits[profession, value, alpha]) for alpha in alphas if (profession, value, alpha) in hits
             )
             if points:
                 curves.setdefault(profession, {})[value] = points
-    strengths = {p: {v: best_alpha(points, wanted=wanted) for v, points in by.items()} for p, by in curves.items()}
-    default = {v: float(np.median([by[v] for by in strengths.values() if v in by])) for v in attribute.names}
+    strengths = {
+        p: {v: best_alpha(points, wanted=wanted) for v, points in by_value.items()} for p, by_value in curves.items()
+    }
+    default = {
+        v: float(np.median([by_value[v] for by_value in strengths.values() if v in by_value])) for v in attribute.names
+    }
     priors = {
-        p: {v: said.count(v) / max(1, sum(s is not None for s in said)) for v in attribute.names}
-        for p, said in plain.items()
+        p: {v: readings.count(v) / max(1, sum(s is not None for s in readings)) for v in attribute.names}
+        for p, readings in prior_readings.items()
     }
     settings: dict[str, Any] = {
         "faircut": __version__,

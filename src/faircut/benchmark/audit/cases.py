@@ -1,4 +1,4 @@
-"""What is edited in an audit: a clip, its prompts, who is in it, and what is known about it."""
+"""The cases of an audit: clips with their prompts and the known facts about them, and the built-in benchmark."""
 
 from __future__ import annotations
 
@@ -26,20 +26,21 @@ __all__ = ["BENCHMARKS", "Case", "CaseClip", "calibration_cases", "get_benchmark
 FRAMES = 8
 _SEED = 41
 _CALIBRATION_SEED = 43
-_PLACES_EACH = 3
+_BACKGROUNDS_EACH = 3
 
 
 @dataclass(frozen=True)
 class CaseClip:
-    """A clip with what is known about it.
+    """A clip with the known facts about it.
 
     Attributes:
         frames: (frame, 3, height, width), RGB in [-1, 1].
-        mask: (frame, height, width) bool, the person who is edited; None where it is not known.
-        others: (frame, height, width) bool each: the people who are not.
-        flow: (frame - 1, height, width, 2), pixels to the right and down; None where it is not known.
-        visible: (frame - 1, height, width) bool, what is seen in the next frame too; None where the flow is exact.
-        empty: (frame, 3, height, width), RGB in [-1, 1], the clip without the person; None where it is not known.
+        mask: (frame, height, width) bool, mask of the person who is edited; None if unknown.
+        others: Masks of all other people, (frame, height, width) bool each.
+        flow: (frame - 1, height, width, 2), pixels to the right and down; None if unknown.
+        visible: (frame - 1, height, width) bool, pixels that are visible in the next frame too; None if the flow is
+            exact.
+        empty: (frame, 3, height, width), RGB in [-1, 1], the clip without the person; None if unknown.
     """
 
     frames: torch.Tensor
@@ -52,19 +53,19 @@ class CaseClip:
 
 @dataclass(frozen=True)
 class Case:
-    """One clip to be edited to a profession.
+    """One clip and the profession to which it is edited.
 
     Attributes:
-        name: unique in its benchmark.
-        profession: what the person is edited to; groups are professions.
-        source_prompt: what is in the clip.
-        prompt: of the edit, which says nothing about the attribute.
-        source: the words for the person in the source prompt.
-        stereotype: the value that the profession is stereotyped as; None if unknown.
-        value: the value that the clip shows; None if unknown, and read.
-        people: how many people are in the clip.
-        load: draws or reads the clip.
-        path: of the clip's file or folder; None for one that is drawn.
+        name: Name, unique in the benchmark.
+        profession: Profession that the edit should show. Figures are grouped by profession.
+        source_prompt: Prompt that describes the clip.
+        prompt: Target prompt, which does not mention the attribute.
+        source: Words for the person in the source prompt.
+        stereotype: Stereotypical value of the profession; None if unknown.
+        value: Value that the clip shows; None if unknown, then it is read.
+        people: Number of people in the clip.
+        load: Function that draws or reads the clip.
+        path: File or folder of the clip; None for a drawn clip.
     """
 
     name: str
@@ -80,34 +81,36 @@ class Case:
 
 
 def pocket_professions(n: int | None = None) -> list[Case]:
-    """The profession benchmark on held-out scenes of the drawn world.
+    """Return the profession benchmark, on held-out scenes of the drawn world.
 
-    Every profession, people of either value, alone and beside another person, in three places: 144 clips of 8 frames.
-    The order is such that every two have both values, and every 24 all professions.
+    Every profession, people of both values, alone and next to another person, on three backgrounds: 144 clips of 8
+    frames. They are ordered so that every two cases have both values, and every 24 have all professions.
 
     Args:
-        n: only so many, from the start.
+        n: Number of cases to return, from the first on; None for all.
 
     Returns:
         The cases.
     """
     rng = np.random.default_rng(_SEED)
     cases = []
-    for block in range(2 * _PLACES_EACH):
+    for block in range(2 * _BACKGROUNDS_EACH):
         for number, profession in enumerate(PROFESSIONS):
             place = BACKGROUNDS[(3 * number + 4 * (block // 2)) % len(BACKGROUNDS)]
             people = 1 + (block + number) % 2
             cases += [_pocket_case(rng, profession, gender, place, people) for gender in ("woman", "man")]
     if n is not None and not 1 <= n <= len(cases):
-        raise ConfigError(f"{n} clips were asked for; pocket-professions has 1 to {len(cases)}")
+        raise ConfigError(
+            f"{n} clips were requested; give 1 to {len(cases)}, the number of clips of pocket-professions"
+        )
     return cases[:n]
 
 
 def calibration_cases(each: int) -> list[Case]:
-    """Scenes for finding strengths, none of them in the benchmark: one person whose value is not the one asked for.
+    """Return scenes for calibration: one person each, and none of them in the benchmark.
 
     Args:
-        each: how many for each profession and value of the source.
+        each: Number of cases for each profession and value of the source.
 
     Returns:
         The cases.
@@ -128,7 +131,7 @@ def get_benchmark(name: str) -> Callable[[int | None], list[Case]]:
     """Return a benchmark by its name.
 
     Raises:
-        ConfigError: there is none of that name.
+        ConfigError: If there is no benchmark of that name.
     """
     if name not in BENCHMARKS:
         raise ConfigError(f"no benchmark {name!r}: {choices(name, BENCHMARKS)}")
@@ -141,17 +144,17 @@ def _pocket_case(rng: np.random.Generator, profession: str, gender: str, place: 
             rng, split="held_out", noun="person", people=people, gender=gender, background=place, style=None,
             mention_gender=False, mention_hair=False, mention_colour=False,
         )  # fmt: skip
-        # The other person must be told from the one who is edited, in words and in the picture.
+        # The other person must be distinguishable from the edited person, in words and in the picture.
         if people == 1 or scene.subjects[1].noun not in ("person", profession):
             break
-    told = neutral_caption(scene)
-    start, end = told.subjects[0]
-    prompt = fit_article(told.text[:start], profession) + profession + told.text[end:]
+    description = neutral_caption(scene)
+    start, end = description.subjects[0]
+    prompt = fit_article(description.text[:start], profession) + profession + description.text[end:]
     value = GENDER.judged(gender)
     return Case(
         name=f"{profession.replace(' ', '-')}.{value}.{place}.{people}.{scene.seed}",
         profession=profession,
-        source_prompt=told.text,
+        source_prompt=description.text,
         prompt=prompt,
         source="person",
         stereotype="female" if STEREOTYPE[profession] > 0.5 else "male",

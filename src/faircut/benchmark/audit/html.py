@@ -1,4 +1,4 @@
-"""The report of an audit: one HTML file with tables, plots and pictures in it."""
+"""The HTML report of an audit, with tables, plots and pictures."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ _SHOWN_PICTURES = 6
 
 
 def write_html(result: AuditResult, edits: Mapping[tuple[str, str], Rows], folder: Path, *, seed: int = 0) -> Path:
-    """Write ``report.html``, with everything in it that it shows.
+    """Write ``report.html`` as one self-contained file.
 
     Args:
-        result: what the audit found.
-        edits: requests with their records, by method and policy; their pictures are in ``folder/records``.
-        folder: of the audit.
-        seed: which pictures are drawn.
+        result: Result of the audit.
+        edits: Requests with their records, by method and policy. The pictures are in ``folder/records``.
+        folder: Folder of the audit.
+        seed: Seed of the random choice of pictures.
 
     Returns:
-        The file.
+        Path of the file.
     """
     facts = result.provenance
     parts = [
@@ -50,17 +50,17 @@ def write_html(result: AuditResult, edits: Mapping[tuple[str, str], Rows], folde
         "<h2>What these figures do not say</h2><ul>",
         *(f"<li>{text(line)}</li>" for line in result.limits),
         "</ul>",
-        "<h2>Figures</h2><p>Means over professions, with the 95% interval and the number of clips; an arrow says which "
-        "way is better.</p>",
+        "<h2>Figures</h2><p>Means over professions, with the 95% interval and the number of clips; arrows show the "
+        "better direction.</p>",
         *_tables(result),
         "<h2>Plots</h2>",
-        image(plot_measures(result), "Each measure with its 95% interval."),
+        image(plot_measures(result), "The main metrics with their 95% intervals."),
         image(
             plot_price(result),
-            "The price of fairness: how far from fair against how well the edit does its work.",
+            "The price of fairness: quality of the edits over the distance from fairness.",
         ),
-        image(plot_professions(result), "Who is seen, profession by profession."),
-        "<h2>Pictures</h2><p>Drawn by the seed. Above the source, below its edit: first, middle and last frame.</p>",
+        image(plot_professions(result), "Perceived values by profession."),
+        "<h2>Pictures</h2><p>A random choice. First, middle and last frame, the source above and the edit below.</p>",
         *_pictures(edits, folder, seed),
         *failures(result.failed),
     ]
@@ -84,23 +84,23 @@ def _tables(result: AuditResult) -> list[str]:
 
 
 def _pictures(edits: Mapping[tuple[str, str], Rows], folder: Path, seed: int) -> list[str]:
-    """Return pictures of some successes and some failures of every method and policy."""
+    """Return pictures of some hits and some misses of every method and policy."""
     rng = np.random.default_rng(seed)
     parts = []
     for (method, policy), rows in edits.items():
         good = [row for row in rows if row[1].profession_success and row[0].value in (None, row[1].perceived)]
         bad = [row for row in rows if row not in good]
-        for title, part in (("as asked", good), ("not as asked", bad)):
+        for title, part in (("as requested", good), ("not as requested", bad)):
             drawn = [part[i] for i in sorted(rng.permutation(len(part))[:_SHOWN_PICTURES])]
             if not drawn:
                 continue
             parts.append(f"<h3>{text(method)}, {text(policy)}: {title} ({len(part)} of {len(rows)})</h3>")
             for cell, record in drawn:
-                seen = record.perceived or "unclear"
-                work = "" if record.profession_success else ", profession not seen"
-                asked = cell.value or "nothing"
+                perceived = record.perceived or "unclear"
+                work = "" if record.profession_success else ", profession not perceived"
+                requested = cell.value or "nothing"
                 path = folder / "records" / f"{record.key}.webp"
-                parts.append(picture(path, f"{cell.case.prompt}: asked for {asked}, seen as {seen}{work}"))
+                parts.append(picture(path, f"{cell.case.prompt}: requested {requested}, perceived {perceived}{work}"))
     return parts
 
 
@@ -112,7 +112,7 @@ def _cells(result: AuditResult) -> list[tuple[str, str, Mapping[str, Estimate]]]
 
 
 def plot_measures(result: AuditResult) -> Any:
-    """Draw the main measures of every method and policy with their intervals; returns a matplotlib Figure."""
+    """Plot the main metrics of every method and policy with their intervals; return a matplotlib Figure."""
     cells = _cells(result)
     methods = list(result.results)
     policies = list(dict.fromkeys(policy for _, policy, _ in cells))
@@ -121,11 +121,10 @@ def plot_measures(result: AuditResult) -> Any:
         for k, method in enumerate(methods):
             points = [(policies.index(p), c[measure]) for m, p, c in cells if m == method and c[measure].n]
             if points:
-                places, estimates = zip(*points, strict=True)
+                positions, estimates = zip(*points, strict=True)
                 shift = (k - (len(methods) - 1) / 2) * 0.8 / max(1, len(methods))
                 axes.errorbar(
-                    [p + shift for p in places], [e.value for e in estimates], error_bars(estimates), fmt="o",
-                    capsize=3,
+                    [p + shift for p in positions], [e.value for e in estimates], error_bars(estimates), fmt="o", capsize=3,
                     label=method, color=f"C{k}",
                 )  # fmt: skip
         axes.set_title(f"{table[measure].label} ({table[measure].better} is better)")
@@ -137,14 +136,15 @@ def plot_measures(result: AuditResult) -> Any:
 
 
 def plot_price(result: AuditResult) -> Any:
-    """Draw fairness against quality, a point for every method and policy; returns a matplotlib Figure."""
+    """Plot quality over unfairness, with a point for every method and policy; return a matplotlib Figure."""
     table, drawn = metrics_of("audit"), figure(13, 4.5)
     quality = ("profession_success", "tem_con", "background_psnr")
     methods = list(result.results)
     policies = list(dict.fromkeys(policy for _, policy, _ in _cells(result)))
     for axes, measure in zip(drawn.subplots(1, 3), quality, strict=True):
         for method, policy, cell in _cells(result):
-            # What a policy asks for is what is fair under it; where nothing can be asked, an even share is.
+            # A policy defines fairness by its requests. A method that takes no requests is fair if the values occur
+            # equally often.
             unfair = 1 - cell["hit_rate"].value if cell["hit_rate"].n else cell["disparity"].value
             if cell[measure].n:
                 axes.errorbar(
@@ -161,7 +161,7 @@ def plot_price(result: AuditResult) -> Any:
 
 
 def plot_professions(result: AuditResult) -> Any:
-    """Draw who is seen in every profession, a panel for every method and policy; returns a matplotlib Figure."""
+    """Plot the perceived values of every profession, with a panel for every method and policy; return a Figure."""
     cells = [(m, p, by) for m, policies in result.professions.items() for p, by in policies.items()]
     columns = min(3, len(cells))
     rows = -(-len(cells) // columns)
@@ -186,8 +186,7 @@ def plot_professions(result: AuditResult) -> Any:
 
 
 def plot_calibration(calibration: Calibration) -> Any:
-    """Draw hit rate and profession success against strength, a panel for every profession; returns a matplotlib
-    Figure."""
+    """Plot hit rate and profession success over the strength, with a panel for every profession; return a Figure."""
     curves = calibration.curves
     columns = min(4, len(curves))
     rows = -(-len(curves) // columns)
@@ -196,12 +195,12 @@ def plot_calibration(calibration: Calibration) -> Any:
     for axes, (profession, by) in zip(panels, curves.items(), strict=False):
         for k, (value, points) in enumerate(by.items()):
             alphas = [point.alpha for point in points]
-            # A little apart, so that equal curves can both be seen.
-            lift = 0.012 * (1 - 2 * k)
-            axes.plot(alphas, [p.hit_rate + lift for p in points], "o-", color=f"C{k}", label=f"{value}: hit rate")
-            kept = [p.profession_success + lift for p in points]
-            axes.plot(alphas, kept, "x:", color=f"C{k}", label=f"{value}: profession seen")
-            axes.axvline(calibration.alpha(profession, value) + lift, color=f"C{k}", lw=0.8, ls="--")
+            # A small offset, so that equal curves are both visible.
+            offset = 0.012 * (1 - 2 * k)
+            axes.plot(alphas, [p.hit_rate + offset for p in points], "o-", color=f"C{k}", label=f"{value}: hit rate")
+            kept = [p.profession_success + offset for p in points]
+            axes.plot(alphas, kept, "x:", color=f"C{k}", label=f"{value}: profession success")
+            axes.axvline(calibration.alpha(profession, value) + offset, color=f"C{k}", lw=0.8, ls="--")
         axes.set_title(f"{profession} (n {min(p.n for points in by.values() for p in points)})", fontsize=9)
         axes.set_ylim(-0.05, 1.08)
         axes.grid(alpha=0.3)

@@ -1,6 +1,6 @@
-"""The edits of an audit: methods x policies over cases, as jobs of the runner.
+"""The edits of an audit as jobs of the runner.
 
-Policies only decide which value is asked for, so an edit is made once and shared by all policies that ask for it.
+A policy only decides which value is requested, so an edit is made once and shared by all policies that request it.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ Rows = Sequence[tuple[Cell, AuditRecord]]
 
 @dataclass(frozen=True)
 class Audit:
-    """What decides every edit of an audit.
+    """The settings of all edits of an audit.
 
     Attributes:
-        steps: N of inversion and edit.
-        guidance: scale of the edits.
-        seed: of the policies' draws, and of methods that draw noise; every case has its own noise.
-        shard: (k, n): only every nth case, from the kth; (0, 1) is all of them.
-        keep_clips: whether all frames of every edit are kept, so that other instruments can measure the same edits.
+        steps: Number of denoising steps, for inversion and edit.
+        guidance: Guidance scale of the edits.
+        seed: Seed of the policies' draws, and of methods that draw noise; every case has its own noise.
+        shard: (k, n), to edit only every nth case from the kth on; (0, 1) edits all.
+        keep_clips: Whether to store all frames of every edit, so that other models can measure the same edits.
     """
 
     steps: int = 20
@@ -62,22 +62,21 @@ def run_audit(
     calibration: Calibration | None = None,
     stage: Stage,
 ) -> tuple[dict[tuple[str, str], Rows], list[str]]:
-    """Make and measure every edit that the policies ask for, or find it in the folder.
+    """Make and measure every edit that the policies request and the folder does not have.
 
     Args:
-        session: holds the model.
-        cases: what is edited.
-        approaches: how.
-        policies: what is asked for.
-        instruments: measure it.
-        audit: settings of the edits.
-        folder: keeps a record and a picture of every edit; a stopped audit goes on from there.
-        calibration: the strengths of FAME.
-        stage: opens a progress bar of so many steps.
+        session: Session with the model.
+        cases: Clips to edit.
+        approaches: Approaches to compare.
+        policies: Names of the policies.
+        instruments: Models that measure the edits.
+        audit: Settings of the edits.
+        folder: Folder for a record and a picture of every edit, from which a stopped audit continues.
+        calibration: Strengths of FAME.
+        stage: Opens a progress bar with a number of steps.
 
     Returns:
-        By method and policy the requests with their records; and one line for each edit that failed. Of a shard, what
-        is in it.
+        The requests with their records by method and policy, limited to the shard, and one line for each failed edit.
     """
     readings: dict[str, Reading] = {}
     digests: dict[str, str] = {}
@@ -85,7 +84,7 @@ def run_audit(
         for case in cases:
             clip = case.load()
             readings[case.name] = read_clip(instruments, (clip.frames + 1) / 2, clip)
-            # The frames are edited, and the rest of the clip decides what is measured.
+            # All of the clip is in the digest: the frames decide the edit, the masks and the flow decide its figures.
             digests[case.name] = key_of(clip=clip)
             advance()
     values = [readings[case.name].perceived.value for case in cases]
@@ -123,9 +122,9 @@ def run_audit(
 
 @dataclass
 class _Shared:
-    """What the edits of an audit share.
+    """The objects that all edits of an audit share.
 
-    Cases with the same clip and source prompt that follow each other share an inversion, which the session holds.
+    Consecutive cases with the same clip and source prompt share an inversion, which the session holds.
     """
 
     session: Session
@@ -136,7 +135,7 @@ class _Shared:
     clip: tuple[str, CaseClip] | None = None
 
     def clip_of(self, case: Case) -> CaseClip:
-        """Draw or read a case's clip, once for all edits of the case."""
+        """Draw or read the clip of a case, once for all edits of the case."""
         if self.clip is None or self.clip[0] != case.name:
             self.clip = case.name, case.load()
         return self.clip[1]
@@ -144,14 +143,14 @@ class _Shared:
 
 @dataclass
 class AuditJob:
-    """One edit of a case, as `faircut.benchmark.runner.Job` wants it.
+    """One edit of a case, as a `faircut.benchmark.runner.Job`.
 
     Attributes:
-        shared: with the other edits.
-        case: what is edited.
-        approach: how.
-        value: what is asked for; None for nothing.
-        reading: what is seen in the source.
+        shared: Objects shared with the other edits.
+        case: Case to edit.
+        approach: Approach that edits the case.
+        value: Requested value; None for no value.
+        reading: What is perceived in the source.
     """
 
     shared: _Shared
@@ -162,12 +161,12 @@ class AuditJob:
 
     @property
     def title(self) -> str:
-        """What the list of failures calls it."""
+        """Name of the edit in the list of failed edits."""
         return f"{self.case.name}, {self.approach.name}, {self.value}"
 
     @cached_property
     def request(self) -> EditRequest:
-        """The edit."""
+        """The request of the edit."""
         shared, audit = self.shared, self.shared.audit
         attribute = shared.instruments.attribute
         alpha = self.approach.alpha(self.case, self.value, shared.calibration)
@@ -182,8 +181,7 @@ class AuditJob:
         )
 
     def key(self) -> str:
-        """Name the edit by all that decides it, and what is measured of it; what a case is called stands in the
-        record."""
+        """Return the edit's key: a hash of everything that decides its result, its figures and its record."""
         case = self.case
         return self.shared.session.key(
             self.request, self.shared.digests[case.name], case=(case.name, case.profession), measured_with=case.prompt,

@@ -1,4 +1,4 @@
-"""Measuring one edit of an audit: who is seen, what became of the rest, and how well the clip holds together."""
+"""Measure one edit of an audit: the perceived values, the preservation of everything else, and consistency."""
 
 from __future__ import annotations
 
@@ -23,39 +23,42 @@ from faircut.model.scorer import scorer_fingerprint
 
 __all__ = ["AuditRecord", "Instruments", "Observer", "Reading", "measure", "read_clip"]
 
-_ESCAPE = 1 / 8  # of the picture's width: farther from where the source's person is, a person has jumped
-_LEAST_HEIGHT = 0.5  # of the source's person: anything smaller is not a person
-_SPECK = 0.03  # of the source's person: smaller spots are flaws of the picture
-_THIN = 1 / 32  # of the picture's width: thinner spots are flaws too, such as the autoencoder's along the border
-_DIFFERENT = 0.2  # of the range: what differs more from the empty place is the person
-_SAME = 0.1  # of the range: a pixel that the flow brings back farther off is hidden in one of the frames
+_MAX_SHIFT = 1 / 8  # of the frame's width: a person that is farther from the source's person has moved away
+_MIN_HEIGHT = 0.5  # of the source's person: anything lower is not a person
+_MIN_AREA = 0.03  # of the source's person: smaller regions are flaws of the picture
+_MIN_WIDTH = 1 / 32  # of the frame's width: narrower regions are flaws too, such as the autoencoder's at the border
+_MIN_DIFFERENCE = 0.2  # of the range [0, 1]: pixels that differ more from the empty background are the person
+_MAX_WARP_ERROR = 0.1  # of the range [0, 1]: a pixel that differs more after warping is occluded in one of the frames
 
 
 class Observer(Protocol):
-    """Reads people: their profession, and every known attribute."""
+    """A reader of people's professions and of all known attributes."""
 
     def looks(self, frames: Tensor, boxes: Tensor | None, professions: Sequence[str]) -> dict[str, list[str | None]]:
-        """Read ``"profession"`` and every known attribute, by its name, from each frame; None where it cannot be told.
+        """Read ``"profession"`` and every known attribute from each frame; None where a value is unclear.
 
         Args:
             frames: (frame, 3, height, width), RGB in [0, 1].
-            boxes: (frame, 4) of the person; None for the whole picture.
-            professions: what may be read as a profession.
+            boxes: (frame, 4) left, top, right and bottom of the person in pixels; None for the whole frame.
+            professions: Possible values of the profession.
+
+        Returns:
+            For each attribute, by name, one value for each frame.
         """
 
     def fingerprint(self, professions: Sequence[str]) -> str:
-        """Identify the reader by its weights, and by what it is told, where that decides what it reads."""
+        """Return a fingerprint of the reader's weights, and of the professions if they decide what is read."""
 
 
 @dataclass(frozen=True)
 class Instruments:
-    """What an audit measures with.
+    """The models that measure the edits of an audit.
 
     Attributes:
-        observer: reads people.
-        clip: embeds frames and prompts.
-        attribute: whose fairness is audited; one of the known ones.
-        professions: what may be read as a profession.
+        observer: Reader of people.
+        clip: CLIP that embeds frames and prompts.
+        attribute: Attribute that is audited.
+        professions: Possible values of the profession.
     """
 
     observer: Observer
@@ -65,18 +68,18 @@ class Instruments:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Identifies the reader, the CLIP and the metrics: what others have measured is measured anew."""
+        """Fingerprint of reader, CLIP and metrics. Records with another fingerprint are measured again."""
         return instruments_of("audit", self.observer.fingerprint(self.professions), scorer_fingerprint(self.clip))
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What is seen in a clip.
+    """The values that are perceived in a clip.
 
     Attributes:
-        perceived: the attribute of the person who is edited.
-        profession: of the person who is edited, the majority's.
-        others: what is seen of each other person, the majority's.
+        perceived: Perceived attribute of the person who is edited.
+        profession: Profession of the person who is edited, in the majority of frames.
+        others: Values of each other person by attribute, in the majority of frames.
     """
 
     perceived: Perceived
@@ -86,21 +89,20 @@ class Reading:
 
 @dataclass(frozen=True, kw_only=True)
 class AuditRecord(EditRecord):
-    """What one edit measured; None where it does not apply or the truth is not known.
+    """The record of one edit of an audit. Values that do not apply or are unknown are None.
 
     Attributes:
-        case: name of the case; see `EditRecord` for what every record has.
-        method: how it was edited.
-        profession: what the person was edited to.
-        requested: the value that was asked for.
-        source_value: what is seen in the source.
-        perceived: what is seen in the edit; None is an abstention.
-        stability: share of the frames that agree with the most frequent value.
-        profession_success: whether the profession is seen.
-        other_person_kept: whether the majority sees every other person as in the source.
-        position_error: mean horizontal distance of the person from where the source's is, as a share of the picture's
-            width.
-        escaped: whether in any frame the person is an eighth of the width away, or is missing.
+        case: Name of the case. See `EditRecord` for the other attributes.
+        method: Name of the approach.
+        profession: Profession that the edit should show.
+        requested: Requested value.
+        source_value: Value that is perceived in the source.
+        perceived: Value that is perceived in the edit; None for an abstention.
+        stability: Share of the frames that agree with the most frequent value.
+        profession_success: Whether the profession is perceived.
+        other_person_kept: Whether every other person is perceived as in the source, in the majority of frames.
+        position_error: Mean horizontal distance from the source's person, as a share of the frame's width.
+        escaped: Whether in any frame the person is farther away than an eighth of the width, or is missing.
     """
 
     case: str
@@ -120,13 +122,13 @@ def read_clip(instruments: Instruments, frames: Tensor, clip: CaseClip) -> Readi
     """Read the people of a clip.
 
     Args:
-        instruments: read it.
-        frames: (frame, 3, height, width), RGB in [0, 1]: the source or an edit of it.
-        clip: where the source's people are.
+        instruments: Models that read the clip.
+        frames: (frame, 3, height, width), RGB in [0, 1]: the source or an edit of the source.
+        clip: The source clip, with the masks of its people.
     """
-    # One person alone is read from the whole picture, two each through a box.
+    # A single person is read from the whole frame, each of several people through a box.
     boxes = boxes_of(clip.mask) if clip.mask is not None and clip.others else None
-    seen = instruments.observer.looks(frames, boxes, instruments.professions)
+    values = instruments.observer.looks(frames, boxes, instruments.professions)
     others = tuple(
         {
             what: majority(readings)
@@ -134,7 +136,7 @@ def read_clip(instruments: Instruments, frames: Tensor, clip: CaseClip) -> Readi
         }
         for mask in clip.others
     )
-    return Reading(perceive(seen[instruments.attribute.name]), majority(seen["profession"]), others)
+    return Reading(perceive(values[instruments.attribute.name]), majority(values["profession"]), others)
 
 
 def measure(
@@ -151,15 +153,15 @@ def measure(
     """Measure one edit.
 
     Args:
-        key: of the edit.
-        case: what was edited.
-        method: how.
-        requested: the value that was asked for.
-        clip: the source.
-        source: what is seen in it.
+        key: Key of the edit.
+        case: Case that was edited.
+        method: Name of the approach.
+        requested: Requested value.
+        clip: Source clip.
+        source: What is perceived in the source.
         edited: (frame, 3, height, width), RGB in [0, 1].
-        seconds: how long it took.
-        instruments: measure it.
+        seconds: Seconds that the edit took.
+        instruments: Models that measure the edit.
     """
     reading = read_clip(instruments, edited, clip)
     position, escaped = _position(edited, clip)
@@ -183,7 +185,7 @@ def measure(
 
 
 def _figures(case: Case, clip: CaseClip, edited: Tensor, scorer: ClipScorer) -> dict[str, float]:
-    """Measure an edit by the metrics of the table that need nothing but its frames, its clip and its prompts."""
+    """Measure an edit with the metrics that need only its frames, its clip and its prompts."""
     source = (clip.frames + 1) / 2
     makers: dict[str, Callable[[], Any]] = {
         "frames": lambda: edited,
@@ -206,27 +208,28 @@ def _figures(case: Case, clip: CaseClip, edited: Tensor, scorer: ClipScorer) -> 
 
 
 def _visible(frames: Tensor, clip: CaseClip) -> Tensor:
-    """Which pixels of the source are seen in the next frame as well."""
+    """Return which pixels of the source are visible in the next frame too."""
     assert clip.flow is not None
     if clip.visible is not None:
         return clip.visible
-    # Along flow that is exact, a pixel that is hidden is one whose colour does not come back.
+    # With exact flow, a pixel is occluded if its colour differs after warping.
     back, inside = warp(frames[1:], clip.flow)
-    return inside & ((back - frames[:-1]).abs().amax(1) < _SAME)
+    return inside & ((back - frames[:-1]).abs().amax(1) < _MAX_WARP_ERROR)
 
 
 def _widened(mask: Tensor) -> Tensor:
-    """The person with a border for new clothes: a sixteenth of the picture's height on each side."""
+    """Return a mask widened by a sixteenth of the frame's height on each side, as a border for new clothes."""
     reach = mask.shape[-2] // 16
     return torch.nn.functional.max_pool2d(mask.float()[:, None], 2 * reach + 1, 1, reach)[:, 0] > 0
 
 
 def _position(edited: Tensor, clip: CaseClip) -> tuple[float | None, bool | None]:
-    """How far the person is from where the source's is, and whether he or she jumped or vanished in a frame.
+    """Return the distance of the person from the source's person, and whether the person moved away or vanished.
 
-    A person is the box around what differs from the empty place. Not its centre of mass: white clothes before a white
-    wall would move it, while head and feet still tell where somebody stands. Only sideways: dark trousers on a dark
-    road differ from nothing, and a box without them is lower by the length of the legs.
+    A person is the box around the pixels that differ from the empty background. The centre of mass would not do,
+    because white clothes before a white wall would move it, while head and feet still show where the person stands.
+    Only the horizontal distance counts: dark trousers on a dark road do not differ, and a box without them is less
+    high.
     """
     if clip.mask is None or clip.empty is None:
         return None, None
@@ -236,35 +239,37 @@ def _position(edited: Tensor, clip: CaseClip) -> tuple[float | None, bool | None
         around = torch.zeros_like(clip.mask[i])
         for mask in clip.others:
             around |= _widened(mask[i : i + 1])[0]
-        least = _SPECK * int(clip.mask[i].sum())
-        before, after = (_box((f[i] - empty[i]).abs().amax(0) > _DIFFERENT, around, least) for f in (source, edited))
+        least = _MIN_AREA * int(clip.mask[i].sum())
+        before, after = (
+            _box((f[i] - empty[i]).abs().amax(0) > _MIN_DIFFERENCE, around, least) for f in (source, edited)
+        )
         if before is None:
             continue
-        if after is None or after[1] < _LEAST_HEIGHT * before[1]:
+        if after is None or after[1] < _MIN_HEIGHT * before[1]:
             escaped = True
             continue
         errors.append(abs(after[0] - before[0]) / edited.shape[-1])
-        escaped |= errors[-1] > _ESCAPE
+        escaped |= errors[-1] > _MAX_SHIFT
     return (float(np.mean(errors)) if errors else None), bool(escaped)
 
 
 def _box(differs: Tensor, around: Tensor, least: float) -> tuple[float, float] | None:
-    """The box around all larger spots: its horizontal centre and its height in pixels; None where there is none."""
+    """Return the horizontal centre and the height, in pixels, of the box around all larger regions; None if none."""
     import cv2
 
     pixels = (differs & ~around).numpy().astype(np.uint8)
     count, _, stats, _ = cv2.connectedComponentsWithStats(
         cv2.morphologyEx(pixels, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     )
-    thin = _THIN * pixels.shape[1]
-    spots = [
+    min_width = _MIN_WIDTH * pixels.shape[1]
+    regions = [
         s
         for s in stats[1:count]
-        if s[cv2.CC_STAT_AREA] >= least and min(s[cv2.CC_STAT_WIDTH], s[cv2.CC_STAT_HEIGHT]) >= thin
+        if s[cv2.CC_STAT_AREA] >= least and min(s[cv2.CC_STAT_WIDTH], s[cv2.CC_STAT_HEIGHT]) >= min_width
     ]
-    if not spots:
+    if not regions:
         return None
-    left, top = min(s[cv2.CC_STAT_LEFT] for s in spots), min(s[cv2.CC_STAT_TOP] for s in spots)
-    right = max(s[cv2.CC_STAT_LEFT] + s[cv2.CC_STAT_WIDTH] for s in spots)
-    bottom = max(s[cv2.CC_STAT_TOP] + s[cv2.CC_STAT_HEIGHT] for s in spots)
+    left, top = min(s[cv2.CC_STAT_LEFT] for s in regions), min(s[cv2.CC_STAT_TOP] for s in regions)
+    right = max(s[cv2.CC_STAT_LEFT] + s[cv2.CC_STAT_WIDTH] for s in regions)
+    bottom = max(s[cv2.CC_STAT_TOP] + s[cv2.CC_STAT_HEIGHT] for s in regions)
     return (left + right) / 2, float(bottom - top)

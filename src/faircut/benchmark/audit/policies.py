@@ -1,4 +1,4 @@
-"""What an audit asks for: which value of every person, by policy."""
+"""The policies of an audit, which decide the value that is requested for every case."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from faircut.fairness.calibration import Calibration
 __all__ = ["POLICIES", "Cell", "requests"]
 
 POLICIES = (*targets.POLICIES, "explicit")
-"""Policies of an audit; ``"explicit"`` asks for every value in turn."""
+"""Policies of an audit. ``"explicit"`` requests every value in turn."""
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class Cell:
     """One request of one policy.
 
     Attributes:
-        policy: whose.
-        case: of which case.
-        value: what is asked for; None where nothing is, because the source is unclear.
+        policy: Name of the policy.
+        case: Case to edit.
+        value: Requested value; None for no value, because the source is unclear.
     """
 
     policy: str
@@ -40,18 +40,18 @@ def requests(
     seed: int,
     calibration: Calibration | None = None,
 ) -> list[Cell]:
-    """Decide what a policy asks of every case.
+    """Return the requests of a policy for all cases.
 
     Args:
-        policy: one of `POLICIES`.
-        cases: the cases.
-        seen: what is perceived in each source.
-        attribute: the values.
-        seed: of the draws of ``"balanced"``, which are exact within every profession.
-        calibration: knows the model's priors, for ``"minority"``.
+        policy: One of `POLICIES`.
+        cases: Cases to edit.
+        seen: Value that is perceived in each source; None if unclear.
+        attribute: Attribute whose values are requested.
+        seed: Seed of the draws of ``"balanced"``, which are exactly balanced within every profession.
+        calibration: Calibration with the model's priors, which ``"minority"`` needs.
 
     Raises:
-        ConfigError: there is no such policy, or it lacks a calibration.
+        ConfigError: If there is no such policy, or ``"minority"`` lacks a calibration.
     """
     if policy == "preserve":
         return [Cell(policy, case, value) for case, value in zip(cases, seen, strict=True)]
@@ -70,7 +70,9 @@ def requests(
         for case in cases:
             prior = None if calibration is None else calibration.prior(case.profession)
             if not prior:
-                raise ConfigError(f"it is not known what the model renders for {case.profession!r}; calibrate it first")
+                raise ConfigError(
+                    f"the policy 'minority' needs the model's prior for {case.profession!r}; calibrate the model first"
+                )
             value = targets.choose_value(attribute, policy, prompt=case.profession, prior=prior)
             cells.append(Cell(policy, case, value))
         return cells

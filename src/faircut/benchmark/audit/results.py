@@ -1,4 +1,4 @@
-"""What an audit found, as a typed value: every measure of every method and policy with its interval."""
+"""The result of an audit: every metric of every method and policy, with its interval."""
 
 from __future__ import annotations
 
@@ -24,16 +24,15 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class AuditResult:
-    """What an audit found, and with what.
+    """The result of an audit, with its provenance.
 
     Attributes:
-        results: by method, policy and measure the estimate, averaged over professions.
-        professions: by method, policy and profession the shares of each value, of abstentions, of hits and of
-            successes.
-        provenance: benchmark, model, settings, instruments, versions.
-        limits: what the figures do not say, in plain words.
-        failed: one line for each edit that could not be made.
-        format: version of this layout.
+        results: Estimates, averaged over professions, by method, policy and metric.
+        professions: Shares of each value, of abstentions, hits and successes, by method, policy and profession.
+        provenance: Benchmark, model, settings, reader, CLIP and versions.
+        limits: What the figures do not say, in plain words.
+        failed: One line for each failed edit.
+        format: Version of the file's layout.
     """
 
     results: Mapping[str, Mapping[str, Mapping[str, Estimate]]]
@@ -45,15 +44,15 @@ class AuditResult:
 
 
 def summarise(edits: Mapping[tuple[str, str], Rows], attribute: Attribute, seed: int = 0) -> dict[str, Any]:
-    """Estimate every measure of every method and policy.
+    """Estimate every metric of every method and policy.
 
-    The policy ``"explicit"`` is reported whole and apart: ``explicit_counter`` are the requests that go against a
-    profession's stereotype, ``explicit_stereotypical`` those that fit it.
+    The policy ``"explicit"`` is reported as a whole and in two parts: ``explicit_counter`` has the requests against the
+    stereotype of the profession, ``explicit_stereotypical`` those that follow it.
 
     Args:
-        edits: requests with their records, by method and policy.
-        attribute: whose values were asked for.
-        seed: of the bootstrap.
+        edits: Requests with their records, by method and policy.
+        attribute: Attribute whose values were requested.
+        seed: Seed of the bootstrap.
 
     Returns:
         ``results`` and ``professions`` of an `AuditResult`.
@@ -63,7 +62,7 @@ def summarise(edits: Mapping[tuple[str, str], Rows], attribute: Attribute, seed:
     for (method, policy), rows in edits.items():
         parts: dict[str, Rows] = {policy: rows}
         if policy == "explicit":
-            # A stereotype of another attribute says nothing here.
+            # Stereotypes that are values of another attribute do not apply.
             typed = [row for row in rows if row[0].case.stereotype in attribute.names]
             parts["explicit_counter"] = [row for row in typed if row[0].case.stereotype != row[0].value]
             parts["explicit_stereotypical"] = [row for row in rows if row[0].case.stereotype == row[0].value]
@@ -86,7 +85,7 @@ def _measured(rows: Rows, attribute: Attribute, seed: int) -> dict[str, Estimate
     figures = [
         [figures_of(record, "audit", _facts(cell, record, attribute)) for cell, record in group] for group in groups
     ]
-    # What was asked for is the benchmark's doing, not chance's.
+    # Clips are resampled within each request, because the benchmark fixes how often each value is requested.
     strata = [[cell.value for cell, _ in group] for group in groups]
     measured = {}
     for name, metric in metrics_of("audit").items():
@@ -97,7 +96,7 @@ def _measured(rows: Rows, attribute: Attribute, seed: int) -> dict[str, Estimate
 
 
 def _facts(cell: Cell, record: AuditRecord, attribute: Attribute) -> dict[str, Any]:
-    """Return the inputs of metrics that a request and its record hold; what does not apply is left out."""
+    """Return the inputs of metrics that a request and its record have. Inputs that do not apply are left out."""
     names = attribute.names
     maybe = {
         "requested": cell.value,
@@ -120,11 +119,11 @@ def _by_profession(rows: Rows, attribute: Attribute) -> dict[str, dict[str, floa
     for profession, group in _grouped(rows).items():
         records = [record for _, record in group]
         shares = {name: sum(r.perceived == name for r in records) / len(records) for name in attribute.names}
-        asked = [cell.value == record.perceived for cell, record in group if cell.value is not None]
+        hits = [cell.value == record.perceived for cell, record in group if cell.value is not None]
         shares_of[profession] = {
             **shares,
             "abstentions": sum(r.perceived is None for r in records) / len(records),
-            "hit_rate": sum(asked) / len(asked) if asked else math.nan,
+            "hit_rate": sum(hits) / len(hits) if hits else math.nan,
             "profession_success": sum(r.profession_success for r in records) / len(records),
             "n": float(len(records)),
         }
@@ -132,9 +131,9 @@ def _by_profession(rows: Rows, attribute: Attribute) -> dict[str, dict[str, floa
 
 
 def load_result(path: str | Path) -> AuditResult:
-    """Read a result.
+    """Read the result of an audit.
 
     Raises:
-        ConfigError: it cannot be read.
+        ConfigError: If the file cannot be read, or has another format.
     """
     return read_result(path, "the audit", _FORMAT, AuditResult)

@@ -1,4 +1,4 @@
-"""One audit from settings to files: what ``faircut audit`` runs."""
+"""The audit as a benchmark, from settings to files, as ``faircut audit`` runs it."""
 
 from __future__ import annotations
 
@@ -35,16 +35,14 @@ from faircut.model.scorer import load_clip_scorer
 __all__ = ["LIMITS", "AuditWing"]
 
 LIMITS = (
-    "Values are what a classifier perceives in pictures, and binary as it is; they say nothing about who anybody is.",
-    "A reading that is unclear is never a hit; the share of such clips stands in every table as abstentions.",
-    "Disparity is measured per profession and then averaged; with few clips a profession even a fair coin is far from "
-    "0.",
-    "The stereotypes of the pocket model were planted, in a published table; those of other models were learnt from "
-    "data.",
-    "Intervals are of resampled clips (95%, bootstrap within professions), not of other seeds, prompts or worlds.",
+    "Values are what a classifier perceives in pictures, as binary as the classifier; they do not describe identities.",
+    "An unclear reading is never a hit; every table shows the share of such clips as abstentions.",
+    "Disparity is averaged over professions; with few clips in a profession even a fair coin is far from 0.",
+    "The pocket model's stereotypes were planted, by a published table; those of other models were learned from data.",
+    "Intervals (95%, bootstrap within professions) cover other clips, but not other seeds, prompts or worlds.",
     "A balanced set of edits is a policy, not a fact about the people in the clips.",
 )
-"""What the figures of an audit do not say."""
+"""Limits of what the figures of an audit say, for reports."""
 
 
 Edits = dict[tuple[str, str], Rows]
@@ -52,7 +50,7 @@ Edits = dict[tuple[str, str], Rows]
 
 @dataclass
 class AuditWing(Wing[AuditRun, Edits, AuditResult]):
-    """The audit: methods x policies over clips of people."""
+    """The audit of all pairs of methods and policies over clips of people."""
 
     file: ClassVar[str] = "audit.json"
     attribute: Attribute = field(init=False)
@@ -64,14 +62,14 @@ class AuditWing(Wing[AuditRun, Edits, AuditResult]):
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Names of the files that may be written."""
+        """Names of the files that the run may write."""
         return (self.file, "report.html", *(["calibration.png"] if self.settings.calibrate else []))
 
     def check(self) -> list[Any]:
         """Read the cases, and check everything that needs no model; see `Wing`."""
         settings = self.settings
         self.attribute = get_attribute(settings.attribute)
-        calibration_folder()  # Says what is wrong with its name before time is spent.
+        calibration_folder()  # Raises an error early if the folder cannot be used.
         self.approaches = get_approaches(list(settings.methods))
         self.cases = (
             load_tasks(settings.tasks, settings.n) if settings.tasks else get_benchmark(settings.name)(settings.n)
@@ -83,11 +81,11 @@ class AuditWing(Wing[AuditRun, Edits, AuditResult]):
         return [settings.tasks, settings.reader, *(case.path for case in self.cases)]
 
     def load(self) -> None:
-        """Load the CLIP and whatever reads people."""
+        """Load the CLIP and the reader of people."""
         self.instruments = _instruments(self.settings, self.attribute, self.cases)
 
     def make(self, session: Session, stage: Stage) -> tuple[Edits, list[str]]:
-        """Calibrate if asked to, and make, or find, and measure every edit; see `Wing`."""
+        """Calibrate if requested, then make and measure every edit that is not stored yet; see `Wing`."""
         settings, folder = self.settings, Path(self.settings.output)
         table = None
         if settings.calibrate:
@@ -128,16 +126,16 @@ class AuditWing(Wing[AuditRun, Edits, AuditResult]):
 
 
 def _instruments(settings: AuditRun, attribute: Attribute, cases: list[Case]) -> Instruments:
-    """Load what measures.
+    """Load the models that measure.
 
     Raises:
-        ConfigError: no reader was given, and the model has none.
-        ModelError: a CLIP cannot be loaded.
+        ConfigError: If no reader was given, and the model has no judge.
+        ModelError: If a CLIP cannot be loaded.
     """
     observer: Any = load_reader(settings.reader, settings.model)
     if observer is None:
         raise ConfigError(
-            "this model has no judge of its own: say who reads people with --reader and a CLIP, such as "
+            "this model has no judge to read people; give --reader with the name of a CLIP, such as "
             "openai/clip-vit-large-patch14"
         )
     name = settings.clip
@@ -150,7 +148,7 @@ def _instruments(settings: AuditRun, attribute: Attribute, cases: list[Case]) ->
 
 
 def _constant(alpha: float, table: Calibration | None, attribute: Attribute) -> Calibration:
-    """A table with one strength for all; the priors stay."""
+    """Return a calibration with one strength for all professions and values. The priors are kept."""
     default = dict.fromkeys(attribute.names, alpha)
     if table is None:
         return Calibration(attribute.name, "", "", {}, default)

@@ -1,4 +1,4 @@
-"""Task files: your own clips and prompts for an audit, in YAML."""
+"""Task files for an audit: YAML files with your own clips and prompts."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ __all__ = ["Task", "TaskFile", "load_tasks"]
 
 @dataclass(frozen=True)
 class Task:
-    """One clip and what it is edited to.
+    """One clip and the professions to which it is edited.
 
     Attributes:
-        clip: a video file or folder of pictures, relative to the task file.
-        source_prompt: what is in the clip.
-        person: the words for the person in it.
-        professions: what the person is edited to, one edit each; None is the file's list.
-        prompt: of the edit, with ``{profession}`` in it; an article before it is made to fit.
-        value: what the clip shows, if it is known.
+        clip: Video file or folder of pictures, relative to the task file.
+        source_prompt: Prompt that describes the clip.
+        person: Words for the person in the source prompt.
+        prompt: Target prompt, with ``{profession}`` in it. An article before the profession is adapted.
+        professions: Professions for one edit each. None uses the list of the file.
+        value: Value that the clip shows, if known.
     """
 
     clip: str
@@ -48,10 +48,10 @@ class Task:
             check_prompt(getattr(self, name), name, required=True)
         if "{profession}" not in self.prompt:
             raise ConfigError(
-                f"the prompt {self.prompt!r} has no place for the profession; write {{profession}} where it goes"
+                f"the prompt {self.prompt!r} does not contain {{profession}}; write it where the profession belongs"
             )
         if self.professions == ():
-            raise ConfigError("professions is empty; name at least one, or leave it out for the file's list")
+            raise ConfigError("professions is empty; give at least one, or leave it out to use the list of the file")
         if self.value is not None:
             GENDER.value(self.value)
 
@@ -61,11 +61,11 @@ class TaskFile:
     """A list of tasks.
 
     Attributes:
-        version: of this layout.
-        tasks: the tasks.
-        stereotypes: the professions, each with the value that it is stereotyped as; null if unknown.
-        num_frames: how many frames of each clip are edited.
-        size: the shorter side in pixels.
+        version: Version of the file's layout.
+        tasks: Clips with their prompts.
+        stereotypes: Professions, each with its stereotypical value, or null if unknown.
+        num_frames: Number of frames of each clip to edit.
+        size: Shorter side in pixels to which clips are resized.
     """
 
     version: int
@@ -76,14 +76,14 @@ class TaskFile:
 
     def __post_init__(self) -> None:
         if self.version != 1:
-            raise ConfigError(f"it has version {self.version}; this faircut reads version 1")
+            raise ConfigError(f"the task file has version {self.version}; this faircut reads version 1")
         if not self.tasks:
             raise ConfigError("there are no tasks; give at least one, with clip, source_prompt, person and prompt")
         for value in self.stereotypes.values():
             if value is not None:
                 GENDER.value(value)
         if not self.stereotypes and any(task.professions is None for task in self.tasks):
-            raise ConfigError("stereotypes is empty; name at least one profession, such as nurse: null")
+            raise ConfigError("stereotypes is empty; give at least one profession, such as nurse: null")
         for name in ("num_frames", "size"):
             check_range(name, getattr(self, name), 1, MAX_FRAMES)
 
@@ -92,15 +92,15 @@ def load_tasks(path: str | Path, n: int | None = None) -> list[Case]:
     """Read a task file.
 
     Args:
-        path: of the YAML file.
-        n: only so many cases, from the start.
+        path: Path of the YAML file.
+        n: Number of cases to return, from the first on; None for all.
 
     Returns:
         A case for every clip and profession.
 
     Raises:
-        ConfigError: it cannot be read, has unknown keys, or names professions without a place for them.
-        VideoError: a clip is missing.
+        ConfigError: If the file cannot be read, has unknown keys, or a prompt lacks ``{profession}``.
+        VideoError: If a clip is missing.
     """
     path = Path(path)
     data = read_yaml(path, "the tasks")
@@ -111,12 +111,12 @@ def load_tasks(path: str | Path, n: int | None = None) -> list[Case]:
     for task in file.tasks:
         for profession in task.professions or tuple(file.stereotypes):
             case = _case(file, task, profession, path.parent)
-            # Clips of one name in several folders, and several tasks of one clip, are cases of their own.
+            # Clips with the same name in several folders, and several tasks for one clip, are separate cases.
             names[case.name] += 1
             count = names[case.name]
             cases.append(case if count == 1 else dataclasses.replace(case, name=f"{case.name}~{count}"))
     if n is not None and not 1 <= n <= len(cases):
-        raise ConfigError(f"{n} edits were asked for; {path} has 1 to {len(cases)}")
+        raise ConfigError(f"{n} edits were requested; give 1 to {len(cases)}, the number of edits of {path}")
     return cases[:n]
 
 

@@ -1,4 +1,4 @@
-"""The methods of a benchmark, each with the options that its paper publishes for a kind of edit."""
+"""The contestants of a benchmark: methods with the options that their papers publish for each kind of edit."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ Build = Callable[[EditItem], Method | None]
 
 @dataclass(frozen=True)
 class Contestant:
-    """One way of editing the items of a benchmark.
+    """A method that edits the items of a benchmark.
 
     Attributes:
-        name: what results call it.
-        build: makes the method for an item; None where it cannot be asked for such an edit.
-        about: what it is, in a few words.
-        through: what is edited: the clip; the clip, with a model that was tuned to it; or a layer of the clip's atlas.
+        name: Name in results.
+        build: Function that makes the method for an item. Returns None if the method cannot make such an edit.
+        about: Description in a few words.
+        through: What is edited: the clip, the clip with a model fine-tuned on it, or a layer of the clip's atlas.
     """
 
     name: str
@@ -51,14 +51,14 @@ class Contestant:
 
 def _prompt_to_prompt(kind: type[PromptToPrompt]) -> Build:
     def build(item: EditItem) -> Method:
-        # Where FateZero has other step windows than it published, because a kind of edit needs them, so has this.
-        freer, published = _fatezero(item), FateZero()
+        # If a kind of edit needs other step windows than FateZero's published ones, they are used here too.
+        adapted, published = _fatezero(item), FateZero()
         windows = {
-            name: getattr(freer, name)
+            name: getattr(adapted, name)
             for name in ("cross_replace_steps", "self_replace_steps")
-            if getattr(freer, name) != getattr(published, name)
+            if getattr(adapted, name) != getattr(published, name)
         }
-        return kind(blend_words=item.blend, reweight=freer.reweight, **windows)
+        return kind(blend_words=item.blend, reweight=adapted.reweight, **windows)
 
     return build
 
@@ -69,17 +69,17 @@ def _fatezero(item: EditItem) -> FateZero:
 
 
 def _in_atlas(item: EditItem) -> Method | None:
-    # The foreground is where the subject's words are; by motion alone a subject that stands still is lost.
+    # The foreground is located by the subject's words, because motion alone misses a subject that stands still.
     return None if item.blend is None else _fatezero(item)
 
 
 def _videograin(item: EditItem) -> Method | None:
-    # Without a subject there is no region to bind.
+    # Without a subject there is no region.
     return None if item.blend is None else VideoGrain((item.blend,))
 
 
 def _blended_latent(item: EditItem) -> Method | None:
-    # With a mask all over it would be SDEdit.
+    # With a mask of the whole frame, the method would be SDEdit.
     return None if item.blend is None else BlendedLatent(item.blend[0])
 
 
@@ -105,13 +105,13 @@ CONTESTANTS: dict[str, Contestant] = {
         Contestant("video-p2p", _prompt_to_prompt(VideoP2P), "Video-P2P"),
     )
 }
-"""Every way of editing by its name."""
+"""All contestants by name."""
 
 
 def get_contestants(names: Sequence[str]) -> list[Contestant]:
-    """Return ways of editing by their names; ``"all"`` stands for all of them.
+    """Return contestants by their names; ``"all"`` stands for all of them.
 
     Raises:
-        ConfigError: there is none of a name.
+        ConfigError: If there is no contestant of a name.
     """
     return pick(names, CONTESTANTS, {"all": CONTESTANTS})

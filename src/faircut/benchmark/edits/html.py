@@ -1,4 +1,4 @@
-"""The report of a benchmark of edits: one HTML file with the leaderboard, plots and pictures in it."""
+"""The HTML report of a benchmark of edits, with the leaderboard, plots and pictures."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ _CURVES = ("tem_con", "clip_t", "warp_error", "background_psnr")
 def write_html(
     result: BenchResult, records: Sequence[BenchRecord], items: Mapping[str, EditItem], folder: Path
 ) -> Path:
-    """Write ``report.html``.
+    """Write ``report.html`` as one self-contained file.
 
     Args:
-        result: what the benchmark found.
-        records: its edits, whose pictures are in ``folder/records``.
-        items: by name.
-        folder: of the benchmark.
+        result: Result of the benchmark.
+        records: Records of the edits. The pictures are in ``folder/records``.
+        items: Items by name.
+        folder: Folder of the run.
 
     Returns:
-        The file.
+        Path of the file.
     """
     facts = result.provenance
     parts = [
         f"<h1>Benchmark: {text(facts['benchmark']['name'])}</h1>",
         f"<p>{facts['benchmark']['items']} edits (<small>{text(facts['benchmark']['hash'])}</small>), model <b>"
         f"{text(facts['model']['name'])}</b> (<small>{text(facts['model']['fingerprint'])}</small>), "
-        f"{facts['settings']['steps']} steps, seed {facts['settings']['seed']}; CLIP is "
-        f"{text(facts['clip']['name'])}.</p>",
+        f"{facts['settings']['steps']} steps, seed {facts['settings']['seed']}; "
+        f"CLIP is {text(facts['clip']['name'])}.</p>",
         "<p>Means over kinds of edits with 95% intervals (clips resampled within kinds). Consistency means little "
         "without agreement: an edit that changes nothing is as consistent as its source.</p>",
         _table(result),
         _kinds(result),
         "<h2>Plots</h2>",
-        image(plot_agreement(result), "Consistency against agreement: right and up is better."),
-        image(plot_frames(result), "Frame by frame, the mean over clips."),
-        "<h2>Best and worst</h2><p>Above the source, below its edit: first, middle and last frame.</p>",
+        image(plot_agreement(result), "Consistency and preservation over agreement; right and up is better."),
+        image(plot_frames(result), "Mean over clips, frame by frame."),
+        "<h2>Best and worst</h2><p>First, middle and last frame, the source above and the edit below.</p>",
         *_pictures(result, records, items, folder),
         *failures(result.failed),
     ]
@@ -69,7 +69,7 @@ def _table(result: BenchResult) -> str:
 
 
 def _kinds(result: BenchResult) -> str:
-    """The share of edits that succeeded, by kind."""
+    """Return a table of the share of successful edits, by kind."""
     kinds = list(dict.fromkeys(kind for by in result.kinds.values() for kind in by))
     if not kinds:
         return ""
@@ -111,7 +111,7 @@ def _pictures(
 
 
 def _worth(record: BenchRecord) -> tuple[float, float, float]:
-    """Order edits: those that did what was asked, then those that agree with the prompt, then what stayed."""
+    """Return the sorting key of an edit: success first, then agreement with the prompt, then preservation."""
     figures = (record.figures.get(name, math.nan) for name in ("edit_success", "frame_acc", "background_psnr"))
     first, second, third = (-math.inf if math.isnan(value) else value for value in figures)
     return first, second, third
@@ -127,7 +127,7 @@ def _caption(record: BenchRecord) -> str:
 
 
 def plot_agreement(result: BenchResult) -> Any:
-    """Draw consistency and what stayed against agreement, a point a method; returns a matplotlib Figure."""
+    """Plot consistency and preservation over agreement, with a point for each method; return a matplotlib Figure."""
     table, drawn = metrics_of("bench"), figure(13, 4.5)
     judged = any(by["edit_success"].n for by in result.results.values())
     across = "edit_success" if judged else "clip_t"
@@ -147,16 +147,16 @@ def plot_agreement(result: BenchResult) -> Any:
 
 
 def plot_frames(result: BenchResult) -> Any:
-    """Draw metrics over the frames, a line a method; returns a matplotlib Figure."""
+    """Plot metrics over the frames, with a line for each method; return a matplotlib Figure."""
     names = [name for name in _CURVES if any(name in by for by in result.curves.values())]
     table, drawn = metrics_of("bench"), figure(13, 3.6)
     for axes, name in zip(drawn.subplots(1, max(1, len(names)), squeeze=False).flat, names, strict=False):
         for number, (method, by) in enumerate(result.curves.items()):
             if name in by:
-                # A pair's value stands between its two frames.
-                places = [i + 0.5 * (table[name].per == "pair") for i in range(len(by[name]))]
+                # The value of a pair of frames is drawn between the two frames.
+                positions = [i + 0.5 * (table[name].per == "pair") for i in range(len(by[name]))]
                 style = "-" if number < 10 else "--"
-                axes.plot(places, by[name], style, color=f"C{number % 10}", lw=1.2, label=method)
+                axes.plot(positions, by[name], style, color=f"C{number % 10}", lw=1.2, label=method)
         axes.set_title(table[name].label, fontsize=10)
         axes.grid(alpha=0.3)
     show_legend(drawn, 0, "outside right upper", fontsize=8)

@@ -1,4 +1,4 @@
-"""What a benchmark of edits holds: clips, prompts, kinds, masks; clips are drawn scenes or files."""
+"""The items of a benchmark of edits: prompts, kinds, masks and clips, which are drawn scenes or files."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ from faircut.video import read_video
 __all__ = ["VERSION", "Drawn", "EditBenchmark", "EditItem", "ItemClip"]
 
 VERSION = 1
-"""Of the layout of a task file."""
+"""Version of the layout of task files."""
 _CHANGES = ("background", "style", "noun", "gender", "skin", "hair", "colour")
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A clip of the drawn world, and what it is to become.
+    """A clip of the drawn world and its change.
 
     Attributes:
-        scene: the source.
-        change: fields of the scene, or of its subject, that are another in the target.
+        scene: Source scene.
+        change: Fields of the scene or its subject that differ in the target, with their new values.
     """
 
     scene: Scene
     change: Mapping[str, str]
 
     def case(self, kind: str) -> EditCase:
-        """Return the edit, whose every fact is known.
+        """Return the edit with its ground truth.
 
         Raises:
-            ConfigError: the drawn world has no such scenes.
+            ConfigError: If the drawn world has no such scenes.
         """
         check_scene(self.scene)
         for name in self.change:
             if name not in _CHANGES:
-                raise ConfigError(f"nothing drawn changes its {name!r}: {choices(name, _CHANGES)}")
+                raise ConfigError(f"a drawn scene cannot change its {name!r}: {choices(name, _CHANGES)}")
         for_scene = {name: value for name, value in self.change.items() if name in ("background", "style")}
         target: Scene = dataclasses.replace(self.scene, **for_scene)  # type: ignore[arg-type]
         rest = {name: value for name, value in self.change.items() if name not in for_scene}
@@ -62,15 +62,16 @@ class EditItem:
     """One edit of one clip.
 
     Attributes:
-        name: unique in its benchmark.
-        kind: of edit, such as ``"colour"``, ``"style"`` or ``"background"``; figures are averaged within kinds first.
-        source_prompt: what is in the clip.
-        prompt: what the edit is to show.
-        clip: a video file or folder of pictures, relative to the task file.
-        drawn: or a clip of the drawn world.
-        blend: (source words, target words) of what is edited; None for all of the picture.
-        style: words of the prompt that say how the whole picture shall look.
-        mask: a clip or folder of pictures, bright where the edit is to be; None where it is not known.
+        name: Name, unique in the benchmark.
+        kind: Kind of edit, such as ``"colour"``, ``"style"`` or ``"background"``. Figures are averaged within kinds
+            first.
+        source_prompt: Prompt that describes the clip.
+        prompt: Target prompt.
+        clip: Video file or folder of pictures, relative to the task file. None for a drawn clip.
+        drawn: Clip of the drawn world. None for a clip from a file.
+        blend: (source words, target words) of the edited subject. None to edit the whole frame.
+        style: Words of the target prompt that describe the style of the whole frame.
+        mask: Clip or folder of pictures, bright where the edit belongs. None if unknown.
     """
 
     name: str
@@ -100,8 +101,9 @@ class ItemClip:
 
     Attributes:
         frames: (frame, 3, height, width), RGB in [-1, 1].
-        region: (frame, height, width) bool, what may change; None where it is not known, or all of it may.
-        case: the edit with its truth, and `drawn`, the clip with its; None for a clip from a file.
+        region: (frame, height, width) bool, pixels that may change; None if unknown, or if all may change.
+        case: Edit with its ground truth; None for a clip from a file.
+        drawn: Drawn clip with its ground truth; None for a clip from a file.
     """
 
     frames: torch.Tensor
@@ -115,14 +117,14 @@ class EditBenchmark:
     """A list of edits.
 
     Attributes:
-        version: of the layout, 1.
-        name: what results call it.
-        items: the edits.
-        num_frames: how many frames of each clip are edited.
-        size: the shorter side in pixels of clips from files.
-        guidance: classifier-free guidance by kind; 7.5 for kinds that are not named.
-        folder: that the clips are relative to.
-        hash: of the file.
+        version: Version of the file's layout, 1.
+        name: Name in results.
+        items: Edits to make.
+        num_frames: Number of frames of each clip to edit.
+        size: Shorter side in pixels to which clips from files are resized.
+        guidance: Guidance scale by kind; 7.5 for kinds that are not listed.
+        folder: Folder to which the paths of the clips are relative.
+        hash: Hash of the file.
     """
 
     version: int
@@ -136,12 +138,12 @@ class EditBenchmark:
 
     def __post_init__(self) -> None:
         if self.version != VERSION:
-            raise ConfigError(f"it has version {self.version}; this faircut reads version {VERSION}")
+            raise ConfigError(f"the task file has version {self.version}; this faircut reads version {VERSION}")
         if not self.items:
             raise ConfigError("there are no items; give at least one, with name, kind, source_prompt, prompt and clip")
         twice = [name for name, n in Counter(item.name for item in self.items).items() if n > 1]
         if twice:
-            raise ConfigError(f"items of {self.name!r} share the name {twice[0]!r}; give every item one of its own")
+            raise ConfigError(f"items of {self.name!r} share the name {twice[0]!r}; give every item a unique name")
         for name in ("num_frames", "size"):
             check_range(name, getattr(self, name), 1, MAX_FRAMES)
         for kind, scale in self.guidance.items():
@@ -149,31 +151,34 @@ class EditBenchmark:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """The kinds of edits, in order."""
+        """Kinds of edits, in the order of the items."""
         return tuple(dict.fromkeys(item.kind for item in self.items))
 
     def limited(self, n: int | None) -> EditBenchmark:
-        """Return only so many items, evenly from all kinds: the first of each, then the second of each, and so on.
+        """Return a benchmark of n items, spread evenly over the kinds: the first of each, then the second of each, and
+        so on.
 
         Raises:
-            ConfigError: there are not so many.
+            ConfigError: If there are fewer than n items, or n is below 1.
         """
         if n is None:
             return self
         if not 1 <= n <= len(self.items):
-            raise ConfigError(f"{n} edits were asked for; {self.name} has 1 to {len(self.items)}")
+            raise ConfigError(
+                f"{n} edits were requested; give 1 to {len(self.items)}, the number of edits of {self.name}"
+            )
         ranks: dict[str, int] = {}
         order = []
-        for place, item in enumerate(self.items):
+        for position, item in enumerate(self.items):
             ranks[item.kind] = ranks.get(item.kind, -1) + 1
-            order.append((ranks[item.kind], place, item))
+            order.append((ranks[item.kind], position, item))
         return dataclasses.replace(self, items=tuple(item for _, _, item in sorted(order, key=lambda x: x[:2])[:n]))
 
     def load(self, item: EditItem) -> ItemClip:
-        """Read or draw an item's clip.
+        """Read or draw the clip of an item.
 
         Raises:
-            VideoError: it cannot be read.
+            VideoError: If the clip cannot be read.
         """
         if item.drawn is not None:
             return _draw(item, self.num_frames)
@@ -192,6 +197,6 @@ def _draw(item: EditItem, frames: int) -> ItemClip:
     clip = render_clip(case.source, frames)
     region = None
     if item.kind in LOCAL:
-        # Where either the old or the new subject is: what an edit may change.
+        # An edit may change pixels of the old and of the new subject.
         region = torch.from_numpy(clip.masks.any(1) | render_clip(case.target, frames).masks.any(1))
     return ItemClip(to_tensor(clip.frames), region, case, clip)

@@ -1,4 +1,4 @@
-"""The edits of a benchmark: methods x items, as jobs of the runner."""
+"""The edits of a benchmark, all pairs of methods and items, as jobs of the runner."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ __all__ = ["BenchRecord", "run_bench"]
 
 @dataclass(frozen=True, kw_only=True)
 class BenchRecord(EditRecord):
-    """What one edit measured.
+    """The record of one edit of a benchmark.
 
     Attributes:
-        item: name of the item; see `EditRecord` for what every record has.
-        kind: of edit.
-        method: name of the contestant.
-        curves: by metric, a figure for each frame or pair of neighbours.
+        item: Name of the item. See `EditRecord` for the other attributes.
+        kind: Kind of edit.
+        method: Name of the contestant.
+        curves: Figures of the frames or pairs of neighbouring frames, by metric.
     """
 
     item: str
@@ -48,18 +48,18 @@ def run_bench(
     shard: tuple[int, int] = (0, 1),
     stage: Stage,
 ) -> tuple[list[BenchRecord], list[str]]:
-    """Make and measure every edit, or find it in the folder.
+    """Make and measure every edit that the folder does not have.
 
     Args:
-        bench: model, instruments and settings.
-        benchmark: the items.
-        contestants: the methods.
-        folder: keeps a record and a picture of every edit; a stopped run goes on from there.
-        shard: (k, n): only every nth item, from the kth.
-        stage: opens a progress bar of so many steps.
+        bench: Model, measuring models and settings.
+        benchmark: The items.
+        contestants: The methods.
+        folder: Folder for a record and a picture of every edit, from which a stopped run continues.
+        shard: (k, n), to edit only every nth item from the kth on.
+        stage: Opens a progress bar with a number of steps.
 
     Returns:
-        The records, and one line for each edit that failed.
+        The records, and one line for each failed edit.
     """
     store = Store(folder, BenchRecord, bench.keep_clips)
     items = part_of(benchmark.items, shard)
@@ -67,7 +67,7 @@ def run_bench(
     failed: list[str] = []
     builds = [(item, [(c, method) for c in contestants if (method := c.build(item)) is not None]) for item in items]
     with stage("Editing", sum(len(methods) for _, methods in builds)) as advance:
-        # One item at a time: what is prepared of its clip is shared by its edits and then let go.
+        # One item at a time, so that the preparation of its clip is shared by its edits and then freed.
         for item, methods in builds:
             prepared = PreparedItem(bench, benchmark, item)
             jobs = [BenchJob(prepared, contestant, method) for contestant, method in methods]
@@ -81,12 +81,12 @@ def run_bench(
 
 @dataclass(frozen=True)
 class BenchJob:
-    """One edit of an item, as `faircut.benchmark.runner.Job` wants it.
+    """One edit of an item, as a `faircut.benchmark.runner.Job`.
 
     Attributes:
-        prepared: the item, with what its edits share.
-        contestant: how it is edited.
-        method: with the options for this item.
+        prepared: Item, with the preparation that its edits share.
+        contestant: Contestant that edits the item.
+        method: Method with the options for this item.
     """
 
     prepared: PreparedItem
@@ -95,11 +95,11 @@ class BenchJob:
 
     @property
     def title(self) -> str:
-        """What the list of failures calls it."""
+        """Name of the edit in the list of failed edits."""
         return f"{self.prepared.item.name}, {self.contestant.name}"
 
     def key(self) -> str:
-        """Name the edit by all that decides it."""
+        """Return the edit's key: a hash of everything that decides its result."""
         return self.prepared.key(self.contestant, self.method)
 
     def source(self) -> Tensor:
@@ -134,7 +134,7 @@ class BenchJob:
         )
 
     def _judged(self, edited: Tensor) -> dict[str, Callable[[], Any]]:
-        """Return what the judge says as inputs of metrics, where the drawn world knows what should be seen."""
+        """Return the judge's verdicts as inputs of metrics. Empty for clips that are not drawn."""
         judge, case = self.prepared.bench.judge, self.prepared.clip.case
         if judge is None or case is None:
             return {}

@@ -1,5 +1,4 @@
-"""Folders in the layouts of other benchmarks, read as lists of edits: TGVE, V2VBench, and plain clips with their
-prompts."""
+"""Read folders in the layouts of other benchmarks: TGVE, V2VBench, and plain clips with text files."""
 
 from __future__ import annotations
 
@@ -28,19 +27,19 @@ _TGVE = {
 def read_layout(folder: Path) -> EditBenchmark:
     """Read a folder of clips and prompts.
 
-    Known are: TGVE (a CSV with the columns "Video name", "Our GT caption" and one for each kind of change, clips in
-    ``*_480p/480p_videos`` or ``480p_frames``); V2VBench (a YAML file with a list ``data`` of ``video_id``, ``prompt``
-    and ``edit``, clips beside it or in a folder ``videos``); and plain clips, each with a text file of its name, which
-    has the source prompt in its first line and a prompt of an edit in every other.
+    Three layouts can be read. TGVE: a CSV file with the columns "Video name", "Our GT caption" and one for each kind of
+    change, and clips in ``*_480p/480p_videos`` or ``480p_frames``. V2VBench: a YAML file with a list ``data`` of
+    ``video_id``, ``prompt`` and ``edit``, and clips in the same folder or in ``videos``. Plain clips: each with a text
+    file of the same name, whose first line is the source prompt and every other line a target prompt.
 
     Args:
-        folder: the folder.
+        folder: The folder.
 
     Raises:
-        ConfigError: it is none of these.
+        ConfigError: If the folder has none of these layouts.
     """
     try:
-        # Not glob, for which brackets and stars in the folder's own name are patterns.
+        # Not glob, because brackets and stars in the folder's name would be patterns.
         names = sorted(path.name for path in folder.iterdir())
     except OSError as error:
         raise ConfigError(f"cannot read the folder {folder}: {error.strerror or error}") from None
@@ -59,7 +58,7 @@ def read_layout(folder: Path) -> EditBenchmark:
 
 def _benchmark(folder: Path, index: bytes, items: list[EditItem], where: Path) -> EditBenchmark:
     if not items:
-        raise ConfigError(f"{where} names no edits; give at least one clip with a prompt")
+        raise ConfigError(f"{where} contains no edits; give at least one clip with a prompt")
     digest = hashlib.blake2b(index, digest_size=16).hexdigest()
     try:
         return EditBenchmark(1, folder.resolve().name, tuple(items), folder=str(folder), hash=digest)
@@ -71,10 +70,10 @@ def _tgve(folder: Path, table: Path, rows: list[dict[str, str]]) -> EditBenchmar
     items = []
     for row in rows:
         name, caption = row.get("Video name", ""), row.get("Our GT caption", "")
-        # Between its parts the table has lines with a heading alone.
+        # The table has lines with only a heading between its parts.
         if not name or not caption:
             continue
-        clip = _found(folder, name, ("*_480p/480p_videos", "*_480p/480p_frames", "."))
+        clip = _find_clip(folder, name, ("*_480p/480p_videos", "*_480p/480p_frames", "."))
         items += [
             EditItem(f"{name}.{kind}", kind, caption, row[column], clip=clip)
             for column, kind in _TGVE.items()
@@ -84,16 +83,16 @@ def _tgve(folder: Path, table: Path, rows: list[dict[str, str]]) -> EditBenchmar
 
 
 def _v2vbench(folder: Path, path: Path, data: list[Any]) -> EditBenchmark:
-    """Read what is known of V2VBench's entries; they may hold more."""
+    """Read the known keys of V2VBench's entries, and ignore others."""
     items = []
-    for place, entry in enumerate(data):
-        where = f"{path}: data[{place}]"
+    for position, entry in enumerate(data):
+        where = f"{path}: data[{position}]"
         name = str(_entry(entry, "video_id", where, str | int))
         source = entry.get("prompt", entry.get("source_prompt"))
         if not source:
-            raise ConfigError(f"{where}: {name} has no prompt, which says what is in the clip; add it")
+            raise ConfigError(f"{where}: {name} has no prompt that describes the clip; add it")
         source = convert(str, source, f"{where}.prompt")
-        clip = _found(folder, name, ("videos", "."))
+        clip = _find_clip(folder, name, ("videos", "."))
         for number, edit in enumerate(_entry(entry, "edit", where, list)):
             prompt = _entry(edit, "prompt", f"{where}.edit[{number}]", str)
             kind = convert(str, edit.get("type", edit.get("task", "edit")), f"{where}.edit[{number}].type")
@@ -102,10 +101,10 @@ def _v2vbench(folder: Path, path: Path, data: list[Any]) -> EditBenchmark:
 
 
 def _entry(entry: Any, name: str, where: str, hint: Any) -> Any:
-    """Return a value that an entry must have.
+    """Return a required value of an entry.
 
     Raises:
-        ConfigError: it is no mapping, or has no such value.
+        ConfigError: If the entry is not a mapping, or lacks the value.
     """
     if not isinstance(entry, Mapping) or name not in entry:
         shown = "" if isinstance(entry, Mapping) else f" (it is {short_repr(entry)})"
@@ -116,32 +115,35 @@ def _entry(entry: Any, name: str, where: str, hint: Any) -> Any:
 def _plain(folder: Path, names: list[str]) -> EditBenchmark:
     items, index = [], b""
     for path in (folder / name for name in names):
-        words = path.with_suffix(".txt")
-        if not (path.is_dir() or path.suffix.lower() in _CLIPS) or not words.exists():
+        text_file = path.with_suffix(".txt")
+        if not (path.is_dir() or path.suffix.lower() in _CLIPS) or not text_file.exists():
             continue
-        lines = [line.strip() for line in read_text(words, "the prompts").splitlines() if line.strip()]
+        lines = [line.strip() for line in read_text(text_file, "the prompts").splitlines() if line.strip()]
         if len(lines) < 2:
-            raise ConfigError(f"{words} has no prompt: its first line is the source prompt, every other an edit's")
-        index += words.read_bytes()
+            raise ConfigError(
+                f"{text_file} has no target prompt; write the source prompt in the first line "
+                "and a target prompt in every other"
+            )
+        index += text_file.read_bytes()
         items += [
             EditItem(f"{path.stem}.{number}", "edit", lines[0], line, clip=path.name)
             for number, line in enumerate(lines[1:])
         ]
     if not items:
         raise ConfigError(
-            f"{folder} holds no benchmark: neither TGVE's table, nor V2VBench's list, nor clips with a text file each, "
-            "such as jeep.mp4 and jeep.txt (first line the source prompt, every other the prompt of an edit)"
+            f"{folder} is not a benchmark; give a folder with TGVE's table, V2VBench's list, or clips with text files, "
+            "such as jeep.mp4 and jeep.txt (first line the source prompt, every other line a target prompt)"
         )
     return _benchmark(folder, index, items, folder)
 
 
-def _found(folder: Path, name: str, places: tuple[str, ...]) -> str:
-    """Return where a clip is, relative to the folder; its plain name where it is not, to be reported as missing."""
+def _find_clip(folder: Path, name: str, folders: tuple[str, ...]) -> str:
+    """Return the path of a clip relative to the folder, or its name if it is missing, to be reported later."""
     if Path(name).is_absolute() or ".." in Path(name).parts or not name.strip():
-        return name  # Others wrote the list: it names nothing outside of the folder, and this is said later.
-    for place in places:
-        for parent in [folder] if place == "." else sorted(folder.glob(place)):
+        return name  # The list is foreign input, so no path outside the folder is looked up; it is reported later.
+    for pattern in folders:
+        for parent in [folder] if pattern == "." else sorted(folder.glob(pattern)):
             for path in (parent / name, *(parent / f"{name}{suffix}" for suffix in _CLIPS)):
-                if os.path.exists(path):  # Says no of a name that is too long.
+                if os.path.exists(path):  # Returns False for a name that is too long.
                     return str(path.relative_to(folder))
     return name

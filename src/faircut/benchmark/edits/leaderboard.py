@@ -1,4 +1,4 @@
-"""What a benchmark of edits found, as a typed value: every metric of every method with its interval."""
+"""The result of a benchmark of edits: every metric of every method, with its interval."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ _REFERENCE = "fatezero"
 
 
 def _paired_metrics() -> dict[str, Metric]:
-    """Return the metrics of which FateZero's figure less a method's says something."""
+    """Return the metrics for which the difference between FateZero and a method is meaningful."""
     metrics = metrics_of("bench")
     return {name: metric for name, metric in metrics.items() if metric.better != "none" and metric.aspect != "cost"}
 
 
 @dataclass(frozen=True)
 class BenchResult:
-    """What a benchmark found, and with what.
+    """The result of a benchmark, with its provenance.
 
     Attributes:
-        results: by method and metric the estimate, averaged over kinds of edits.
-        kinds: by method and kind the share of edits that succeeded, and how many there were; empty without a judge.
-        curves: by method and metric, frame by frame, the mean over items.
-        pairs: by method and metric FateZero's figure less the method's, clip by clip, averaged over kinds; empty
+        results: Estimates, averaged over kinds of edits, by method and metric.
+        kinds: Share of successful edits and their number, by method and kind; empty without a judge.
+        curves: Means over items, frame by frame, by method and metric.
+        pairs: FateZero's figure minus the method's, clip by clip and averaged over kinds, by method and metric; empty
             without FateZero.
-        provenance: benchmark, model, settings, instruments, versions.
-        failed: one line for each edit that could not be made.
-        format: version of this layout.
+        provenance: Benchmark, model, settings, CLIP and versions.
+        failed: One line for each failed edit.
+        format: Version of the file's layout.
     """
 
     results: Mapping[str, Mapping[str, Estimate]]
@@ -54,25 +54,25 @@ class BenchResult:
         for part, metrics in (("results", table), ("pairs", _paired_metrics())):
             for method, by in getattr(self, part).items():
                 for name, metric in metrics.items():
-                    # Metrics of other packages may have been installed since.
+                    # A metric of another package may have been installed after the run.
                     if name not in by and metric.built_in:
-                        raise ConfigError(f"{part}.{method} lacks the metric {name}; run it again")
+                        raise ConfigError(f"{part}.{method} lacks the metric {name}; run the benchmark again")
                 for name in by:
                     if name not in table:
                         raise ConfigError(
-                            f"{part}.{method}: there is no metric {name!r}: {choices(name, table)}; if it is of "
-                            "another package, install that package"
+                            f"{part}.{method}: there is no metric {name!r}: {choices(name, table)}; if another package "
+                            "provides it, install that package"
                         )
                 if min(estimate.n for estimate in by.values()) < 0:
-                    raise ConfigError(f"{part}.{method} has an n below 0; run it again")
+                    raise ConfigError(f"{part}.{method} has an n below 0; run the benchmark again")
 
 
 def summarise(records: Sequence[BenchRecord], seed: int = 0) -> dict[str, Any]:
     """Estimate every metric of every method.
 
     Args:
-        records: of all edits.
-        seed: of the bootstrap, which draws clips within kinds.
+        records: Records of all edits.
+        seed: Seed of the bootstrap, which draws clips within kinds.
 
     Returns:
         ``results``, ``kinds``, ``curves`` and ``pairs`` of a `BenchResult`.
@@ -107,7 +107,7 @@ def summarise(records: Sequence[BenchRecord], seed: int = 0) -> dict[str, Any]:
 
 
 def _facts(record: BenchRecord, reference: Mapping[str, BenchRecord]) -> dict[str, float]:
-    """Return the time that FateZero needed for the same clip, where it edited that clip."""
+    """Return FateZero's time for the same clip as an input of metrics, if FateZero edited that clip."""
     same = reference.get(record.item)
     return {} if same is None else {"reference_seconds": same.seconds + same.preparing}
 
@@ -115,7 +115,7 @@ def _facts(record: BenchRecord, reference: Mapping[str, BenchRecord]) -> dict[st
 def _paired(
     groups: Iterable[Sequence[BenchRecord]], metric: Metric, reference: Mapping[str, BenchRecord], seed: int
 ) -> Estimate:
-    """Estimate by how much FateZero differs, clip by clip: what is hard about a clip is hard for both."""
+    """Estimate FateZero's difference from a method clip by clip, so that hard clips count equally for both."""
     name = metric.name
     return _estimated(
         [
@@ -132,9 +132,9 @@ def _paired(
 
 
 def _estimated(groups: Sequence[Sequence[float]], metric: Metric, seed: int) -> Estimate:
-    """Average kinds, and draw clips within them; where a kind has one clip, the kinds are drawn instead.
+    """Estimate a metric over kinds, with clips resampled within kinds, or kinds resampled if one has a single clip.
 
-    One clip says nothing of how clips of its kind differ, and an interval that is a point would be read as certainty.
+    A single clip does not show how clips of its kind vary, and an interval of length 0 would be read as certainty.
     """
     measured = [[value for value in group if not math.isnan(value)] for group in groups]
     measured = [group for group in measured if group]
@@ -145,7 +145,7 @@ def _estimated(groups: Sequence[Sequence[float]], metric: Metric, seed: int) -> 
 
 
 def _curves(rows: Sequence[BenchRecord]) -> dict[str, list[float]]:
-    """Average the curves of clips that are as long as the longest."""
+    """Average the curves of those clips that have the maximum length."""
     means = {}
     for name in dict.fromkeys(name for row in rows for name in row.curves):
         curves = [row.curves[name] for row in rows if name in row.curves]
@@ -156,11 +156,11 @@ def _curves(rows: Sequence[BenchRecord]) -> dict[str, list[float]]:
 
 
 def markdown(result: BenchResult, columns: Sequence[str] | None = None) -> str:
-    """Write the leaderboard as a Markdown table, the most successful method first.
+    """Return the leaderboard as a Markdown table, the most successful method first.
 
     Args:
-        result: what was found.
-        columns: metrics; by default all that were measured.
+        result: Result of the benchmark.
+        columns: Names of the metrics to show. None shows all that were measured.
     """
     table = metrics_of("bench")
     names = tuple(table) if columns is None else columns
@@ -168,7 +168,7 @@ def markdown(result: BenchResult, columns: Sequence[str] | None = None) -> str:
 
 
 def markdown_pairs(result: BenchResult) -> str:
-    """Write by how much FateZero differs from every other method, clip by clip, as a Markdown table."""
+    """Return FateZero's paired differences from every other method as a Markdown table."""
     methods = [method for method in ranked(result) if method in result.pairs]
     return _table(result.pairs, methods, _paired_metrics(), arrows=False)
 
@@ -180,7 +180,7 @@ def _table(
     *,
     arrows: bool,
 ) -> str:
-    """Write those metrics that were measured of some method."""
+    """Return a Markdown table of the metrics that were measured for some method."""
     empty = Estimate(math.nan, 0, math.nan, math.nan)
     shown = {
         name: metric
@@ -201,7 +201,7 @@ def _table(
 
 
 def ranked(result: BenchResult) -> list[str]:
-    """Return the methods, the most successful first; without a judge, those that agree best with the prompt."""
+    """Return the methods, the most successful first; without a judge, the best agreement with the prompt first."""
 
     def worth(method: str) -> tuple[float, float]:
         by = result.results[method]
@@ -217,10 +217,11 @@ def _cell(estimate: Estimate) -> str:
 
 
 def compare(first: BenchResult, second: BenchResult) -> list[tuple[str, str, Estimate, Estimate, bool]]:
-    """Compare what two runs have in common.
+    """Compare the methods and metrics that two runs have in common.
 
     Returns:
-        (method, metric, the first's estimate, the second's, whether their intervals are apart), in the first's order.
+        (method, metric, estimate of the first run, estimate of the second run, whether the intervals do not overlap),
+        in the order of the first run.
     """
     rows = []
     for method, by in first.results.items():
@@ -232,9 +233,9 @@ def compare(first: BenchResult, second: BenchResult) -> list[tuple[str, str, Est
 
 
 def load_leaderboard(path: str | Path) -> BenchResult:
-    """Read a result.
+    """Read the result of a benchmark.
 
     Raises:
-        ConfigError: it cannot be read.
+        ConfigError: If the file cannot be read, or has another format.
     """
     return read_result(path, "the benchmark's result", _FORMAT, BenchResult)

@@ -1,4 +1,4 @@
-"""What the methods of a benchmark edit: a clip, inverted, with a model tuned to it, or taken apart into an atlas."""
+"""The preparation that the edits of one item share: the clip, a model tuned to it, and its layered atlas."""
 
 from __future__ import annotations
 
@@ -29,17 +29,16 @@ __all__ = ["Bench", "PreparedItem"]
 
 @dataclass(frozen=True)
 class Bench:
-    """What decides every edit of a benchmark, and what it is measured with.
+    """The settings of all edits of a benchmark, and the models that make and measure them.
 
     Attributes:
-        session: holds the model, and the inversions that every method and every later run share.
-        clip: embeds frames and prompts.
-        judge: reads drawn clips; None for models that have none.
-        steps: N of inversion and edit.
-        seed: of methods that draw noise; every item has its own noise, the same in a part of the benchmark as in all of
-            it.
-        tuning_steps: of contestants whose model is tuned to the clip.
-        keep_clips: whether all frames of every edit are kept, so that other instruments can measure the same edits.
+        session: Session with the model, and with the inversions that all methods and later runs share.
+        clip: CLIP that embeds frames and prompts.
+        judge: Judge that reads drawn clips; None for models without one.
+        steps: Number of denoising steps, for inversion and edit.
+        seed: Seed of methods that draw noise. Every item has its own noise, which does not depend on the other items.
+        tuning_steps: Number of training steps for contestants whose model is tuned to the clip.
+        keep_clips: Whether to store all frames of every edit, so that other models can measure the same edits.
     """
 
     session: Session
@@ -52,29 +51,29 @@ class Bench:
 
     @cached_property
     def instruments(self) -> str:
-        """Identifies the CLIP, the judge and the metrics: what others have measured is measured anew."""
+        """Fingerprint of CLIP, judge and metrics. Records with another fingerprint are measured again."""
         judge = [] if self.judge is None else [fingerprint(self.judge)]
         return instruments_of("bench", scorer_fingerprint(self.clip), *judge)
 
 
 class PreparedItem:
-    """One item: its clip is read, tuned to and taken apart once each, and only where a method asks for it."""
+    """One item, whose clip is read, used for tuning and decomposed into an atlas at most once, and only if needed."""
 
     def __init__(self, bench: Bench, benchmark: EditBenchmark, item: EditItem) -> None:
         self.bench, self.benchmark, self.item = bench, benchmark, item
 
     @cached_property
     def clip(self) -> ItemClip:
-        """The clip."""
+        """The clip of the item."""
         return self.benchmark.load(self.item)
 
     @cached_property
     def _digest(self) -> str:
-        """What the clip and its truth are: not where the clip lies or what it is called."""
+        """Hash of the clip and its ground truth, independent of its path and name."""
         return key_of(frames=self.clip.frames, region=self.clip.region, drawn=self.item.drawn)
 
     def request(self, method: Method | None) -> EditRequest:
-        """Return the edit of the item by a method; None asks for the inversion alone."""
+        """Return the request for the item's edit by a method; None requests only the inversion."""
         bench, item = self.bench, self.item
         return EditRequest(
             item.source_prompt, item.prompt, method, num_inference_steps=bench.steps,
@@ -83,10 +82,10 @@ class PreparedItem:
         )  # fmt: skip
 
     def key(self, contestant: Contestant, method: Method) -> str:
-        """Name an edit by all that decides it.
+        """Return an edit's key: a hash of everything that decides its result.
 
         Raises:
-            VideoError: the clip cannot be read.
+            VideoError: If the clip cannot be read.
         """
         more: dict[str, Any] = {"through": contestant.through, "contestant": contestant.name}
         if contestant.through == "tuned":
@@ -103,13 +102,13 @@ class PreparedItem:
         """Edit the clip.
 
         Raises:
-            FaircutError: it cannot be edited so.
+            FaircutError: If the contestant cannot edit the clip.
         """
         request, session, preparing = self.request(method), self.bench.session, 0.0
         if contestant.through == "atlas":
             atlas, preparing = self._atlas
             started = session.clock()
-            # A session of its own: the layer's picture is another clip, and the item's inversions are wanted again.
+            # A separate session, because the layer is another clip, and the item's inversions are needed again.
             video = edit_atlas(Session(session.editor), atlas, request).video
             return Made(video.frames, session.clock() - started, preparing)
         if contestant.through == "tuned":
@@ -119,7 +118,7 @@ class PreparedItem:
 
     @cached_property
     def _tuned(self) -> tuple[Session, float]:
-        """A copy of the model that has learnt the clip, in a session of its own, and the seconds that learning took."""
+        """A session with a copy of the model that is fine-tuned on the clip, and the seconds that tuning took."""
         session = self.bench.session
         components = session.editor.components
         editor = VideoEditor(**{**components, "unet": copy.deepcopy(components["unet"])})
@@ -133,7 +132,7 @@ class PreparedItem:
 
     @cached_property
     def _atlas(self) -> tuple[Atlas, float]:
-        """The clip's atlas, whose foreground is where the subject's words are, and its seconds."""
+        """The clip's atlas, with the foreground located by the subject's words, and the seconds that fitting took."""
         session, blend = self.bench.session, self.item.blend
         assert blend is not None
         started = session.clock()

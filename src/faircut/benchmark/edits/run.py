@@ -1,4 +1,4 @@
-"""One benchmark of edits from settings to files: what ``faircut bench run`` runs."""
+"""The benchmark of edits, from settings to files, as ``faircut bench run`` runs it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Edits = list[BenchRecord]
 
 @dataclass
 class BenchWing(Wing[BenchRun, Edits, BenchResult]):
-    """The benchmark of edits: methods x items."""
+    """The benchmark of all pairs of methods and items."""
 
     file: ClassVar[str] = "bench.json"
     contestants: list[Contestant] = field(init=False)
@@ -40,7 +40,7 @@ class BenchWing(Wing[BenchRun, Edits, BenchResult]):
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Names of the files that may be written."""
+        """Names of the files that the run may write."""
         return (self.file, "leaderboard.md", "report.html")
 
     def check(self) -> list[Any]:
@@ -57,7 +57,7 @@ class BenchWing(Wing[BenchRun, Edits, BenchResult]):
         self.clip, self.judge = load_clip_scorer(self.settings.clip), _judge(self.settings.model)
 
     def make(self, session: Session, stage: Stage) -> tuple[Edits, list[str]]:
-        """Make, or find, and measure every edit; see `Wing`."""
+        """Make and measure every edit that is not stored yet; see `Wing`."""
         settings = self.settings
         bench = Bench(
             session, self.clip, self.judge, settings.steps, settings.seed, settings.tuning_steps, settings.keep_clips,
@@ -83,10 +83,10 @@ class BenchWing(Wing[BenchRun, Edits, BenchResult]):
 
 
 def _leaderboard(result: BenchResult) -> str:
-    """Write the leaderboard and, where there is a FateZero, the differences from it."""
+    """Return the leaderboard in Markdown, with the paired differences if FateZero is in it."""
     if not result.pairs:
         return markdown(result)
-    return f"{markdown(result)}\nFateZero's figure less the method's, clip by clip:\n\n{markdown_pairs(result)}"
+    return f"{markdown(result)}\nFateZero's figure minus the method's, clip by clip:\n\n{markdown_pairs(result)}"
 
 
 def _judge(model: str) -> Any:

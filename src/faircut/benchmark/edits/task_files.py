@@ -1,4 +1,4 @@
-"""Benchmarks of edits as files: task files, the one that comes with faircut, and the layouts of other benchmarks."""
+"""Read benchmarks of edits from task files, and build the one that comes with faircut."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from faircut.pocket.edit_cases import GUIDANCE, edit_cases
 __all__ = ["SHIPPED", "load_edits", "pocket_edit", "to_yaml"]
 
 SHIPPED = {"pocket-edit": Path(__file__).parents[1] / "data" / "pocket-edit.yaml"}
-"""Benchmarks that come with faircut, by name."""
+"""Task files that come with faircut, by name."""
 
 
 def load_edits(path: str | Path) -> EditBenchmark:
-    """Read a benchmark: the name of a shipped one, a task file, or a folder in one of the known layouts.
+    """Read a benchmark by name, from a task file, or from a folder in one of the known layouts.
 
     Args:
-        path: the name, the YAML file or the folder.
+        path: Name of a benchmark that comes with faircut, YAML file, or folder.
 
     Raises:
-        ConfigError: it cannot be read, or has unknown keys.
-        VideoError: clips are missing.
+        ConfigError: If the benchmark cannot be read, or has unknown keys.
+        VideoError: If clips are missing.
     """
     if str(path) in SHIPPED:
         path = SHIPPED[str(path)]
@@ -46,14 +46,14 @@ def _read(path: Path) -> EditBenchmark:
         raise ConfigError(f"no benchmark {str(path)!r}: {choices(str(path), SHIPPED)}; or a YAML file, or a folder")
     data = read_yaml(path, "the tasks")
     if isinstance(data, Mapping) and ("folder" in data or "hash" in data):
-        raise ConfigError(f"{path} has a setting folder or hash, which are not for files; leave them out")
+        raise ConfigError(f"{path} has the setting folder or hash, which a file must not set; leave it out")
     benchmark = from_dict(EditBenchmark, data, str(path))
     digest = hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
     return dataclasses.replace(benchmark, folder=str(path.parent), hash=digest)
 
 
 def pocket_edit() -> EditBenchmark:
-    """Build the list of edits of `faircut.pocket.edit_cases.edit_cases` as a benchmark."""
+    """Return the edits of `faircut.pocket.edit_cases.edit_cases` as a benchmark."""
     items = []
     for number, case in enumerate(edit_cases()):
         before, after = case.source.subjects[0], case.target.subjects[0]
@@ -72,14 +72,14 @@ def pocket_edit() -> EditBenchmark:
 
 
 def to_yaml(benchmark: EditBenchmark) -> str:
-    """Write a benchmark as the text of a task file, an item to a line."""
+    """Return a benchmark as the text of a task file, with one item per line."""
 
-    def spare(value: Any) -> Any:
-        """Leave out what is as by default."""
+    def without_defaults(value: Any) -> Any:
+        """Leave out empty values, which are the defaults."""
         return {k: v for k, v in value.items() if v not in (None, [], "")} if isinstance(value, dict) else value
 
     data = to_dict(benchmark)
     items = data.pop("items")
     head = dump_yaml(data)
-    lines = [dump_yaml(spare(item), default_flow_style=True, width=10**6).strip() for item in items]
+    lines = [dump_yaml(without_defaults(item), default_flow_style=True, width=10**6).strip() for item in items]
     return head + "items:\n" + "".join(f"- {line}\n" for line in lines)

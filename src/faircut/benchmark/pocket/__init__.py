@@ -1,1 +1,1 @@
-"""The figures of the pocket model, each beside its target."""
+"""The figures of the pocket model and their targets."""

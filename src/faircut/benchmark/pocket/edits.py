@@ -1,4 +1,4 @@
-"""The figures of the pocket model that need the editor: reconstruction, and a fixed list of FateZero edits."""
+"""Figures of the pocket model that need the editor: reconstruction, and a fixed list of FateZero edits."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ _FIXED_POINT = 0.1
 
 @dataclasses.dataclass(frozen=True)
 class EditFigures:
-    """What one edit of a drawn clip measures.
+    """The figures of one edit of a drawn clip.
 
-    Args:
-        shown: share of the frames in which the judge reads the target's attribute.
-        reached: whether that is the majority.
-        kept: whether the majority of frames shows every other attribute as it was.
-        background_psnr: dB between edit and source where neither the old nor the new subject is; None for edits of the
-            whole picture.
-        tem_con_ratio: likeness of neighbouring frames (CLIP), as a share of the source clip's.
+    Attributes:
+        shown: Share of the frames in which the judge reads the target's attribute.
+        reached: Whether the majority of frames shows the target's attribute.
+        kept: Whether the majority of frames shows every other attribute as in the source.
+        background_psnr: PSNR in dB between edit and source outside the old and the new subject; None for edits of the
+            whole frame.
+        tem_con_ratio: CLIP similarity of neighbouring frames, divided by the source clip's.
     """
 
     shown: float
@@ -51,12 +51,12 @@ class EditFigures:
 
 
 def judge_edit(judge: Judge, frames: Tensor, case: EditCase) -> tuple[bool, bool]:
-    """Whether an edit reached its target and kept the rest.
+    """Return whether an edit reached its target, and whether it kept everything else.
 
     Args:
-        judge: reads the attributes.
-        frames: (frames, 3, height, width) in [0, 1], the edited clip.
-        case: what was asked for.
+        judge: Judge that reads the attributes.
+        frames: (frame, 3, height, width) in [0, 1], the edited clip.
+        case: The requested edit.
 
     Returns:
         Whether the majority of frames shows the target's attribute, and whether it shows all others as in the source.
@@ -65,27 +65,27 @@ def judge_edit(judge: Judge, frames: Tensor, case: EditCase) -> tuple[bool, bool
 
 
 def _verdict(read: dict[str, list[str]], case: EditCase) -> tuple[bool, bool]:
-    """See judge_edit; of what the judge has read."""
+    """Do the work of `judge_edit` on attributes that the judge has read."""
     head = case.kind
     wanted, source = labels(case.target), labels(case.source)
     reached = majority(read[head]) == LABELS[head][wanted[head]]
     kept = all(
         majority(read[h]) == LABELS[h][source[h]]
         for h in _JUDGED
-        if h != head and source[h] >= 0 and wanted[h] >= 0  # colours cannot be read in a colourless style
+        if h != head and source[h] >= 0 and wanted[h] >= 0  # Colours cannot be read in a colourless style.
     )
     return reached, kept
 
 
 def measure_edit(case: EditCase, clip: Clip, edited: Tensor, judge: Judge, scorer: ClipScorer) -> EditFigures:
-    """Measure an edit of a drawn clip against what the world knows about it.
+    """Measure an edit of a drawn clip against the ground truth of the drawn world.
 
     Args:
-        case: what was asked for.
-        clip: its source, as many frames of it as were edited.
-        edited: (frames, 3, height, width) in [0, 1].
-        judge: reads the attributes.
-        scorer: embeds the frames.
+        case: The requested edit.
+        clip: Source clip, with as many frames as the edit.
+        edited: (frame, 3, height, width) in [0, 1].
+        judge: Judge that reads the attributes.
+        scorer: CLIP that embeds the frames.
 
     Returns:
         The figures.
@@ -97,7 +97,7 @@ def measure_edit(case: EditCase, clip: Clip, edited: Tensor, judge: Judge, score
     shown = read[case.kind].count(wanted) / len(edited)
     outside = None
     if case.kind in LOCAL:
-        # Where either the old or the new subject is: what an edit may change.
+        # An edit may change pixels of the old and of the new subject.
         region = clip.masks.any(1) | render_clip(case.target, len(edited)).masks.any(1)
         outside = region_psnr(edited, source, torch.from_numpy(~region))
     ratio = tem_con(scorer.images(edited)) / tem_con(scorer.images(source))
@@ -110,13 +110,13 @@ def measure_editing(
     """Measure reconstruction, word masks and the fixed list of edits.
 
     Args:
-        folder: of the model.
-        judge: reads the attributes.
-        scale: share of the list, evenly over the kinds.
-        sheets: folder for pictures of the edits: the source above, the edit below.
+        folder: Folder of the model.
+        judge: Judge that reads the attributes.
+        scale: Fraction of the list to use, evenly over the kinds.
+        sheets: Folder for pictures of the edits, the source above and the edit below. None for no pictures.
 
     Returns:
-        Value and count of each figure, by its dotted name.
+        Value and count of each figure, by dotted name.
     """
     from faircut import EditRequest, Session
 

@@ -1,4 +1,4 @@
-"""Every figure of the pocket model, measured on held-out scenes."""
+"""Measure all figures of the pocket model on held-out scenes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from faircut.pocket.world import labels
 
 __all__ = ["AT_MOST", "PARTS", "TARGETS", "evaluate", "nested", "verdicts"]
 
-_DETAIL = 0.1875  # 24 pixels of 128: the judge still reads nineteen of twenty people, and must guess at the others
+_DETAIL = 0.1875  # 24 of 128 pixels: the judge still reads nineteen of twenty people, and must guess for the others
 PARTS = ("vae", "judge", "clip", "generated", "editing")
 TARGETS: dict[str, float] = {
     "vae_psnr": 29.0,
@@ -48,7 +48,7 @@ TARGETS: dict[str, float] = {
     "tem_con_ratio": 0.98,
     "edit_seconds": 10.0,
 }
-"""What each figure should reach: at least this, or at most this for ``bias.mae`` and ``edit_seconds``."""
+"""Targets of the figures: minimum values, or maximum values for the figures of `AT_MOST`."""
 AT_MOST = ("bias.mae", "edit_seconds")
 
 
@@ -80,9 +80,9 @@ def _judge(model: Model, scale: float, seed: int, steps: int, sheets: Path | Non
 
 
 def _in_doubt(model: Model, scale: float, seed: int) -> dict[str, Figure]:
-    """Measure whether the judge falls back on stereotypes where it sees little: gender in pictures with little detail.
+    """Measure whether the judge falls back on stereotypes in pictures with little detail.
 
-    An instrument that does would count edits towards the stereotype as hits, and those against it as misses.
+    A judge that does would count edits towards the stereotype as hits, and edits against it as misses.
     """
     x, scenes = held_out_stills(
         max(32, int(1024 * scale)), seed + 1, kind="person", people=1, style=None, mention_gender=True
@@ -90,11 +90,11 @@ def _in_doubt(model: Model, scale: float, seed: int) -> dict[str, Figure]:
     small = F.interpolate(x, scale_factor=_DETAIL, mode="area")
     read = model.judge.read(F.interpolate(small, size=x.shape[-2:], mode="bilinear"))["gender"]
     hits: dict[str, list[bool]] = {"stereotypical": [], "counter": []}
-    for said, scene in zip(read, scenes, strict=True):
+    for gender, scene in zip(read, scenes, strict=True):
         (subject,) = scene.subjects
         if subject.noun in STEREOTYPE:
             usual = (STEREOTYPE[subject.noun] > 0.5) == (subject.gender == "woman")
-            hits["stereotypical" if usual else "counter"].append(said == subject.gender)
+            hits["stereotypical" if usual else "counter"].append(gender == subject.gender)
     return {f"judge.in_doubt.{group}": _share(values) for group, values in hits.items()}
 
 
@@ -107,36 +107,36 @@ def _clip(model: Model, scale: float, seed: int, steps: int, sheets: Path | None
     tokenizer = CLIPTokenizer.from_pretrained(model.folder / "clip")
     hits: dict[str, list[bool]] = {head: [] for head in PROMPTS}
     with torch.no_grad():
-        texts = {head: embed_texts(clip, tokenizer, [ways[0] for ways in PROMPTS[head]]) for head in PROMPTS}
+        texts = {head: embed_texts(clip, tokenizer, [templates[0] for templates in PROMPTS[head]]) for head in PROMPTS}
         for kind in ("person", "vehicle", "animal"):
             one = {"people": 1} if kind == "person" else {}
             x, scenes = held_out_stills(max(32, int(512 * scale)), seed, kind=kind, **one)
-            seen = torch.cat([embed_images(clip, part * 2 - 1) for part in x.split(64)])
-            said = {head: (seen @ t.T).argmax(-1).tolist() for head, t in texts.items()}
+            embeddings = torch.cat([embed_images(clip, part * 2 - 1) for part in x.split(64)])
+            predicted = {head: (embeddings @ t.T).argmax(-1).tolist() for head, t in texts.items()}
             for i, scene in enumerate(scenes):
                 truth = labels(scene)
                 for head in PROMPTS:
                     if truth[head] >= 0:
-                        hits[head].append(said[head][i] == truth[head])
+                        hits[head].append(predicted[head][i] == truth[head])
     return {f"clip.{head}": _share(values) for head, values in hits.items()}
 
 
 def _generated(model: Model, scale: float, seed: int, steps: int, sheets: Path | None) -> dict[str, Figure]:
-    """Pictures from noise: what the prompt asks for, and who is drawn when it does not say."""
-    asked: list[tuple[str, str, dict[str, str]]] = []
+    """Measure pictures from noise: whether they follow the prompt, and the gender if the prompt does not name one."""
+    requests: list[tuple[str, str, dict[str, str]]] = []
     each = max(2, int(24 * scale))
     for p in PROFESSIONS:
         for k in range(each):
             place = BACKGROUNDS[(k + PROFESSIONS.index(p)) % len(BACKGROUNDS)]
             verb = ("standing", "walking")[k % 2]
-            asked.append((f"neutral {p}", f"a {p} {verb} {PLACES[place]}", {"profession": p, "background": place}))
+            requests.append((f"neutral {p}", f"a {p} {verb} {PLACES[place]}", {"profession": p, "background": place}))
     pairs = max(2, int(12 * scale))
     for p in PROFESSIONS:
         for gender, word in GENDER_WORDS.items():
             for k in range(pairs):
                 place = BACKGROUNDS[(3 * k + PROFESSIONS.index(p)) % len(BACKGROUNDS)]
-                told = f"a {word} {p} {('standing', 'walking')[k % 2]} {PLACES[place]}"
-                asked.append((f"gender {p} {gender}", told, {"gender": gender}))
+                prompt = f"a {word} {p} {('standing', 'walking')[k % 2]} {PLACES[place]}"
+                requests.append((f"gender {p} {gender}", prompt, {"gender": gender}))
     for o in (*VEHICLES, *ANIMALS):
         verb = {"boat": "sailing"}.get(o, "driving" if o in VEHICLES else "walking")
         for k in range(max(2, int(10 * scale))):
@@ -144,19 +144,19 @@ def _generated(model: Model, scale: float, seed: int, steps: int, sheets: Path |
             colour = COLOURS[(k + 3 * LABELS["object"].index(o)) % len(COLOURS)]
             article = "an" if colour[0] in "aeiou" else "a"
             where = "on a lake" if place == "lake" and o in ("boat", "swan") else PLACES[place]
-            told = f"{article} {colour} {o} {'swimming' if o == 'swan' and place == 'lake' else verb} {where}"
-            asked.append(("thing", told, {"object": o, "colour": colour, "background": place}))
+            prompt = f"{article} {colour} {o} {'swimming' if o == 'swan' and place == 'lake' else verb} {where}"
+            requests.append(("thing", prompt, {"object": o, "colour": colour, "background": place}))
     nouns = ("doctor", "car", "cat", "farmer", "bus", "horse", "chef", "boat")
     for s in STYLES:
         for k in range(max(2, int(12 * scale))):
             noun, place = nouns[k % len(nouns)], BACKGROUNDS[(k + STYLES.index(s)) % len(BACKGROUNDS)]
-            asked.append(("style", f"a {s} of a {noun} {PLACES[place]}", {"style": s}))
-    pictures = generate(model, [a[1] for a in asked], steps=steps, seed=seed)
+            requests.append(("style", f"a {s} of a {noun} {PLACES[place]}", {"style": s}))
+    pictures = generate(model, [a[1] for a in requests], steps=steps, seed=seed)
     read = model.judge.read(pictures)
     if sheets is not None:
-        _sheets(sheets, pictures, [a[0].split()[0] for a in asked])
+        _sheets(sheets, pictures, [a[0].split()[0] for a in requests])
     hits: dict[str, list[bool]] = {}
-    for i, (group, _, wanted) in enumerate(asked):
+    for i, (group, _, wanted) in enumerate(requests):
         for head, name in wanted.items():
             hits.setdefault(group if head == "gender" else head, []).append(read[head][i] == name)
     out = {
@@ -168,8 +168,8 @@ def _generated(model: Model, scale: float, seed: int, steps: int, sheets: Path |
     out["gender_follows.min"] = Figure(min(f.value for f in follows), follows[0].n)
     shares, table = [], []
     for p in PROFESSIONS:
-        said = [read["gender"][i] for i, a in enumerate(asked) if a[0] == f"neutral {p}"]
-        clear = [g for g in said if g != UNCLEAR]
+        genders = [read["gender"][i] for i, a in enumerate(requests) if a[0] == f"neutral {p}"]
+        clear = [g for g in genders if g != UNCLEAR]
         if clear:
             shares.append(clear.count("woman") / len(clear))
             table.append(STEREOTYPE[p])
@@ -180,7 +180,7 @@ def _generated(model: Model, scale: float, seed: int, steps: int, sheets: Path |
 
 
 def _sheets(folder: Path, pictures: Tensor, groups: Sequence[str]) -> None:
-    """One contact sheet for each group of pictures."""
+    """Write one contact sheet for each group of pictures."""
     from faircut.pocket.pictures import contact_sheet, to_pixels
 
     for group in dict.fromkeys(groups):
@@ -191,8 +191,8 @@ def _sheets(folder: Path, pictures: Tensor, groups: Sequence[str]) -> None:
 def _editing(model: Model, scale: float, seed: int, steps: int, sheets: Path | None) -> dict[str, Figure]:
     from faircut.benchmark.pocket.edits import measure_editing
 
-    found = measure_editing(model.folder, model.judge, scale=scale, sheets=sheets)
-    return {name: Figure(value, n) for name, (value, n) in found.items()}
+    measured = measure_editing(model.folder, model.judge, scale=scale, sheets=sheets)
+    return {name: Figure(value, n) for name, (value, n) in measured.items()}
 
 
 _MEASURE: dict[str, Callable[..., dict[str, Figure]]] = {
@@ -217,35 +217,35 @@ def evaluate(
     """Measure a pocket model.
 
     Args:
-        model: the model.
-        parts: which of PARTS.
-        scale: share of the full number of scenes and pictures.
-        steps: of DDIM, for generated pictures.
-        seed: of scenes and noise.
-        sheets: folder for contact sheets of what was generated and edited.
-        log: told the name of each part and how much of it is done, 0 to 1.
+        model: The model.
+        parts: Parts to measure, of `PARTS`.
+        scale: Fraction of the full number of scenes and pictures.
+        steps: Number of DDIM steps for generated pictures.
+        seed: Seed of scenes and noise.
+        sheets: Folder for contact sheets of generated and edited pictures. None for no sheets.
+        log: Called with the name of each part and its progress, 0 to 1.
 
     Returns:
-        Figures by their dotted names.
+        Figures by dotted name.
 
     Raises:
-        ConfigError: an unknown part.
+        ConfigError: If a part is unknown.
     """
-    found: dict[str, Figure] = {}
+    figures: dict[str, Figure] = {}
     for part in parts:
         if part not in _MEASURE:
             raise ConfigError(f"unknown part {part!r}: {choices(part, PARTS)}")
         log(part, 0.0)
-        found |= _MEASURE[part](model, scale, seed, steps, sheets)
+        figures |= _MEASURE[part](model, scale, seed, steps, sheets)
         log(part, 1.0)
-    return found
+    return figures
 
 
 def nested(figures: dict[str, Figure]) -> dict[str, Any]:
-    """Figures as nested dictionaries, a dot in a name being a level.
+    """Return figures as nested dictionaries, with one level for each dot in a name.
 
     Args:
-        figures: by dotted name.
+        figures: Figures by dotted name.
 
     Returns:
         Dictionaries whose leaves are ``{"value": ..., "n": ...}``.
@@ -261,13 +261,13 @@ def nested(figures: dict[str, Figure]) -> dict[str, Any]:
 
 
 def verdicts(figures: dict[str, Figure]) -> list[tuple[str, Figure, float | None, bool]]:
-    """Figures beside what they should reach.
+    """Compare figures with their targets.
 
     Args:
-        figures: by dotted name.
+        figures: Figures by dotted name.
 
     Returns:
-        For each its name, itself, its target (None where there is none), and whether it is reached.
+        For each figure (name, figure, target or None, whether the target is reached).
     """
     rows = []
     for name, figure in figures.items():

@@ -1,4 +1,4 @@
-"""The parts of a pocket model that are evaluated, held-out pictures, and pictures from noise."""
+"""Load a pocket model for evaluation, draw held-out pictures, and generate pictures from noise."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ __all__ = ["Figure", "Model", "generate", "held_out_stills", "load_model"]
 class Figure:
     """One measured number.
 
-    Args:
-        value: the number.
-        n: how many pictures, clips or pairs it is the mean of.
+    Attributes:
+        value: The number.
+        n: Number of pictures, clips or pairs that were averaged.
     """
 
     value: float
@@ -37,16 +37,16 @@ class Figure:
 class Model:
     """The parts of a pocket model that are evaluated.
 
-    Args:
-        folder: where it was read from.
-        vae: an AutoencoderKL.
-        unet: a UNet2DConditionModel.
-        text: a CLIPTextModel.
-        tokenizer: a CLIPTokenizer.
-        scheduler: a DDIMScheduler.
-        judge: reads the attributes.
-        device: where it runs.
-        bf16: whether the UNet runs under bf16 autocast.
+    Attributes:
+        folder: Folder of the model.
+        vae: An AutoencoderKL.
+        unet: A UNet2DConditionModel.
+        text: A CLIPTextModel.
+        tokenizer: A CLIPTokenizer.
+        scheduler: A DDIMScheduler.
+        judge: Judge that reads the attributes.
+        device: Device of the models.
+        bf16: Whether the UNet runs under bf16 autocast.
     """
 
     folder: Path
@@ -64,9 +64,9 @@ def load_model(folder: str | Path | None = None, device: str = "cpu", bf16: bool
     """Read a pocket model.
 
     Args:
-        folder: of the model; the shipped one by default.
-        device: where it shall run.
-        bf16: whether its UNet runs under bf16 autocast, which is faster and changes pictures a little.
+        folder: Folder of the model. None for the one that comes with faircut.
+        device: Device for the models.
+        bf16: Whether the UNet runs under bf16 autocast, which is faster and changes pictures slightly.
 
     Returns:
         The model in float32.
@@ -76,7 +76,7 @@ def load_model(folder: str | Path | None = None, device: str = "cpu", bf16: bool
 
     root = pocket_folder() if folder is None else Path(folder)
     if not (root / "model_index.json").exists():
-        raise ConfigError(f"no pocket model in {root}: train and export one")
+        raise ConfigError(f"there is no pocket model in {root}; train and export one with faircut pocket train")
     float32 = {"torch_dtype": torch.float32}
     to = torch.device(device)
     text: Any = CLIPTextModel.from_pretrained(root / "text_encoder", dtype=torch.float32)
@@ -97,9 +97,9 @@ def held_out_stills(n: int, seed: int, **forced: Any) -> tuple[Tensor, list[Any]
     """Draw stills of the held-out split.
 
     Args:
-        n: how many.
-        seed: of the scenes.
-        forced: attributes, as in sample_scene.
+        n: Number of stills.
+        seed: Seed of the scenes.
+        forced: Attributes as in `sample_scene`.
 
     Returns:
         (n, 3, 128, 128) pictures in [0, 1], and their scenes.
@@ -115,11 +115,11 @@ def generate(model: Model, prompts: Sequence[str], *, steps: int = 50, guidance:
     """Generate one picture for each prompt.
 
     Args:
-        model: the model.
-        prompts: the prompts.
-        steps: of DDIM.
-        guidance: guidance scale.
-        seed: of the noise.
+        model: The model.
+        prompts: Prompts of the pictures.
+        steps: Number of DDIM steps.
+        guidance: Guidance scale.
+        seed: Seed of the noise.
 
     Returns:
         (prompts, 3, 128, 128) pictures in [0, 1].

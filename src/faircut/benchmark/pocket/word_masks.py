@@ -1,4 +1,4 @@
-"""How well the pocket model's words find what they name: cross-attention against the true masks."""
+"""Measure how well the pocket model's words locate their subjects: cross-attention compared with the true masks."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _BATCH = 8
 
 @torch.no_grad()
 def word_masks(editor: Any, scale: float) -> dict[str, tuple[float, int]]:
-    """How well the subject's word finds the subject: IoU of its cross-attention with the true mask.
+    """Return how well the subject's word locates the subject: IoU of its cross-attention mask and the true mask.
 
-    The attention of the layers at half the latent grid, averaged over heads, layers and ten noise levels, is brought to
-    the latent grid and cut at 0.3 of its maximum.
+    The attention of the layers at half the latent resolution, averaged over heads, layers and ten noise levels, is
+    resized to the latent resolution and cut at 0.3 of its maximum.
 
     Args:
-        editor: a VideoEditor of the pocket model.
-        scale: share of the full number of stills.
+        editor: VideoEditor of the pocket model.
+        scale: Fraction of the full number of stills.
 
     Returns:
-        Per kind of subject the mean IoU and the number of stills.
+        Mean IoU and number of stills, by kind of subject.
     """
     recorder, values = CrossAttentionMaps(), {}
     with editor.backbone.install([recorder], frames=1, clip_norm=False) as control:
@@ -59,7 +59,7 @@ def _overlaps(
     scenes: Sequence[Scene],
     rng: np.random.Generator,
 ) -> list[float]:
-    """Return for each scene the IoU of the mask that its first subject's word makes and the true one."""
+    """Return for each scene the IoU of the cross-attention mask of its first subject's word and the true mask."""
     drawn = [render(scene) for scene in scenes]
     pictures = to_tensor(np.stack([still.image for still in drawn]))
     side = editor.unet.config.sample_size
@@ -67,7 +67,10 @@ def _overlaps(
     truth = F.adaptive_avg_pool2d(truth, side)[:, 0] >= 0.5
     captions = [caption(scene) for scene in scenes]
     tokens = editor.tokenizer(
-        [written.text for written in captions], padding="max_length", truncation=True, return_offsets_mapping=True
+        [written_caption.text for written_caption in captions],
+        padding="max_length",
+        truncation=True,
+        return_offsets_mapping=True,
     )
     text = editor.text_encoder(torch.tensor(tokens["input_ids"])).last_hidden_state
     z_0 = editor.vae.encode(pictures).latent_dist.mean * editor.vae.config.scaling_factor
@@ -78,9 +81,9 @@ def _overlaps(
         control.begin(one_evaluation(z_0))
         editor.unet(alphas[t].sqrt() * z_0 + (1 - alphas[t]).sqrt() * noise, t, text)
         level = torch.stack([m for m in recorder.maps if m.shape[1] == (side // 2) ** 2]).mean(0)
-        for index, written in enumerate(captions):
-            subject = span_tokens(tokens["offset_mapping"][index], written.subjects[0])
-            # Over the tokens of the subject's word.
+        for index, written_caption in enumerate(captions):
+            subject = span_tokens(tokens["offset_mapping"][index], written_caption.subjects[0])
+            # Sum over the tokens of the subject's word; level is (picture, query, token).
             total[index] += level[index, :, subject].sum(-1)
     attention = F.interpolate(total.view(-1, 1, side // 2, side // 2), (side, side), mode="bilinear")[:, 0]
     mask = attention > 0.3 * attention.amax((1, 2), keepdim=True)

@@ -1,4 +1,4 @@
-"""Training of the pocket model: ``train(config, stages)``, or ``faircut pocket train``."""
+"""Train the pocket model, with ``train(config, stages)`` or ``faircut pocket train``."""
 
 from faircut.pocket.train.config import TrainConfig, load_config
 from faircut.pocket.train.stages import STAGES, train

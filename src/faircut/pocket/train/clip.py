@@ -1,4 +1,4 @@
-"""Training of the small CLIP: captions, captions with one wrong fact, and single-attribute prompts."""
+"""Train the small CLIP on captions, captions with one wrong fact, and single-attribute prompts."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ __all__ = ["ClipStage", "build_clip", "zero_shot"]
 
 
 def build_clip(config: ClipConfig, tokenizer: Any) -> Any:
-    """A stock CLIP of these settings, with random weights.
+    """Build a standard CLIP with random weights.
 
     Args:
-        config: the settings.
-        tokenizer: decides the vocabulary and the special tokens.
+        config: Settings of the CLIP.
+        tokenizer: Tokenizer that defines the vocabulary and the special tokens.
 
     Returns:
         A transformers CLIPModel.
@@ -71,25 +71,25 @@ def build_clip(config: ClipConfig, tokenizer: Any) -> Any:
     )
 
 
-def _told(scene: Scene) -> Scene:
-    """The scene with everything that can be said about it said."""
+def _mention_all(scene: Scene) -> Scene:
+    """Return a scene whose captions mention every attribute that they can mention."""
     subjects = []
     for s in scene.subjects:
-        says = {"gender"} if s.kind == "person" else set()
+        mentions = {"gender"} if s.kind == "person" else set()
         if scene.style not in COLOURLESS:
-            says |= {"hair"} if s.kind == "person" else set()
-            says |= {"colour"} if s.colour is not None else set()
-        subjects.append(dataclasses.replace(s, mentions=frozenset(says)))
+            mentions |= {"hair"} if s.kind == "person" else set()
+            mentions |= {"colour"} if s.colour is not None else set()
+        subjects.append(dataclasses.replace(s, mentions=frozenset(mentions)))
     return dataclasses.replace(scene, subjects=tuple(subjects))
 
 
-def _other(rng: np.random.Generator, values: Sequence[Any], now: Any) -> Any:
-    rest = [v for v in values if v != now]
-    return rest[int(rng.integers(len(rest)))]
+def _other(rng: np.random.Generator, values: Sequence[Any], current: Any) -> Any:
+    others = [v for v in values if v != current]
+    return others[int(rng.integers(len(others)))]
 
 
-def _wrong(scene: Scene, rng: np.random.Generator) -> Scene:
-    """The scene with one fact that its captions tell made false."""
+def _make_wrong(scene: Scene, rng: np.random.Generator) -> Scene:
+    """Return a scene in which one fact that its captions mention is changed."""
     k = int(rng.integers(len(scene.subjects)))
     s = scene.subjects[k]
     facts = ["background", "noun", "noun", *s.mentions, *(["gender"] if "gender" in s.mentions else [])]
@@ -111,7 +111,7 @@ def _wrong(scene: Scene, rng: np.random.Generator) -> Scene:
 
 
 class ClipStage:
-    """Trains the CLIP."""
+    """The stage that trains the CLIP."""
 
     name = "clip"
 
@@ -119,9 +119,9 @@ class ClipStage:
         """Prepare the stage.
 
         Args:
-            config: of the whole training.
-            output: folder of the training: its ``data`` and ``tokenizer``.
-            init: a model folder to start from.
+            config: Settings of the whole training.
+            output: Folder of the training, with ``data`` and ``tokenizer``.
+            init: Model folder to start from. None for random weights.
         """
         self.config, self.optim = config, config.clip.optim
         self.rates: dict[str, float] = {}
@@ -138,25 +138,25 @@ class ClipStage:
         self.held_out = Stills(output / "data", "held_out", config.data)
 
     def loss(self, step: int, rank: int, world: int) -> tuple[Tensor, dict[str, Any]]:
-        """See Stage."""
+        """See `Stage`."""
         n = self.optim.batch // world
         rng = step_rng(self.config.run.seed, self.name, step, rank)
         rows = rng.integers(len(self.stills), size=n)
         scenes = [self.stills.scene(int(i)) for i in rows]
-        scenes = [_told(s) if rng.random() < 0.6 else s for s in scenes]
-        texts = [caption(s, rng).text for s in scenes] + [caption(_wrong(s, rng), rng).text for s in scenes]
-        ways = {head: [w[int(rng.integers(len(w)))] for w in PROMPTS[head]] for head in PROMPTS}
-        flat = [prompt for head in PROMPTS for prompt in ways[head]]
+        scenes = [_mention_all(s) if rng.random() < 0.6 else s for s in scenes]
+        texts = [caption(s, rng).text for s in scenes] + [caption(_make_wrong(s, rng), rng).text for s in scenes]
+        templates = {head: [w[int(rng.integers(len(w)))] for w in PROMPTS[head]] for head in PROMPTS}
+        flat = [prompt for head in PROMPTS for prompt in templates[head]]
         words = embed_texts(self.model, self.tokenizer, texts + flat)
         x = to_tensor(self.stills.images(rows), self.device)
         pictures = embed_images(self.model, x)
         scale = self.model.logit_scale.exp().clamp(max=100)
-        told = scale * pictures @ words[: 2 * n].T
+        caption_logits = scale * pictures @ words[: 2 * n].T
         diagonal = torch.arange(n, device=self.device)
-        # Equal captions are no negatives of each other.
-        same = torch.tensor([[a == b and i != j for j, b in enumerate(texts)] for i, a in enumerate(texts[:n])])
-        told = told.masked_fill(same.to(self.device), -1e4)
-        contrast = (F.cross_entropy(told, diagonal) + F.cross_entropy(told[:, :n].T, diagonal)) / 2
+        # Equal captions are not negatives of each other.
+        is_duplicate = torch.tensor([[a == b and i != j for j, b in enumerate(texts)] for i, a in enumerate(texts[:n])])
+        caption_logits = caption_logits.masked_fill(is_duplicate.to(self.device), -1e4)
+        contrast = (F.cross_entropy(caption_logits, diagonal) + F.cross_entropy(caption_logits[:, :n].T, diagonal)) / 2
         single = torch.from_numpy(self.stills.boxes[rows, 1, 2] <= self.stills.boxes[rows, 1, 0])
         prompts, right, at = x.new_zeros(()), [], 2 * n
         for head in PROMPTS:
@@ -166,45 +166,45 @@ class ClipStage:
                 truth = torch.where(single, truth, torch.full_like(truth, -1))
             truth = truth.to(self.device)
             logits = scale * pictures @ words[at : at + k].T
-            known = truth >= 0
-            if known.any():
+            applies = truth >= 0
+            if applies.any():
                 prompts = prompts + F.cross_entropy(logits, truth, ignore_index=-1)
-                right.append((logits.argmax(-1) == truth)[known].float().mean())
+                right.append((logits.argmax(-1) == truth)[applies].float().mean())
             at += k
         figures = {
             "contrast": contrast.detach(),
             "prompts": torch.stack(right).mean(),
-            "wrong": (told.diagonal() > told[:, n:].diagonal()).float().mean(),
+            "wrong": (caption_logits.diagonal() > caption_logits[:, n:].diagonal()).float().mean(),
         }
         return contrast + self.config.clip.prompts * prompts / len(PROMPTS), figures
 
     def preview(self, path: Path) -> dict[str, float]:
-        """See Stage."""
+        """See `Stage`."""
         contact_sheet(to_pixels(to_tensor(self.held_out.images(range(min(24, len(self.held_out)))))), 8, path)
         return zero_shot(self.model, self.tokenizer, self.held_out, range(min(512, len(self.held_out))))
 
 
 @torch.no_grad()
 def zero_shot(clip: Any, tokenizer: Any, stills: Stills, rows: range) -> dict[str, float]:
-    """How often the nearest single-attribute prompt is the right one.
+    """Measure how often the nearest single-attribute prompt is correct.
 
     Args:
-        clip: a CLIPModel.
-        tokenizer: its tokenizer.
-        stills: of a split.
-        rows: which of them; those with two people are left out.
+        clip: A CLIPModel.
+        tokenizer: Tokenizer of the CLIP.
+        stills: Stills of a split.
+        rows: Indices of the stills to use. Stills with two people are left out.
 
     Returns:
-        Share right per attribute, of the pictures where it applies.
+        Accuracy by attribute, over the pictures to which the attribute applies.
     """
     device = clip.device
     single = [i for i in rows if stills.boxes[i, 1, 2] <= stills.boxes[i, 1, 0]]
-    seen = torch.cat(
+    embeddings = torch.cat(
         [embed_images(clip, to_tensor(stills.images(single[at : at + 64]), device)) for at in range(0, len(single), 64)]
     )
-    found = {}
-    for head, ways in PROMPTS.items():
-        said = (seen @ embed_texts(clip, tokenizer, [w[0] for w in ways]).T).argmax(-1).cpu().numpy()
+    accuracy = {}
+    for head, templates in PROMPTS.items():
+        predicted = (embeddings @ embed_texts(clip, tokenizer, [w[0] for w in templates]).T).argmax(-1).cpu().numpy()
         truth = stills.labels[single, 0, HEADS.index(head)]
-        found[head] = round(float((said == truth)[truth >= 0].mean()), 4)
-    return found
+        accuracy[head] = round(float((predicted == truth)[truth >= 0].mean()), 4)
+    return accuracy

@@ -1,4 +1,4 @@
-"""Every choice of the pocket model's training, as frozen dataclasses that a YAML or JSON file can set."""
+"""All settings of the pocket model's training, as frozen dataclasses that a YAML or JSON file can set."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ __all__ = [
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """How one stage is optimised.
+    """The settings of one stage's optimiser.
 
-    Args:
-        batch: samples a step, over all processes together.
-        lr: learning rate between warm-up and decay.
-        warmup: steps of linear warm-up.
-        steps: steps at most; a time limit usually ends a stage earlier.
-        minutes: time limit over all runs of the stage, 0 for none; a limit given to the command takes its place.
-        decay: share of the stage (of its time, or of ``steps``) at its end over which the rate falls to a twentieth.
-        ema: decay of the exponential moving average of the weights; 0 keeps none.
-        clip: largest norm of the gradient.
-        weight_decay: AdamW's.
-        beta2: AdamW's second moment decay; short trainings want it below .999.
+    Attributes:
+        batch: Samples per step, over all processes together.
+        lr: Learning rate between warm-up and decay.
+        warmup: Number of steps of linear warm-up.
+        steps: Maximum number of steps. A time limit usually ends a stage earlier.
+        minutes: Time limit over all runs of the stage; 0 for none. A limit given to the command replaces this value.
+        decay: Share of the stage (of its time, or of ``steps``) at its end over which the rate falls to a twentieth.
+        ema: Decay of the exponential moving average of the weights; 0 for no average.
+        clip: Maximum norm of the gradient.
+        weight_decay: Weight decay of AdamW.
+        beta2: Second moment decay of AdamW. Short trainings need a value below .999.
     """
 
     batch: int = 32
@@ -58,14 +58,14 @@ class OptimConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """The drawn stills that everything learns from.
+    """The settings of the drawn stills, on which all stages are trained.
 
-    Args:
-        stills: number of training stills; more can be asked for later, the first ones stay as they are.
-        held_out: number of stills of the held-out split.
-        shard: stills in one file, the unit of drawing and of resuming.
-        workers: processes that draw.
-        seed: of the world.
+    Attributes:
+        stills: Number of training stills. The number can be increased later; existing stills are kept.
+        held_out: Number of stills of the held-out split.
+        shard: Number of stills in one file, the unit of drawing and resuming.
+        workers: Number of processes that draw.
+        seed: Seed of the world.
     """
 
     stills: int = 49_152
@@ -77,19 +77,19 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class VaeConfig:
-    """The autoencoder: pictures (3, 128, 128) to latents (latent_channels, 32, 32) and back.
+    """The settings of the autoencoder: pictures (3, 128, 128) to latents (latent_channels, 32, 32) and back.
 
-    Args:
+    Attributes:
         channels: block_out_channels of AutoencoderKL.
-        layers: layers_per_block.
-        latent_channels: channels of a latent.
-        crop: side of the training crops in pixels.
-        kl: weight of the Kullback-Leibler term.
-        scale: standard deviation of the latents that the UNet sees (the autoencoder's scaling_factor). Below 1 the same
-            noise schedule hides more: at 1, a subject's colour still shows through the noise of the last step, so that
-            the words for it would have nothing to tell.
-        optim: see OptimConfig.
-        decoder: the same for the stage that trains the decoder alone.
+        layers: layers_per_block of AutoencoderKL.
+        latent_channels: Channels of a latent.
+        crop: Side of the training crops in pixels.
+        kl: Weight of the Kullback-Leibler term.
+        scale: Standard deviation of the latents that the UNet sees (the autoencoder's scaling_factor). Below 1, the
+            noise schedule hides more of the latent. At 1, a subject's colour is still visible in the noise of the last
+            step, so that the words for colours would carry no information.
+        optim: Optimiser of the autoencoder.
+        decoder: Optimiser of the stage that trains only the decoder.
     """
 
     channels: tuple[int, ...] = (16, 32, 64)
@@ -106,18 +106,18 @@ class VaeConfig:
 
 @dataclass(frozen=True)
 class ClipConfig:
-    """The small CLIP behind the CLIP metrics.
+    """The settings of the small CLIP that the CLIP metrics use.
 
-    Args:
-        image_size: side of the pictures it sees, in pixels.
-        patch: side of a patch, in pixels.
-        width: width of both towers.
-        layers: layers of the image tower.
-        text_layers: layers of the text tower.
-        heads: attention heads of both towers.
-        embed: size of the common embedding.
-        prompts: weight of the loss on single-attribute prompts.
-        optim: see OptimConfig.
+    Attributes:
+        image_size: Side of the input pictures in pixels.
+        patch: Side of a patch in pixels.
+        width: Width of both towers.
+        layers: Number of layers of the image tower.
+        text_layers: Number of layers of the text tower.
+        heads: Number of attention heads of both towers.
+        embed: Size of the common embedding.
+        prompts: Weight of the loss on single-attribute prompts.
+        optim: Optimiser of the CLIP.
     """
 
     image_size: int = 64
@@ -133,16 +133,16 @@ class ClipConfig:
 
 @dataclass(frozen=True)
 class JudgeConfig:
-    """The classifier that reads the attributes of a picture.
+    """The settings of the judge, the classifier that reads the attributes of a picture.
 
-    Args:
-        channels: channels of its stages, each at half the resolution of the one before.
-        smoothing: label smoothing.
-        broken: share of the training pictures that are damaged on purpose.
-        painted: number of stills that the denoiser paints beyond reading, and draws anew, and a quarter of those that
-            it paints readable.
-        hand: share of the training pictures that the denoiser has painted.
-        optim: see OptimConfig.
+    Attributes:
+        channels: Channels of the stages, each at half the resolution of the previous one.
+        smoothing: Label smoothing.
+        broken: Share of the training pictures that are damaged on purpose.
+        painted: Number of stills that the denoiser paints unreadably, and of stills that it redraws; four times as many
+            are painted readably.
+        hand: Share of the training pictures that the denoiser has painted.
+        optim: Optimiser of the judge.
     """
 
     channels: tuple[int, ...] = (24, 48, 96, 160, 224)
@@ -155,25 +155,25 @@ class JudgeConfig:
 
 @dataclass(frozen=True)
 class DenoiserConfig:
-    """The text encoder and the UNet, trained together.
+    """The settings of the text encoder and the UNet, which are trained together.
 
-    Args:
+    Attributes:
         channels: block_out_channels of UNet2DConditionModel.
-        attention: which of those levels attend to the text.
-        layers: layers_per_block.
-        heads: attention heads (what Stable Diffusion 1.x calls attention_head_dim).
-        text_width: width of the text encoder, which is the cross-attention's too.
-        text_layers: layers of the text encoder.
-        text_heads: attention heads of the text encoder.
-        text_rate: learning rate of the text encoder, as a share of the UNet's. At the full rate the noise of the
-            gradients washes its random weights out in some hundred steps, and all words become one.
-        max_length: tokens of a prompt, padding included.
-        drop: share of captions replaced by the empty one, for guidance.
-        snr_gamma: cap of the signal-to-noise weights (min-SNR).
-        localise: weight of the loss that keeps a subject's word inside the subject's mask.
-        rare: how much more often than the others stills of animals, and stills in a style, are picked, as a share.
-        downscale: 1 trains at full size, 2 at half of it: four times as many pictures in the same time, as a start.
-        optim: see OptimConfig.
+        attention: Which of the levels have cross-attention to the text.
+        layers: layers_per_block of UNet2DConditionModel.
+        heads: Number of attention heads (called attention_head_dim in Stable Diffusion 1.x).
+        text_width: Width of the text encoder and of the cross-attention.
+        text_layers: Number of layers of the text encoder.
+        text_heads: Number of attention heads of the text encoder.
+        text_rate: Learning rate of the text encoder, as a share of the UNet's. At the full rate, the noise of the
+            gradients destroys its random weights in some hundred steps, and all words get the same embedding.
+        max_length: Number of tokens of a prompt, padding included.
+        drop: Share of captions that are replaced by the empty one, for guidance.
+        snr_gamma: Maximum of the signal-to-noise weights (min-SNR).
+        localise: Weight of the loss that keeps the attention to a subject's word inside the subject's mask.
+        rare: How much more often stills of animals, and stills in a style, are drawn than others, as a share.
+        downscale: 1 trains at full size, 2 at half size, which processes four times as many pictures in the same time.
+        optim: Optimiser of both networks.
     """
 
     channels: tuple[int, ...] = (32, 64, 128, 256)
@@ -195,16 +195,16 @@ class DenoiserConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Where and how the training runs.
+    """The settings of the device, precision and logging of a training.
 
-    Args:
-        seed: every random number of every stage follows from it and the step.
+    Attributes:
+        seed: Seed of all random numbers, together with the stage and the step.
         device: "auto", "cpu" or "cuda".
         precision: "bf16" (autocast) or "fp32".
-        processes: data-parallel processes on a CPU; 0 means one per core. Always one on CUDA.
-        checkpoint_seconds: time between checkpoints.
-        log_every: steps between lines of the log.
-        preview_seconds: time between sample pictures.
+        processes: Number of data-parallel processes on a CPU; 0 for one per core. Always one on CUDA.
+        checkpoint_seconds: Seconds between checkpoints.
+        log_every: Number of steps between lines of the log.
+        preview_seconds: Seconds between sample pictures.
     """
 
     seed: int = 0
@@ -218,7 +218,7 @@ class RunConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """The whole training: one object feeds Python, the command line and the report."""
+    """The settings of the whole training."""
 
     run: RunConfig = field(default_factory=RunConfig)
     data: DataConfig = field(default_factory=DataConfig)
@@ -232,19 +232,19 @@ def config_from_dict(values: dict[str, Any]) -> TrainConfig:
     """Build a configuration from nested dictionaries.
 
     Args:
-        values: settings by name; what is not named keeps its default.
+        values: Settings by name. Missing settings keep their defaults.
 
     Returns:
         The configuration.
 
     Raises:
-        ConfigError: a name that does not exist, or a value of the wrong kind.
+        ConfigError: If a name is unknown, or a value has the wrong type.
     """
     return _merge(TrainConfig(), values, "")
 
 
 def _merge(default: Any, values: Any, where: str) -> Any:
-    """A copy of the dataclass ``default`` with ``values`` in place, block by block."""
+    """Return a copy of the dataclass ``default``, updated recursively with ``values``."""
     if not isinstance(values, dict):
         raise ConfigError(f"{where.rstrip('.') or 'the configuration'} must be a mapping, not {short_repr(values)}")
     fields = [f.name for f in dataclasses.fields(default)]
@@ -270,13 +270,13 @@ def load_config(path: str | Path | None) -> TrainConfig:
     """Read a configuration from a YAML or JSON file.
 
     Args:
-        path: the file, or None for the defaults.
+        path: Path of the file, or None for the defaults.
 
     Returns:
         The configuration.
 
     Raises:
-        ConfigError: the file cannot be read or holds an unknown setting.
+        ConfigError: If the file cannot be read or has an unknown setting.
     """
     if path is None:
         return TrainConfig()
@@ -289,8 +289,12 @@ def load_config(path: str | Path | None) -> TrainConfig:
 
 
 def default_output() -> Path:
-    """The folder of checkpoints and data when none is given."""
+    """Return the default folder of checkpoints and data.
+
+    Raises:
+        ConfigError: If there is no home folder.
+    """
     try:
         return Path.home() / ".cache" / "faircut" / "pocket-train"
     except RuntimeError:
-        raise ConfigError("there is no home folder to train in; name a folder with --output") from None
+        raise ConfigError("there is no home folder to train in; give a folder with --output") from None

@@ -1,4 +1,4 @@
-"""Drawn stills on disk: drawn in shards by several processes, read back by memory map, captions fresh every time."""
+"""Drawn stills on disk, which are drawn in shards by several processes and read by memory map."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def scene_to_json(scene: Scene) -> str:
     """Write a scene as one line of JSON.
 
     Args:
-        scene: the scene.
+        scene: The scene.
 
     Returns:
-        The line, without its end.
+        The line, without a line break.
     """
     values = dataclasses.asdict(scene)
     for subject in values["subjects"]:
@@ -44,10 +44,10 @@ def scene_to_json(scene: Scene) -> str:
 
 
 def scene_from_json(line: str) -> Scene:
-    """Read a scene from its line of JSON.
+    """Read a scene from a line of JSON.
 
     Args:
-        line: what scene_to_json wrote.
+        line: A line that `scene_to_json` wrote.
 
     Returns:
         An equal scene.
@@ -58,27 +58,27 @@ def scene_from_json(line: str) -> Scene:
 
 
 def subject_labels(scene: Scene) -> np.ndarray:
-    """The class of every attribute, for each subject on its own.
+    """Return the class of every attribute, separately for each subject.
 
     Args:
-        scene: the scene.
+        scene: The scene.
 
     Returns:
-        (2, heads) int16; -1 where an attribute or the second subject does not apply.
+        (2, heads) int16; -1 where an attribute does not apply, or there is no second subject.
     """
     out = np.full((_SUBJECTS, len(HEADS)), -1, np.int16)
     for i, subject in enumerate(scene.subjects):
-        found = labels(dataclasses.replace(scene, subjects=(subject,)))
-        out[i] = [found[head] for head in HEADS]
+        classes = labels(dataclasses.replace(scene, subjects=(subject,)))
+        out[i] = [classes[head] for head in HEADS]
     return out
 
 
 def write_array(path: Path, array: np.ndarray) -> None:
-    """Write a .npy file so that nobody ever sees half of it.
+    """Write a .npy file in one atomic step.
 
     Args:
-        path: where.
-        array: what.
+        path: Path of the file.
+        array: Array to write.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.npy")
     np.save(temporary, array)
@@ -86,8 +86,8 @@ def write_array(path: Path, array: np.ndarray) -> None:
 
 
 def _draw_shard(folder: str, split: str, index: int, size: int, seed: int) -> int:
-    """Draw one shard of a split, whatever the others hold."""
-    cv2.setNumThreads(1)  # the shards are what runs in parallel
+    """Draw one shard of a split, independently of the others; return its index."""
+    cv2.setNumThreads(1)  # the shards run in parallel already
     rng = np.random.default_rng([seed, _SPLITS.index(split), index])
     images = np.zeros((size, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
     masks = np.zeros((size, _SUBJECTS, MASK_SIZE, MASK_SIZE), np.uint8)
@@ -111,20 +111,22 @@ def _draw_shard(folder: str, split: str, index: int, size: int, seed: int) -> in
     write_array(root / f"boxes-{index:05d}.npy", boxes)
     write_array(root / f"labels-{index:05d}.npy", classes)
     (root / f"scenes-{index:05d}.jsonl").write_text("\n".join(scenes) + "\n")
-    write_array(root / f"images-{index:05d}.npy", images)  # last: its presence says that the shard is whole
+    write_array(
+        root / f"images-{index:05d}.npy", images
+    )  # last, so that its existence means that the shard is complete
     return index
 
 
 def draw_stills(
     folder: Path, split: str, config: DataConfig, progress: Callable[[int, int], None] | None = None
 ) -> None:
-    """Draw what is missing of a split.
+    """Draw the missing shards of a split.
 
     Args:
-        folder: the data folder.
+        folder: Data folder.
         split: "train" or "held_out".
-        config: how many stills, in which shards, from which seed.
-        progress: told the stills that are there and the stills that are asked for.
+        config: Number of stills, size of shards, workers and seed.
+        progress: Called with the number of existing stills and the total number.
     """
     root = folder / split
     root.mkdir(parents=True, exist_ok=True)
@@ -152,31 +154,31 @@ def draw_stills(
 
 
 def _shards(config: DataConfig, split: str) -> int:
-    """The number of shards of a split."""
+    """Return the number of shards of a split."""
     total = config.stills if split == "train" else config.held_out
     return -(-total // config.shard)
 
 
 class Stills:
-    """The stills of one split, read where they lie."""
+    """The stills of one split, read by memory map."""
 
     def __init__(self, folder: Path, split: str, config: DataConfig):
         """Open a split.
 
         Args:
-            folder: the data folder.
+            folder: Data folder.
             split: "train" or "held_out".
-            config: must ask for stills that are there.
+            config: Number of stills and size of shards; all shards must exist.
 
         Raises:
-            ConfigError: a shard is missing.
+            ConfigError: If a shard is missing.
         """
         self.root, self.shard = folder / split, config.shard
         self.shards = _shards(config, split)
         self._opened: dict[int, list[np.ndarray]] = {}
         missing = [i for i in range(self.shards) if not (self.root / f"images-{i:05d}.npy").exists()]
         if missing:
-            raise ConfigError(f"{len(missing)} shards of {split} stills are missing in {folder}: run the stage 'draw'")
+            raise ConfigError(f"{len(missing)} shards of {split} stills are missing in {folder}; run the stage 'draw'")
 
     def __len__(self) -> int:
         return self.shards * self.shard
@@ -195,12 +197,12 @@ class Stills:
 
     @cached_property
     def masks(self) -> np.ndarray:
-        """(stills, 2, 16, 16) uint8: the share of each cell that a subject covers, 255 for all of it."""
+        """(stills, 2, 16, 16) uint8: share of each cell that a subject covers, 255 for the whole cell."""
         return np.concatenate(self._maps("masks"))
 
     @cached_property
     def boxes(self) -> np.ndarray:
-        """(stills, 2, 4) int16: left, top, right, bottom of each subject in pixels; zeros where there is none."""
+        """(stills, 2, 4) int16: left, top, right and bottom of each subject in pixels; zeros for a missing subject."""
         return np.concatenate(self._maps("boxes"))
 
     @cached_property
@@ -214,13 +216,13 @@ class Stills:
         return [line for file in files for line in file.read_text().splitlines()]
 
     def scene(self, index: int) -> Scene:
-        """The scene of a still.
+        """Return the scene of a still.
 
         Args:
-            index: the still.
+            index: Index of the still.
 
         Returns:
-            Its scene.
+            The scene.
         """
         return scene_from_json(self._lines[index])
 
@@ -228,10 +230,10 @@ class Stills:
         return np.stack([maps[i // self.shard][i % self.shard] for i in indices])
 
     def images(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Pictures of some stills.
+        """Return the pictures of some stills.
 
         Args:
-            indices: which.
+            indices: Indices of the stills.
 
         Returns:
             (stills, 128, 128, 3) uint8.
@@ -239,12 +241,12 @@ class Stills:
         return self._gather(self._images, indices)
 
     def crops(self, indices: Sequence[int] | np.ndarray, corners: np.ndarray, side: int) -> np.ndarray:
-        """Square pieces of some stills, without reading the rest of them.
+        """Return square crops of some stills, without reading the rest of the pictures.
 
         Args:
-            indices: which.
-            corners: (stills, 2) top and left of each piece in pixels.
-            side: height and width in pixels.
+            indices: Indices of the stills.
+            corners: (stills, 2) top and left of each crop in pixels.
+            side: Height and width in pixels.
 
         Returns:
             (stills, side, side, 3) uint8.
@@ -257,44 +259,46 @@ class Stills:
         )
 
     def latents(self, indices: Sequence[int] | np.ndarray, downscale: int = 1) -> np.ndarray:
-        """Latents of some stills, as the stage 'latents' left them.
+        """Return the latents of some stills, which the stage 'latents' wrote.
 
         Args:
-            indices: which.
-            downscale: of the pictures before they were encoded.
+            indices: Indices of the stills.
+            downscale: Factor by which the pictures were reduced before encoding.
 
         Returns:
-            (stills, channels, 32 / downscale, 32 / downscale) float16, each channel about mean 0 and standard deviation
-            1.
+            (stills, channels, 32 / downscale, 32 / downscale) float16. Each channel has about mean 0 and standard
+            deviation 1.
         """
         return self._gather(self._latents(downscale), indices)
 
     @cached_property
     def captions(self) -> tuple[np.ndarray, np.ndarray]:
-        """Token ids (stills, variants, 32) uint16, and (stills, variants, 2 subjects, 2) uint32 bits: the tokens of the
-        subject's noun, and those of its attributes."""
+        """Token ids, (stills, variants, 32) uint16, and token masks, (stills, variants, 2 subjects, 2) uint32.
+
+        Bit i of a mask is set if token i belongs to the subject's noun, or to its attributes.
+        """
         return np.concatenate(self._maps("tokens")), np.concatenate(self._maps("words"))
 
     def all_latents(self, downscale: int = 1) -> np.ndarray:
-        """Every latent at once, as in `latents`, for a device with room for them."""
+        """Return all latents at once, as in `latents`, for a device with enough memory."""
         return np.concatenate(self._latents(downscale))
 
     def all_images(self) -> np.ndarray:
-        """Every picture at once, (stills, 128, 128, 3) uint8, for a device with room for them."""
+        """Return all pictures at once, (stills, 128, 128, 3) uint8, for a device with enough memory."""
         return np.concatenate(self._images)
 
     def missing_latents(self, downscale: int = 1) -> list[int]:
-        """Shards that the stage 'latents' has not encoded yet."""
+        """Return the indices of the shards that the stage 'latents' has not encoded yet."""
         name = _latent_name(downscale)
         return [i for i in range(self.shards) if not (self.root / f"{name}-{i:05d}.npy").exists()]
 
     def write_latents(self, shard: int, latents: np.ndarray, downscale: int = 1) -> None:
-        """Keep the latents of one shard.
+        """Write the latents of one shard.
 
         Args:
-            shard: its index.
+            shard: Index of the shard.
             latents: (stills of a shard, channels, side, side) float16.
-            downscale: of the pictures before they were encoded.
+            downscale: Factor by which the pictures were reduced before encoding.
         """
         write_array(self.root / f"{_latent_name(downscale)}-{shard:05d}.npy", latents)
 

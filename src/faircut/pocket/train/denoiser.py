@@ -1,4 +1,4 @@
-"""The text encoder and the UNet, trained together, each subject's word kept inside the subject's mask."""
+"""Train the text encoder and the UNet together, with the attention to each word kept inside its subject's mask."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ __all__ = [
 
 LatentSize = 32
 NOUN_ATTENTION = 0.4
-"""Share of the attention of a subject's cells that its noun should at least have."""
+"""Minimum share of the attention of a subject's cells that should go to its noun."""
 ATTRIBUTE_ATTENTION = 0.2
-"""The same for all words for its gender, hair and colour together."""
+"""Minimum share for the words for its gender, hair and colour together."""
 PREVIEW_PROMPTS = (
     "a female doctor in a hospital",
     "a male nurse walking in a park",
@@ -68,11 +68,11 @@ PREVIEW_PROMPTS = (
 
 
 def build_text_encoder(config: DenoiserConfig, tokenizer: Any) -> Any:
-    """A stock CLIP text encoder of these settings, with random weights.
+    """Build a standard CLIP text encoder with random weights.
 
     Args:
-        config: the settings.
-        tokenizer: decides the vocabulary and the special tokens.
+        config: Settings of the denoiser.
+        tokenizer: Tokenizer that defines the vocabulary and the special tokens.
 
     Returns:
         A transformers CLIPTextModel.
@@ -96,17 +96,17 @@ def build_text_encoder(config: DenoiserConfig, tokenizer: Any) -> Any:
         )
     )
     with torch.no_grad():
-        # Large beside what the first layers add at random, so that a word is told from its like from the start.
+        # Large compared with the random output of the first layers, so that words are distinguishable from the start.
         model.get_input_embeddings().weight *= 10
     return model
 
 
 def build_unet(config: DenoiserConfig, latent_channels: int) -> Any:
-    """A stock UNet of these settings, with random weights.
+    """Build a standard UNet with random weights.
 
     Args:
-        config: the settings.
-        latent_channels: channels of a latent.
+        config: Settings of the denoiser.
+        latent_channels: Channels of a latent.
 
     Returns:
         A diffusers UNet2DConditionModel.
@@ -124,13 +124,13 @@ def build_unet(config: DenoiserConfig, latent_channels: int) -> Any:
         down_block_types=down,
         up_block_types=up,
         norm_num_groups=8,
-        attention_head_dim=config.heads,  # Stable Diffusion 1.x means the number of heads by it
+        attention_head_dim=config.heads,  # the number of heads, as in Stable Diffusion 1.x
         cross_attention_dim=config.text_width,
     )
 
 
 def build_scheduler() -> Any:
-    """The noise schedule of Stable Diffusion 1.x.
+    """Build the noise schedule of Stable Diffusion 1.x.
 
     Returns:
         A diffusers DDIMScheduler.
@@ -150,13 +150,14 @@ def build_scheduler() -> Any:
 
 
 class TrainingMaps(CrossAttentionMaps):
-    """Keeps cross-attention maps for a loss that must not reach the text encoder by the shortest way.
+    """A controller that records cross-attention maps for a loss that has no gradient to the text encoder.
 
-    It would be easiest lowered there, by giving all colours one state that says "a colour", and "red" would be lost. So
-    each map is computed once more, from the layer's queries and from keys of the text without its gradient.
+    The text encoder could lower the loss most easily by giving all colours the same state, and the meaning of "red"
+    would be lost. So each map is computed a second time, from the layer's queries and from keys of the text without
+    gradient.
 
     Attributes:
-        text: (picture, token, channel), what the UNet is conditioned on; to be set before each evaluation.
+        text: (picture, token, channel), text states that condition the UNet; must be set before each evaluation.
     """
 
     text: Tensor
@@ -165,14 +166,14 @@ class TrainingMaps(CrossAttentionMaps):
         """Attach to a UNet.
 
         Args:
-            unet: whose layers project the text.
-            where: the layers whose attention is computed explicitly.
+            unet: UNet whose layers project the text.
+            where: Layers whose attention is computed explicitly.
         """
         super().__init__()
         self.backbone, self.where = backbone_of(unet), where
 
     def on_qkv(self, context: AttentionContext, qkv: QKV) -> tuple[AttentionContext, QKV]:
-        """Keep the layer's map of the text; changes nothing."""
+        """Record the map of a cross-attention layer; changes nothing."""
         if context.layer.kind == "cross":
             key, _ = self.backbone.project(context.layer, self.text.detach())
             scores = (qkv.query * qkv.query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
@@ -180,50 +181,51 @@ class TrainingMaps(CrossAttentionMaps):
         return context, qkv
 
     def on_probs(self, context: AttentionContext, probs: Tensor, queries: slice) -> Tensor:
-        """Have attention computed explicitly; keeps and changes nothing."""
+        """Make the layer compute attention explicitly; records and changes nothing."""
         return probs
 
 
 def localisation_loss(
     maps: Sequence[Tensor], tokens: Tensor, masks: Tensor, side: int = LatentSize
 ) -> tuple[Tensor, Tensor]:
-    """How far each subject's words attend outside their subject, and how little inside.
+    """Return the loss for attention to a subject's words outside its mask, or too little attention inside.
 
     For every layer, subject and kind of word: ``(1 - share of the attention inside the mask)^2 + 0.5 * max(0, 1 - mean
-    attention of the mask's cells / goal)^2``, the goal being `NOUN_ATTENTION` or `ATTRIBUTE_ATTENTION`. Nouns that may
-    take all of the attention leave none to "red", which then never learns what it means.
+    attention of the mask's cells / goal)^2`` with the goal `NOUN_ATTENTION` or `ATTRIBUTE_ATTENTION`. If nouns could
+    take all of the attention, "red" would get none and would not be learned.
 
     Args:
-        maps: per layer (pictures, queries, tokens) probabilities; only layers at a half and a quarter of the latent
-            grid count: 16x16 and 8x8 queries at full size.
-        tokens: (pictures, subjects, 2, tokens) 1 where a token belongs to the subject's noun, and to its attributes.
-        masks: (pictures, subjects, 16, 16) share of each cell that the subject covers.
-        side: height and width of the latents.
+        maps: Probabilities of each layer, (pictures, queries, tokens). Only layers at a half and a quarter of the
+            latent resolution count: 16x16 and 8x8 queries at full size.
+        tokens: (pictures, subjects, 2, tokens), 1 where a token belongs to the subject's noun, or to its attributes.
+        masks: (pictures, subjects, 16, 16), share of each cell that the subject covers.
+        side: Height and width of the latents.
 
     Returns:
-        The loss, and the mean share of the nouns inside, both scalars.
+        The loss, and the mean share of the nouns' attention inside the masks, both scalars.
     """
     grids = (side // 2, side // 4)
     sizes = {grid**2: F.avg_pool2d(masks, MASK_SIZE // grid).flatten(2)[:, :, None] for grid in grids}
-    there = ((tokens.sum(-1) > 0) & (masks.sum((-1, -2)) > 0)[..., None]).float()
-    total = there.sum((0, 1)).clamp_min(1.0)
+    exists = ((tokens.sum(-1) > 0) & (masks.sum((-1, -2)) > 0)[..., None]).float()
+    total = exists.sum((0, 1)).clamp_min(1.0)
     goals = tokens.new_tensor([NOUN_ATTENTION, ATTRIBUTE_ATTENTION])
     losses, shares = [], []
     for probabilities in maps:
         inside = sizes.get(probabilities.shape[1])
         if inside is None:
             continue
+        # (picture, subject, kind of word, query)
         mass = torch.einsum("bqt,bskt->bskq", probabilities.float(), tokens)
         within = (mass * inside).sum(-1)
         share = within / mass.sum(-1).clamp_min(1e-6)
         missing = F.relu(1 - within / inside.sum(-1).clamp_min(1e-6) / goals)
-        losses.append(((((1 - share) ** 2 + 0.5 * missing**2) * there).sum((0, 1)) / total).sum())
-        shares.append(((share.detach() * there).sum((0, 1)) / total)[0])
+        losses.append(((((1 - share) ** 2 + 0.5 * missing**2) * exists).sum((0, 1)) / total).sum())
+        shares.append(((share.detach() * exists).sum((0, 1)) / total)[0])
     return torch.stack(losses).mean(), torch.stack(shares).mean()
 
 
 class DenoiserStage:
-    """Trains the text encoder and the UNet to predict the noise in a latent under its caption."""
+    """The stage that trains the text encoder and the UNet to predict the noise in a latent, given its caption."""
 
     name = "denoiser"
 
@@ -231,9 +233,9 @@ class DenoiserStage:
         """Prepare the stage.
 
         Args:
-            config: of the whole training.
-            output: folder of the training: its ``data``, ``tokenizer`` and ``vae``.
-            init: a model folder to start from.
+            config: Settings of the whole training.
+            output: Folder of the training, with ``data``, ``tokenizer`` and ``vae``.
+            init: Model folder to start from. None for random weights.
         """
         self.config, self.settings, self.optim = config, config.denoiser, config.denoiser.optim
         self.output = output
@@ -249,7 +251,7 @@ class DenoiserStage:
             self.unet.load_state_dict(UNet2DConditionModel.from_pretrained(init / "unet").float().state_dict())
             self.text.load_state_dict(CLIPTextModel.from_pretrained(init / "text_encoder").float().state_dict())
         self.rates = {"text.": self.settings.text_rate}
-        # A GPU has fused self-attention that is faster than the explicit one; it runs wherever no controller acts.
+        # On a GPU, fused self-attention is faster than explicit attention. It is used in layers without a controller.
         self.recorder = TrainingMaps(self.unet, Where() if self.device.type == "cpu" else Where(kind="cross"))
         self.model = nn.ModuleDict({"text": self.text, "unet": self.unet}).to(self.device)
         self.stills = Stills(output / "data", "train", config.data)
@@ -257,7 +259,7 @@ class DenoiserStage:
         labels = dict(zip(HEADS, self.stills.labels[:, 0].T, strict=True))
         rare = (labels["kind"] == LABELS["kind"].index("animal")).astype(float) + (labels["style"] > 0)
         self.chances = np.cumsum(1 + self.settings.rare * rare)
-        # A GPU has room for every latent; a CPU reads them where they lie.
+        # A GPU holds all latents in memory; a CPU reads them by memory map.
         self.latents = (
             None
             if self.device.type == "cpu"
@@ -268,29 +270,28 @@ class DenoiserStage:
         self.alphas = self.scheduler.alphas_cumprod.to(self.device)
 
     def caption_ids(self, rows: np.ndarray, wording: np.ndarray | int = 0) -> Tensor:
-        """Captions of some stills, each in one of its wordings: ids (n, length)."""
+        """Return the captions of some stills, each in one of its wordings, as token ids (n, length)."""
         short = torch.from_numpy(self.stills.captions[0][rows, wording].astype(np.int64))
         return F.pad(short, (0, self.settings.max_length - short.shape[1]), value=self.tokenizer.pad_token_id)
 
     def _words(self, rows: np.ndarray, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Captions of some stills in random wordings, some dropped: ids (n, length), words (n, 2, 2, length) of 0 or
-        1."""
+        """Return captions in random wordings, some dropped: ids (n, length), and words (n, 2, 2, length) of 0 or 1."""
         ids, words = self.stills.captions
         pick = rng.integers(ids.shape[1], size=len(rows))
         keep = torch.from_numpy(rng.random(len(rows)) >= self.settings.drop)[:, None]
         short = ids.shape[-1]
         bits = torch.from_numpy(words[rows, pick].astype(np.int64))[..., None] >> torch.arange(short) & 1
-        places = torch.zeros(len(rows), *bits.shape[1:3], self.settings.max_length)
-        places[..., :short] = bits * keep[..., None, None]
-        return torch.where(keep, self.caption_ids(rows, pick), self.empty), places
+        token_masks = torch.zeros(len(rows), *bits.shape[1:3], self.settings.max_length)
+        token_masks[..., :short] = bits * keep[..., None, None]
+        return torch.where(keep, self.caption_ids(rows, pick), self.empty), token_masks
 
     def loss(self, step: int, rank: int, world: int) -> tuple[Tensor, dict[str, Any]]:
-        """See Stage."""
+        """See `Stage`."""
         n = self.optim.batch // world
         rng = step_rng(self.config.run.seed, self.name, step, rank)
         rows = pick_weighted(self.chances, rng, n)
         ids, words = self._words(rows, rng)
-        # One timestep in each of n equal ranges: the loss varies less from step to step.
+        # Stratified timesteps, one in each of n equal ranges, so that the loss varies less between steps.
         t = torch.from_numpy(((rng.permutation(n) + rng.random(n)) / n * 1000).astype(np.int64)).to(self.device)
         if self.latents is None:
             z = torch.from_numpy(self.stills.latents(rows, self.settings.downscale)).float()
@@ -312,13 +313,13 @@ class DenoiserStage:
         weight = snr.clamp_max(self.settings.snr_gamma) / snr
         error = (out - noise).pow(2).mean((1, 2, 3))
         denoise = (error * weight).mean()
-        place, share = localisation_loss(self.recorder.maps, words, masks, z.shape[-1])
+        localisation, share = localisation_loss(self.recorder.maps, words, masks, z.shape[-1])
         self.recorder.clear()
-        figures = {"denoise": denoise.detach(), "place": place.detach(), "share": share}
-        return denoise + self.settings.localise * place, figures
+        figures = {"denoise": denoise.detach(), "place": localisation.detach(), "share": share}
+        return denoise + self.settings.localise * localisation, figures
 
     def preview(self, path: Path) -> dict[str, float]:
-        """See Stage."""
+        """See `Stage`."""
         from diffusers import AutoencoderKL
 
         vae = AutoencoderKL.from_pretrained(self.output / "vae").to(self.device)

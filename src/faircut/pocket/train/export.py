@@ -1,5 +1,4 @@
-"""From checkpoints to the folder that ships: stock diffusers parts in half precision, the CLIP, the judge, the
-record."""
+"""Export checkpoints to a model folder: diffusers parts in half precision, the CLIP, the judge, the training record."""
 
 from __future__ import annotations
 
@@ -26,20 +25,20 @@ __all__ = ["export_clip", "export_denoiser", "export_judge", "export_model", "ro
 
 @dataclasses.dataclass
 class _Shell:
-    """A model to be filled from a checkpoint, without the data that its stage needs."""
+    """A model to load a checkpoint into, without the data that its stage needs."""
 
     name: str
     model: torch.nn.Module
 
 
 def round_half(model: torch.nn.Module) -> torch.nn.Module:
-    """Round every weight to what half precision can hold, and keep single precision.
+    """Round every weight to half precision, and keep the dtype float32.
 
     Args:
-        model: changed in place.
+        model: Model to change in place.
 
     Returns:
-        The same model.
+        The given model.
     """
     with torch.no_grad():
         for p in model.parameters():
@@ -51,9 +50,9 @@ def export_judge(config: TrainConfig, output: Path, folder: Path) -> dict[str, A
     """Write the judge of a training.
 
     Args:
-        config: of the training.
-        output: its folder.
-        folder: where to write.
+        config: Settings of the training.
+        output: Folder of the training.
+        folder: Folder to write to.
 
     Returns:
         The checkpoint's counters.
@@ -70,9 +69,9 @@ def export_clip(config: TrainConfig, output: Path, folder: Path) -> dict[str, An
     """Write the CLIP of a training, with its tokenizer and image processor.
 
     Args:
-        config: of the training.
-        output: its folder.
-        folder: where to write.
+        config: Settings of the training.
+        output: Folder of the training.
+        folder: Folder to write to.
 
     Returns:
         The checkpoint's counters.
@@ -105,9 +104,9 @@ def export_denoiser(config: TrainConfig, output: Path, folder: Path) -> dict[str
     """Write a Stable Diffusion folder from the denoiser's checkpoint and the finished autoencoder.
 
     Args:
-        config: of the training.
-        output: its folder.
-        folder: where to write.
+        config: Settings of the training.
+        output: Folder of the training.
+        folder: Folder to write to.
 
     Returns:
         The checkpoint's counters.
@@ -136,22 +135,22 @@ def export_denoiser(config: TrainConfig, output: Path, folder: Path) -> dict[str
 
 
 def export_model(config: TrainConfig, output: Path, folder: Path) -> dict[str, Any]:
-    """Write everything that ships, as far as it is trained, and the record of how it was trained.
+    """Write the model folder with all trained parts, and the record of the training.
 
     Args:
-        config: of the training.
-        output: its folder.
-        folder: where to write; replaced as a whole, if all that it holds is of an earlier export.
+        config: Settings of the training.
+        output: Folder of the training.
+        folder: Folder to write. An existing folder is replaced if it contains only files of an earlier export.
 
     Returns:
-        The record, as in training.json.
+        The content of training.json.
     """
     with atomic_path(folder) as temporary:
         return _write_model(config, output, temporary)
 
 
 def _write_model(config: TrainConfig, output: Path, folder: Path) -> dict[str, Any]:
-    """Write a model to a folder that is not there yet; returns its record."""
+    """Write a model to a new folder, and return its record."""
     stages: dict[str, Any] = {"denoiser": export_denoiser(config, output, folder)}
     for name, write in (("judge", export_judge), ("clip", export_clip)):
         if (output / "checkpoints" / name / "checkpoint.safetensors").exists():
@@ -168,12 +167,12 @@ def _write_model(config: TrainConfig, output: Path, folder: Path) -> dict[str, A
         config_file = json.loads(path.read_text(encoding="utf-8"))
         config_file.pop("_name_or_path", None)
         if "dtype" in config_file:
-            # Stored in half precision for size, to be run in single precision unless asked otherwise, as diffusers
-            # does.
+            # The weights are stored in half precision for size, and run in single precision by default, as in
+            # diffusers.
             config_file["dtype"] = "float32"
         if path.parent.name != "judge":
             path.write_text(json.dumps(config_file, indent=2) + "\n", encoding="utf-8")
-    # Where it was trained says nothing about what was trained.
+    # The machine of the training does not matter for the model.
     for key in ("device", "processes"):
         record["config"]["run"].pop(key)
     write_json(folder / "training.json", {**record, "files": [*list_files(folder), "training.json"]})

@@ -1,4 +1,4 @@
-"""Training of the judge: true pictures, worn and painted ones, and broken ones that it must call unclear."""
+"""Train the judge on true, degraded and painted pictures, and on broken ones that it must classify as unclear."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _IGNORE = -100
 _SUBJECT = [HEADS.index(h) for h in ("kind", "profession", "gender", "hair", "colour", "object")]
 _BODY = [HEADS.index(h) for h in ("kind", "profession", "gender", "hair", "object")]
 _HEAD_ONLY = [HEADS.index(h) for h in ("gender", "hair")]
-_PLACE = [HEADS.index(h) for h in ("background", "style")]
+_BACKGROUND_HEADS = [HEADS.index(h) for h in ("background", "style")]
 
 
 class JudgeStage:
-    """Trains the judge."""
+    """The stage that trains the judge."""
 
     name = "judge"
 
@@ -37,9 +37,9 @@ class JudgeStage:
         """Prepare the stage.
 
         Args:
-            config: of the whole training.
-            data: folder of the stills.
-            init: a model folder to start from.
+            config: Settings of the whole training.
+            data: Folder of the stills.
+            init: Model folder to start from. None for random weights.
         """
         self.config, self.optim = config, config.judge.optim
         self.rates: dict[str, float] = {}
@@ -55,22 +55,22 @@ class JudgeStage:
         self.painted = read_painted(data)
         self.readable = np.flatnonzero(self.painted.rows >= 0)
         self.broken = np.flatnonzero(self.painted.rows < 0)
-        # Who is seen in doubt must not be who is usual: the drawn world's planted bias is the denoiser's to learn
-        # alone.
+        # The judge must not learn the planted bias and guess the usual gender in doubt; only the denoiser should learn
+        # it.
         chances = even_chances(self.stills.labels)
         self.chances = np.cumsum(chances)
         self.painted_chances = np.cumsum(chances[self.painted.rows[self.readable]])
         self.unclear = torch.tensor([len(LABELS[h]) for h in HEADS])
 
     def batch(self, rng: np.random.Generator, n: int) -> tuple[Tensor, Tensor]:
-        """Pictures and what the judge should say.
+        """Return training pictures and their target classes.
 
         Args:
-            rng: the source of all choices.
-            n: how many.
+            rng: Random generator.
+            n: Number of pictures.
 
         Returns:
-            (n, 3, 128, 128) pictures in [-1, 1], and (n, heads) classes; -100 where anything may be said.
+            (n, 3, 128, 128) pictures in [-1, 1], and (n, heads) classes; -100 where the answer does not count.
         """
         rows = pick_weighted(self.chances, rng, n)
         images = self.stills.images(rows)
@@ -85,29 +85,29 @@ class JudgeStage:
         two = boxes[:, 1, 2] > boxes[:, 1, 0]
         which = np.where(two, rng.integers(2, size=n), 0)
         box, target = boxes[np.arange(n), which], torch.from_numpy(classes[np.arange(n), which].astype(np.int64))
-        # What does not apply cannot be read: a car has no gender.
+        # Attributes that do not apply are unclear: a car has no gender.
         target = torch.where(target < 0, self.unclear, target)
         target[redrawn] = target[redrawn].index_fill(1, torch.tensor(_SUBJECT), _IGNORE)
         cropped = np.where(two, rng.random(n) < 0.85, rng.random(n) < 0.3)
-        # A whole picture of two people has no one answer about the person.
+        # A whole picture of two people has no unique answer about the person.
         for i in np.flatnonzero(two & ~cropped):
             target[i, [c for c in _SUBJECT if HEADS[c] != "kind"]] = _IGNORE
         side = np.maximum(box[:, 2] - box[:, 0], box[:, 3] - box[:, 1])[:, None]
         jitter = box + rng.uniform(-0.06, 0.06, box.shape).astype(np.float32) * side
         whole = np.array([0, 0, x.shape[-1], x.shape[-2]], np.float32)
         views = torch.from_numpy(np.where(cropped[:, None], jitter, whole)).to(self.device)
-        x = self._break(x, target, box, rng)
+        x = self._damage(x, target, box, rng)
         margins = torch.from_numpy(np.where(cropped, 0.12, 0.0).astype(np.float32)).to(self.device)
         side_now = torch.maximum(views[:, 2] - views[:, 0], views[:, 3] - views[:, 1]) * margins
         views = views + side_now[:, None] * views.new_tensor([-1, -1, 1, 1])
-        x = self._wear(crop_to_boxes(x, views, IMAGE_SIZE, margin=0.0), rng)
+        x = self._degrade(crop_to_boxes(x, views, IMAGE_SIZE, margin=0.0), rng)
         target[torch.from_numpy(cropped)] = target[torch.from_numpy(cropped)].index_fill(
             1, torch.tensor(HEADS.index("background")), _IGNORE
         )
         return x, target.to(self.device)
 
-    def _wear(self, x: Tensor, rng: np.random.Generator) -> Tensor:
-        """Softness, noise and light as a decoder or a codec leaves them; nothing that hides an attribute."""
+    def _degrade(self, x: Tensor, rng: np.random.Generator) -> Tensor:
+        """Add blur, noise and brightness changes like those of a decoder or a codec, which hide no attribute."""
         n = len(x)
         soft = F.interpolate(
             F.interpolate(x, size=(72, 72), mode="bilinear", antialias=True), size=x.shape[-2:], mode="bilinear"
@@ -122,32 +122,32 @@ class JudgeStage:
         light = torch.from_numpy(rng.uniform(0.92, 1.08, (n, 1, 1, 1)).astype(np.float32))
         return (x * light.to(x.device) + noise.to(x.device)).clamp(-1, 1)
 
-    def _break(self, x: Tensor, target: Tensor, box: np.ndarray, rng: np.random.Generator) -> Tensor:
-        """Damage a share of the pictures and say in ``target`` what can no longer be read."""
+    def _damage(self, x: Tensor, target: Tensor, box: np.ndarray, rng: np.random.Generator) -> Tensor:
+        """Damage a share of the pictures, and mark in ``target`` the attributes that can no longer be read."""
         x = x.clone()
         size = x.shape[-1]
         for i in np.flatnonzero(rng.random(len(x)) < self.config.judge.broken):
-            way = int(rng.integers(9 if len(self.broken) else 7))
+            damage = int(rng.integers(9 if len(self.broken) else 7))
             left, top, right, bottom = (int(v) for v in box[i])
-            if way == 0:  # a few blocks of colour are left
+            if damage == 0:  # only a few blocks of colour
                 side = int(rng.integers(3, 9))
                 small = F.interpolate(x[i : i + 1], size=(side, side), mode="area")
                 x[i] = F.interpolate(small, size=(size, size), mode="bilinear")[0]
                 target[i] = self.unclear
-                target[i, _PLACE] = _IGNORE
-            elif way == 1:  # drowned in noise
+                target[i, _BACKGROUND_HEADS] = _IGNORE
+            elif damage == 1:  # strong noise
                 noise = torch.from_numpy(rng.standard_normal((3, size, size), np.float32)).to(x.device)
                 x[i] = (0.15 * x[i] + 0.6 * noise).clamp(-1, 1)
                 target[i] = self.unclear
                 target[i, HEADS.index("colour")] = _IGNORE
-                target[i, _PLACE] = _IGNORE
-            elif way == 2:  # two pictures in one
+                target[i, _BACKGROUND_HEADS] = _IGNORE
+            elif damage == 2:  # mixture of two pictures
                 other = x[int(rng.integers(len(x)))]
                 x[i] = 0.5 * x[i] + 0.5 * other
                 target[i] = self.unclear
                 target[i, HEADS.index("kind")] = _IGNORE
-                target[i, _PLACE] = _IGNORE
-            elif way == 3:  # tiles in disorder
+                target[i, _BACKGROUND_HEADS] = _IGNORE
+            elif damage == 3:  # shuffled tiles
                 side = (8, 16)[int(rng.integers(2))]
                 k = size // side
                 tiles = x[i].reshape(3, k, side, k, side).permute(1, 3, 0, 2, 4).reshape(k * k, 3, side, side)
@@ -155,13 +155,13 @@ class JudgeStage:
                 x[i] = tiles.reshape(k, k, 3, side, side).permute(2, 0, 3, 1, 4).reshape(3, size, size)
                 target[i, _BODY] = self.unclear[_BODY]
                 target[i, HEADS.index("colour")] = _IGNORE
-                target[i, _PLACE] = _IGNORE
-            elif way in (4, 5):  # the head is gone: smeared, or painted over
+                target[i, _BACKGROUND_HEADS] = _IGNORE
+            elif damage in (4, 5):  # the head is blurred, or painted over
                 end = top + max(4, int((bottom - top) * rng.uniform(0.5, 0.62)))
                 area = x[i : i + 1, :, top:end, left:right]
                 if area.numel() == 0:
                     continue
-                if way == 4:
+                if damage == 4:
                     small = F.interpolate(area, size=(int(rng.integers(2, 5)), int(rng.integers(2, 4))), mode="area")
                     x[i, :, top:end, left:right] = F.interpolate(small, size=area.shape[-2:], mode="bilinear")[0]
                 else:
@@ -169,12 +169,12 @@ class JudgeStage:
                     x[i, :, top:end, left:right] = edge[:, :, None]
                 target[i, _SUBJECT] = _IGNORE
                 target[i, _HEAD_ONLY] = self.unclear[_HEAD_ONLY]
-            elif way > 6:  # what a denoiser makes of nearly nothing
+            elif damage > 6:  # the denoiser's guess from almost pure noise
                 k = self.broken[int(rng.integers(len(self.broken)))]
                 x[i] = to_tensor(np.array(self.painted.pictures[k : k + 1]), x.device)[0]
                 target[i] = self.unclear
-                target[i, _PLACE] = _IGNORE
-            else:  # the subject is a smear in a whole place
+                target[i, _BACKGROUND_HEADS] = _IGNORE
+            else:  # the subject is blurred, the background is intact
                 area = x[i : i + 1, :, top:bottom, left:right]
                 if area.numel() == 0:
                     continue
@@ -186,7 +186,7 @@ class JudgeStage:
         return x
 
     def loss(self, step: int, rank: int, world: int) -> tuple[Tensor, dict[str, Any]]:
-        """See Stage."""
+        """See `Stage`."""
         rng = step_rng(self.config.run.seed, self.name, step, rank)
         x, target = self.batch(rng, self.optim.batch // world)
         logits = self.model(x)
@@ -197,25 +197,25 @@ class JudgeStage:
             total = total + F.cross_entropy(
                 out, target[:, i], ignore_index=_IGNORE, label_smoothing=self.config.judge.smoothing, reduction="sum"
             )
-            known = target[:, i] != _IGNORE
-            right.append((out.argmax(-1) == target[:, i])[known].float().mean())
+            counts = target[:, i] != _IGNORE
+            right.append((out.argmax(-1) == target[:, i])[counts].float().mean())
         return total / target.numel(), {"right": torch.stack(right).nanmean()}
 
     def preview(self, path: Path) -> dict[str, float]:
-        """See Stage."""
+        """See `Stage`."""
         x, _ = self.batch(np.random.default_rng(0), 48)
         contact_sheet(to_pixels(x), 12, path)
         return accuracies(self.model, self.held_out, range(min(512, len(self.held_out))))
 
 
 def even_chances(labels: np.ndarray) -> np.ndarray:
-    """Weigh stills so that every profession is drawn with both genders equally often, and as often as before.
+    """Return weights of stills that balance the genders of every profession, and keep the frequency of the profession.
 
     Args:
-        labels: (stills, 2, heads) classes of the subjects; -1 where there is none.
+        labels: (stills, 2, heads) classes of the subjects; -1 for a missing subject.
 
     Returns:
-        (stills,) weights, 1 for stills without people; of two people the mean.
+        (stills,) weights: 1 for stills without people, the mean for two people.
     """
     profession, gender = (labels[:, :, HEADS.index(head)].astype(np.int64) for head in ("profession", "gender"))
     people = (profession >= 0) & (gender >= 0)
@@ -228,15 +228,15 @@ def even_chances(labels: np.ndarray) -> np.ndarray:
 
 @torch.no_grad()
 def accuracies(judge: nn.Module, stills: Stills, rows: range) -> dict[str, float]:
-    """How often the judge reads true pictures of one subject right.
+    """Return the accuracy of a judge on true pictures of one subject.
 
     Args:
-        judge: a Judge.
-        stills: of a split.
-        rows: which of them; those with two people are left out.
+        judge: A Judge.
+        stills: Stills of a split.
+        rows: Indices of the stills to use. Stills with two people are left out.
 
     Returns:
-        Share right per attribute, of the pictures where it applies; "unclear" counts as wrong.
+        Accuracy by attribute, over the pictures to which the attribute applies; "unclear" counts as wrong.
     """
     device = next(judge.parameters()).device
     single = [i for i in rows if stills.boxes[i, 1, 2] <= stills.boxes[i, 1, 0]]
@@ -246,6 +246,6 @@ def accuracies(judge: nn.Module, stills: Stills, rows: range) -> dict[str, float
         logits = judge(to_tensor(stills.images(part), device))
         for k, head in enumerate(HEADS):
             truth = stills.labels[part, 0, k]
-            said = logits[head].argmax(-1).cpu().numpy()
-            hits[head] += list((said == truth)[truth >= 0].astype(float))
+            predicted = logits[head].argmax(-1).cpu().numpy()
+            hits[head] += list((predicted == truth)[truth >= 0].astype(float))
     return {head: round(float(np.mean(values)), 4) for head, values in hits.items() if values}

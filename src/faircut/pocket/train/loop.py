@@ -1,4 +1,4 @@
-"""The training loop that all stages share: data-parallel on CPU, resumable bit for bit, limited by time or steps."""
+"""The training loop of all stages: data-parallel on a CPU, resumable bit for bit, limited by time or steps."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ _BARRIER_SECONDS = 900.0
 
 
 def step_rng(seed: int, stage: str, step: int, rank: int) -> np.random.Generator:
-    """The source of every random number of one process in one step, so that nothing else must be kept to resume.
+    """Return the random generator of one process for one step, so that a resumed run needs no stored random state.
 
     Args:
-        seed: of the run.
-        stage: name of the stage.
-        step: the step.
-        rank: the process.
+        seed: Seed of the run.
+        stage: Name of the stage.
+        step: Index of the step.
+        rank: Index of the process.
 
     Returns:
-        A fresh generator.
+        A new generator.
     """
     return np.random.default_rng([seed, int.from_bytes(stage.encode()[:4], "little"), step, rank])
 
 
 def pick_weighted(chances: np.ndarray, rng: np.random.Generator, n: int) -> np.ndarray:
-    """Draw indices by their weights.
+    """Draw indices with given weights.
 
     Args:
-        chances: the weights, accumulated.
-        rng: the source of the choice.
-        n: how many.
+        chances: Cumulative weights.
+        rng: Random generator.
+        n: Number of indices.
 
     Returns:
         (n,) indices, int64.
@@ -56,27 +56,30 @@ def pick_weighted(chances: np.ndarray, rng: np.random.Generator, n: int) -> np.n
 
 
 def pick_device(run: RunConfig) -> torch.device:
-    """The device to train on.
+    """Return the device to train on.
 
     Args:
-        run: its ``device`` may be "auto".
+        run: Settings of the run, whose ``device`` can be "auto".
 
     Returns:
         The device.
+
+    Raises:
+        ConfigError: If the device is not one of auto, cpu and cuda.
     """
     if run.device not in ("auto", "cpu", "cuda"):
-        raise ConfigError(f"run.device must be auto, cpu or cuda, not {run.device!r}")
+        raise ConfigError(f"run.device is {run.device!r}; give auto, cpu or cuda")
     if run.device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(run.device)
 
 
 def pick_processes(run: RunConfig, device: torch.device) -> int:
-    """How many processes share a step's batch.
+    """Return the number of processes that share the batch of a step.
 
     Args:
-        run: its ``processes`` may be 0.
-        device: the device.
+        run: Settings of the run, whose ``processes`` can be 0 for one per core.
+        device: The device.
 
     Returns:
         At least 1; always 1 on CUDA.
@@ -97,7 +100,7 @@ def _backward(stage: Stage, step: int, rank: int, world: int, precision: str) ->
 def _follow(
     make: Callable[[], Stage], rank: int, world: int, threads: int, shared: dict[str, Any], run: RunConfig
 ) -> None:
-    """What every process but the first does: its share of each batch, until told to stop."""
+    """Run all processes except the first: compute a share of each batch until told to stop."""
     torch.set_num_threads(threads)
     stage = make()
     stage.model.train()
@@ -121,20 +124,20 @@ def fit(
     minutes: float | None = None,
     log: Callable[[dict[str, Any]], None] | None = None,
 ) -> Stage:
-    """Train one stage, or go on training it, until its steps or its minutes are used up.
+    """Train one stage, or resume it, until its steps or its minutes are used up.
 
-    The learning rate falls at the end of whichever limit comes first. With a limit in steps, stopping and resuming
-    gives the same weights bit for bit; a limit in minutes depends on the clock.
+    The learning rate falls at the end of the limit that comes first. With a limit in steps, stopping and resuming gives
+    the same weights bit for bit; a limit in minutes depends on the clock.
 
     Args:
-        make: builds the stage; must be picklable when several processes share the work.
-        run: device, precision, processes, times.
-        folder: of checkpoints, log and sample pictures.
-        minutes: time for this stage, counted over all its runs; None for no limit.
-        log: told every line of the log.
+        make: Function that builds the stage; must be picklable if several processes share the work.
+        run: Settings of device, precision, processes and times.
+        folder: Folder of checkpoints, log and sample pictures.
+        minutes: Time limit of this stage, counted over all its runs; None for no limit.
+        log: Called with every line of the log.
 
     Returns:
-        The stage with its averaged weights in place.
+        The stage, with the averaged weights in its model.
     """
     folder.mkdir(parents=True, exist_ok=True)
     device = pick_device(run)
@@ -195,12 +198,12 @@ def _lead(
     stop: threading.Event,
     log: Callable[[dict[str, Any]], None] | None,
 ) -> None:
-    """The loop of the first process."""
+    """Run the training loop of the first process."""
     run, o = state.run, stage.optim
     clock = time.monotonic()
-    saved = pictured = clock
+    saved = previewed = clock
     window: list[tuple[Tensor, dict[str, Any]]] = []
-    marks = (state.step, state.seconds)
+    previous_marks = (state.step, state.seconds)
     lines = open(state.folder / "log.jsonl", "a", encoding="utf-8")  # noqa: SIM115
     base = state.seconds
     try:
@@ -220,7 +223,7 @@ def _lead(
             state.seconds = base + now - clock
             window.append((loss, figures))
             if state.step % run.log_every == 0:
-                steps, seconds = state.step - marks[0], max(1e-9, state.seconds - marks[1])
+                steps, seconds = state.step - previous_marks[0], max(1e-9, state.seconds - previous_marks[1])
                 line = {
                     "done": round(state.used(), 4),
                     "step": state.step,
@@ -233,10 +236,10 @@ def _lead(
                 }
                 line |= {k: round(float(np.mean([float(w[1][k]) for w in window])), 6) for k in figures}
                 _tell(lines, line, log)
-                window, marks = [], (state.step, state.seconds)
-            if now - pictured > run.preview_seconds:
+                window, previous_marks = [], (state.step, state.seconds)
+            if now - previewed > run.preview_seconds:
                 _tell(lines, {"step": state.step, "samples": state.samples, **state.preview()}, log)
-                pictured = time.monotonic()
+                previewed = time.monotonic()
             if now - saved > run.checkpoint_seconds:
                 state.save()
                 saved = time.monotonic()

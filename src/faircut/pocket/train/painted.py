@@ -1,4 +1,4 @@
-"""Stills as the denoiser paints them, so that the judge knows its hand: some still readable, some beyond reading."""
+"""Stills painted by the denoiser, readable and unreadable ones, so that the judge learns the denoiser's rendering."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _BATCH = 16
 
 
 class Painted(NamedTuple):
-    """What paint_stills leaves.
+    """The stills that `paint_stills` paints.
 
     Attributes:
         pictures: (pictures, 128, 128, 3) uint8.
-        rows: (pictures,) the training still that a picture shows; -1 where nothing of it can be read.
-        redrawn: (pictures,) whether so much was drawn anew that only place and style are sure to be the still's.
+        rows: (pictures,) index of the training still that a picture shows; -1 for an unreadable picture.
+        redrawn: (pictures,) whether a picture was redrawn so much that only its background and style are known.
     """
 
     pictures: np.ndarray
@@ -38,16 +38,16 @@ class Painted(NamedTuple):
 
 @torch.no_grad()
 def paint_stills(config: TrainConfig, output: Path) -> Painted:
-    """Let the trained denoiser paint stills.
+    """Paint stills with the trained denoiser.
 
-    Guessed in one step from a little noise, under their own captions, they show what the stills show, in the denoiser's
-    hand. Drawn anew from more noise in a few steps with guidance, as edits are, they keep place and style; half of them
-    are stills with a style. Guessed from nearly nothing but noise, half of them under another still's caption, they are
-    smears that nobody should claim to read.
+    There are three groups. Readable: predicted in one step from a little noise with the still's caption, these show the
+    still in the denoiser's rendering. Redrawn: sampled from more noise in a few steps with guidance, like edits, these
+    keep background and style; half of them are stills with a style. Unreadable: predicted from almost pure noise, half
+    of them with the caption of another still, these are blurs that the judge must call unclear.
 
     Args:
-        config: of the training.
-        output: its folder: latents, autoencoder, denoiser. ``data/painted*.npy`` are written there.
+        config: Settings of the training.
+        output: Folder of the training, with latents, autoencoder and denoiser. ``data/painted*.npy`` are written there.
 
     Returns:
         The pictures.
@@ -61,7 +61,7 @@ def paint_stills(config: TrainConfig, output: Path) -> Painted:
     load_weights(stage, output / "checkpoints" / stage.name)
     vae: Any = AutoencoderKL.from_pretrained(output / "vae").to(stage.device)
     rng = np.random.default_rng([config.run.seed, 4])
-    pictures, shown = [], []
+    pictures, groups = [], []
     styled = np.flatnonzero(stage.stills.labels[:, 0, HEADS.index("style")] > 0)
     for levels, count in (
         (_READABLE, 4 * config.judge.painted),
@@ -74,12 +74,14 @@ def paint_stills(config: TrainConfig, output: Path) -> Painted:
                 rows = np.where(rng.random(_BATCH) < 0.5, rows, rng.choice(styled, size=_BATCH))
                 pictures.append(_redraw(stage, vae, rows, int(rng.integers(*levels)), rng))
             else:
-                told = rows if levels is _READABLE else np.where(rng.random(_BATCH) < 0.5, rows, np.roll(rows, 1))
-                pictures.append(_guess(stage, vae, rows, told, rng.integers(*levels, size=_BATCH), rng))
-            shown.append(
+                caption_rows = (
+                    rows if levels is _READABLE else np.where(rng.random(_BATCH) < 0.5, rows, np.roll(rows, 1))
+                )
+                pictures.append(_guess(stage, vae, rows, caption_rows, rng.integers(*levels, size=_BATCH), rng))
+            groups.append(
                 np.stack([np.full(_BATCH, -1) if levels is _BROKEN else rows, np.full(_BATCH, levels is _REDRAWN)])
             )
-    rows, redrawn = np.concatenate(shown, axis=1).astype(np.int32)
+    rows, redrawn = np.concatenate(groups, axis=1).astype(np.int32)
     painted = Painted(np.concatenate(pictures), rows, redrawn.astype(bool))
     write_array(output / "data" / "painted-rows.npy", painted.rows)
     write_array(output / "data" / "painted-redrawn.npy", painted.redrawn)
@@ -88,20 +90,22 @@ def paint_stills(config: TrainConfig, output: Path) -> Painted:
 
 
 def _guess(
-    stage: Any, vae: Any, rows: np.ndarray, told: np.ndarray, t: np.ndarray, rng: np.random.Generator
+    stage: Any, vae: Any, rows: np.ndarray, caption_rows: np.ndarray, t: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """One-step guesses of stills from noise level t, under the captions of others: pictures, uint8."""
+    """Predict stills in one step from noise level t, with the captions of `caption_rows`; return uint8 pictures."""
     scale, device = stage.config.vae.scale, stage.device
     z = torch.from_numpy(stage.stills.latents(rows)).float().to(device) * scale
     level = torch.from_numpy(t).to(device)
     a: Tensor = stage.alphas[level][:, None, None, None]
     noisy = a.sqrt() * z + (1 - a).sqrt() * torch.from_numpy(rng.standard_normal(z.shape, np.float32)).to(device)
-    noise = stage.unet(noisy, level, stage.text(stage.caption_ids(told).to(device)).last_hidden_state).sample.float()
+    noise = stage.unet(
+        noisy, level, stage.text(stage.caption_ids(caption_rows).to(device)).last_hidden_state
+    ).sample.float()
     return to_pixels(vae.decode((noisy - (1 - a).sqrt() * noise) / a.sqrt() / scale).sample)
 
 
 def _redraw(stage: Any, vae: Any, rows: np.ndarray, t: int, rng: np.random.Generator) -> np.ndarray:
-    """Stills drawn anew from noise level t under their own captions, by a few steps of DDIM with guidance: uint8."""
+    """Redraw stills from noise level t with their captions, in a few guided DDIM steps; return uint8 pictures."""
     scale, device = stage.config.vae.scale, stage.device
     clean = torch.from_numpy(stage.stills.latents(rows)).float().to(device) * scale
     levels = torch.linspace(t, 0, _REDRAWING_STEPS + 1).round().long().to(device)
@@ -112,19 +116,19 @@ def _redraw(stage: Any, vae: Any, rows: np.ndarray, t: int, rng: np.random.Gener
     ids = torch.cat([torch.tensor(empty * len(rows)), stage.caption_ids(rows)]).to(device)
     context = stage.text(ids).last_hidden_state
     for k in range(_REDRAWING_STEPS):
-        plain, told = stage.unet(torch.cat([z, z]), levels[k], context).sample.float().chunk(2)
-        z = ddim_step(z, classifier_free_guidance(plain, told, _GUIDANCE), alphas[k], alphas[k + 1])
+        unconditional, conditional = stage.unet(torch.cat([z, z]), levels[k], context).sample.float().chunk(2)
+        z = ddim_step(z, classifier_free_guidance(unconditional, conditional, _GUIDANCE), alphas[k], alphas[k + 1])
     return to_pixels(vae.decode(z / scale).sample)
 
 
 def read_painted(data: Path) -> Painted:
-    """What paint_stills left, if it has run.
+    """Read the stills that `paint_stills` wrote.
 
     Args:
-        data: folder of the stills.
+        data: Folder of the stills.
 
     Returns:
-        The pictures; none if it has not.
+        The painted stills; empty if there are none.
     """
     if not (data / "painted.npy").exists():
         return Painted(np.zeros((0, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8), np.zeros(0, np.int32), np.zeros(0, bool))

@@ -1,4 +1,4 @@
-"""The report of a training: its counters and curves, as JSON and as one picture."""
+"""Write the report of a training: counters and curves, as JSON and as a picture."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["read_log", "write_report"]
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """Read a stage's log.
+    """Read the log of a stage.
 
     Args:
-        path: of the .jsonl file.
+        path: Path of the .jsonl file.
 
     Returns:
-        Its lines, in order of steps; lines that a resumed run wrote again replace the older ones, and one that was cut
-        off when the run was killed is left out.
+        The lines in order of steps. Lines that a resumed run wrote again replace the older ones, and a line that was
+        cut off when the run was killed is left out.
     """
     if not path.exists():
         return []
@@ -37,13 +37,13 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 
 def write_report(output: Path) -> Path:
-    """Write report.json and, where matplotlib is installed, report.png.
+    """Write report.json and, if matplotlib is installed, report.png.
 
     Args:
-        output: folder of the training.
+        output: Folder of the training.
 
     Returns:
-        The path of report.json.
+        Path of report.json.
     """
     logs = {p.name: read_log(p / "log.jsonl") for p in sorted((output / "checkpoints").glob("*")) if p.is_dir()}
     logs = {name: lines for name, lines in logs.items() if lines}
@@ -65,7 +65,7 @@ def write_report(output: Path) -> Path:
 
 
 def _plot(logs: dict[str, list[dict[str, Any]]], path: Path) -> None:
-    """One panel a stage: the loss, smoothed, and the measured figures over samples."""
+    """Plot the smoothed loss and the measured figures over samples, with a panel for each stage."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -84,11 +84,11 @@ def _plot(logs: dict[str, list[dict[str, Any]]], path: Path) -> None:
         measured = [line for line in lines if "loss" not in line]
         keys = sorted({k for line in measured for k in line if k not in ("step", "samples")})
         if keys:
-            other = panel.twinx()
+            figures_axis = panel.twinx()
             for key in keys:
                 points = [(line["samples"], line[key]) for line in measured if key in line]
-                other.plot(*zip(*points, strict=True), marker=".", label=key, alpha=0.8)
-            other.legend(fontsize=7, loc="lower right")
+                figures_axis.plot(*zip(*points, strict=True), marker=".", label=key, alpha=0.8)
+            figures_axis.legend(fontsize=7, loc="lower right")
     FigureCanvasAgg(figure)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, metadata={"Software": GENERATOR})

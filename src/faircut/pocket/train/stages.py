@@ -1,4 +1,4 @@
-"""All of the training as one function: which stages, in which order, for how long."""
+"""The whole training as one function: its stages, their order and their time limits."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ __all__ = ["SHARES", "STAGES", "train"]
 
 STAGES = ("draw", "tokenizer", "vae", "decoder", "latents", "denoiser", "painted", "judge", "clip", "export")
 SHARES: dict[str, float] = {"vae": 0.08, "decoder": 0.02, "judge": 0.06, "clip": 0.16, "denoiser": 0.68}
-"""How the minutes of a whole training are shared between the stages that learn."""
+"""Shares of the minutes of a whole training, for the stages with a training loop."""
 Log = Callable[[str, dict[str, Any]], None]
-"""Told the name of a stage and figures; among them "done", the share of the stage, unless it cannot be known."""
+"""Called with the name of a stage and figures; "done" is the completed share of the stage, if known."""
 
 
 def train(
@@ -33,26 +33,25 @@ def train(
     weights: str | Path | None = None,
     log: Log = lambda stage, line: None,
 ) -> Path:
-    """Train the pocket model, or go on training it.
+    """Train the pocket model, or resume its training.
 
-    Every stage resumes from its last checkpoint in ``output``, so the same call again goes on where the last one
-    stopped.
+    Every stage resumes from its last checkpoint in ``output``, so repeating a stopped call continues it.
 
     Args:
-        config: every setting.
-        stages: names of STAGES, or "all".
-        output: folder of data, checkpoints and results; see default_output.
-        minutes: time limit; of each stage named, or shared among the learning stages by SHARES for "all". Counted over
-            all runs of a stage in this folder. None leaves the limits to the configuration.
-        init_from: a model folder whose weights are the start, instead of random ones.
-        weights: folder for the finished model; ``output/weights`` by default.
-        log: told how each stage goes on; see Log.
+        config: Settings of the training.
+        stages: Names of `STAGES`, or "all".
+        output: Folder of data, checkpoints and results. None for `default_output`.
+        minutes: Time limit of each given stage or, for "all", of the whole training, distributed by `SHARES`. Counted
+            over all runs of a stage in this folder. None uses the limits of the configuration.
+        init_from: Model folder to start from, instead of random weights.
+        weights: Folder for the finished model. None for ``output/weights``.
+        log: Called with the progress of each stage; see `Log`.
 
     Returns:
-        The folder of the finished model, whether or not this call reached the export.
+        Folder of the finished model, even if this call does not reach the export.
 
     Raises:
-        ConfigError: an unknown stage.
+        ConfigError: If a stage is unknown.
     """
     names = list(STAGES) if "all" in stages else list(stages)
     for name in names:
@@ -128,7 +127,7 @@ def _decoder(
     from faircut.pocket.train.export import round_half
     from faircut.pocket.train.vae import VaeStage
 
-    # The encoder is the finished one: latents that exist stay valid.
+    # The encoder is fixed, so that existing latents stay valid.
     make = partial(VaeStage, config, root / "data", root, decoder_only=True)
     vae: Any = round_half(_fit("decoder", make, config, root, minutes, log).model)
     vae.save_pretrained(root / "vae")

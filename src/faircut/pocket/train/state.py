@@ -1,4 +1,4 @@
-"""What a training keeps: parameters as one vector, the optimiser, the average, the counters, the checkpoint."""
+"""The state of a training: parameters as one vector, the optimiser, the average, the counters, the checkpoint."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from faircut.pocket.train.config import OptimConfig, RunConfig
 __all__ = ["Flat", "Stage", "State", "load_weights"]
 
 _FLOOR = 0.05
-_EMA_EVERY = 2  # the average costs a pass over memory: as good every other step
+_EMA_EVERY = 2  # The average costs a pass over memory, and every second step is as good.
 
 
 class Trained(Protocol):
@@ -32,36 +32,36 @@ class Trained(Protocol):
 
 
 class Stage(Trained, Protocol):
-    """One thing that is trained.
+    """A stage of the training.
 
     Attributes:
-        name: of its folder and log.
-        model: holds every trained parameter.
-        optim: how it is optimised.
-        rates: learning rates of parts of the model, by the start of their parameters' names, as a share of the stage's.
+        name: Name of its folder and log.
+        model: Module with all trained parameters.
+        optim: Settings of the optimiser.
+        rates: Learning rates of parts of the model, as a share of the stage's, by prefix of the parameters' names.
     """
 
     optim: OptimConfig
     rates: dict[str, float]
 
     def loss(self, step: int, rank: int, world: int) -> tuple[Tensor, dict[str, Any]]:
-        """The loss of one process's share of a step's batch, and figures for the log.
+        """Return the loss of one process's share of a step's batch, and figures for the log.
 
         Args:
-            step: counts from 0; every random number follows from it.
-            rank: this process.
-            world: number of processes.
+            step: Index of the step, from 0, which decides all random numbers.
+            rank: Index of this process.
+            world: Number of processes.
 
         Returns:
-            A scalar to minimise, and figures, numbers or scalars on the device.
+            A scalar to minimise, and figures: numbers or scalars on the device.
         """
         ...
 
     def preview(self, path: Path) -> dict[str, float]:
-        """Write a sample picture with the weights that are in the model, and measure.
+        """Write a sample picture with the current weights, and measure them.
 
         Args:
-            path: of the picture.
+            path: Path of the picture.
 
         Returns:
             Figures for the log.
@@ -70,14 +70,14 @@ class Stage(Trained, Protocol):
 
 
 class Flat:
-    """All parameters of a model as one vector, so that averaging, clipping, Adam and EMA are one operation each."""
+    """The parameters of a model as one vector, so that averaging, clipping, Adam and EMA take one operation each."""
 
     def __init__(self, model: nn.Module, params: Tensor | None = None):
         """Move a model's parameters into one vector.
 
         Args:
-            model: its parameters become views.
-            params: the vector to live in, when another process has already filled it.
+            model: Model whose parameters become views of the vector.
+            params: Vector to use, already filled by another process. None for a new one.
         """
         self.names = [name for name, p in model.named_parameters() if p.requires_grad]
         self.tensors = [p for p in model.parameters() if p.requires_grad]
@@ -96,24 +96,24 @@ class Flat:
             at += p.numel()
 
     def groups(self, rates: dict[str, float]) -> list[tuple[slice, float]]:
-        """Stretches of the vector that learn at one rate.
+        """Return slices of the vector with equal learning rates.
 
         Args:
-            rates: shares of the learning rate by the start of parameters' names; 1 for all others.
+            rates: Shares of the learning rate by prefix of the parameters' names; 1 for all others.
 
         Returns:
-            Stretches, in order, with their shares.
+            Slices in order, with their shares.
         """
-        found: list[tuple[slice, float]] = []
+        groups: list[tuple[slice, float]] = []
         for name, part in zip(self.names, self.slices, strict=True):
             rate = next((r for start, r in rates.items() if name.startswith(start)), 1.0)
-            if found and found[-1][1] == rate:
-                part = slice(found.pop()[0].start, part.stop)
-            found.append((part, rate))
-        return found
+            if groups and groups[-1][1] == rate:
+                part = slice(groups.pop()[0].start, part.stop)
+            groups.append((part, rate))
+        return groups
 
     def attach(self, grads: Tensor) -> None:
-        """Let the gradients accumulate in one vector.
+        """Make the gradients accumulate in one vector.
 
         Args:
             grads: (parameters,) zeros.
@@ -123,7 +123,7 @@ class Flat:
 
 
 class State:
-    """What rank 0 alone keeps: the optimiser, the average, the counters, the log."""
+    """The state that only rank 0 has: the optimiser, the average, the counters and the checkpoint."""
 
     def __init__(self, stage: Stage, flat: Flat, folder: Path, run: RunConfig, minutes: float | None):
         self.stage, self.flat, self.folder, self.run = stage, flat, folder, run
@@ -144,22 +144,22 @@ class State:
         self.path = folder / "checkpoint.safetensors"
 
     def used(self) -> float:
-        """How much of the stage's steps or time is used up, 0 to 1."""
+        """Return the used share of the stage's steps or time, 0 to 1."""
         return min(1.0, max(self.step / max(1, self.stage.optim.steps), self.seconds / self.limit))
 
     def rate(self) -> float:
-        """The learning rate of the next step: warm-up, constant, then a fall at the end of the steps or the time."""
+        """Return the learning rate of the next step: warm-up, constant, then decay at the end of steps or time."""
         o = self.stage.optim
         warm = min(1.0, (self.step + 1) / max(1, o.warmup))
         fall = min(1.0, (1.0 - self.used()) / o.decay) if o.decay > 0 else 1.0
         return o.lr * warm * max(_FLOOR, fall)
 
     def update(self, grads: Tensor, world: int = 1) -> Tensor:
-        """One step of the optimiser with the sum of ``world`` gradients; returns the norm of their mean."""
+        """Make one step of the optimiser with the sum of ``world`` gradients; return the norm of their mean."""
         o = self.stage.optim
         norm = torch.linalg.vector_norm(grads) / world
         scale = (o.clip / norm.clamp_min(1e-12)).clamp(max=1.0) / world
-        # One pass over the vector, and no wait for the device to know whether the gradient is a number.
+        # One pass over the vector, without waiting for the device to report whether the gradient is finite.
         grads.mul_(torch.where(norm.isfinite(), scale, torch.zeros_like(scale)))
         if grads.device.type != "cpu" or not norm.isfinite():
             grads.nan_to_num_(0.0, 0.0, 0.0)
@@ -175,7 +175,7 @@ class State:
         return norm
 
     def save(self) -> None:
-        """Write the checkpoint under another name, then rename it over the old one."""
+        """Write the checkpoint in one atomic step: to a temporary file, which then replaces the old one."""
         tensors = {"params": self.flat.params}
         if self.ema is not None:
             tensors["ema"] = self.ema
@@ -190,7 +190,7 @@ class State:
         temporary.replace(self.path)
 
     def load(self) -> bool:
-        """Go on where a checkpoint left off, if there is one."""
+        """Load the checkpoint if it exists, and return whether it was loaded."""
         if not self.path.exists():
             return False
         try:
@@ -198,13 +198,13 @@ class State:
                 about = _about(file)
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             if "params" not in tensors:
-                raise ValueError("it holds no weights")
+                raise ValueError("it contains no weights")
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-            set_aside(self.path, f"the stage begins again: {error or type(error).__name__}")
+            set_aside(self.path, f"the stage starts from the beginning: {error or type(error).__name__}")
             return False
         if tensors["params"].shape != self.flat.params.shape:
             raise ModelError(
-                f"{self.path} is of another size of model: give another output folder, or the same settings"
+                f"{self.path} is for a model of another size; give another output folder, or the same settings"
             )
         self.flat.params.copy_(tensors["params"])
         if self.ema is not None:
@@ -220,7 +220,7 @@ class State:
         return True
 
     def preview(self) -> dict[str, float]:
-        """Measure and picture the averaged weights, then put the trained ones back."""
+        """Write a sample picture with the averaged weights and measure them, then restore the trained weights."""
         live = self.flat.params.clone()
         if self.ema is not None:
             self.flat.params.copy_(self.ema)
@@ -234,21 +234,21 @@ class State:
 
 
 def load_weights(stage: Trained, folder: Path) -> dict[str, Any]:
-    """Put a checkpoint's averaged weights into a stage's model.
+    """Load the averaged weights of a checkpoint into the model of a stage.
 
     Args:
-        stage: of the same settings as the checkpoint.
-        folder: the stage's folder.
+        stage: Stage with the settings of the checkpoint.
+        folder: Folder of the stage.
 
     Returns:
         The checkpoint's counters: step, samples, seconds.
 
     Raises:
-        ModelError: there is no checkpoint, or it is of another size.
+        ModelError: If there is no checkpoint, it cannot be read, or its model has another size.
     """
     path = folder / "checkpoint.safetensors"
     if not path.exists():
-        raise ModelError(f"no checkpoint {path}: run the stage {stage.name!r} first")
+        raise ModelError(f"there is no checkpoint {path}; run the stage {stage.name!r} first")
     try:
         with safe_open(path, "pt") as file:
             about = _about(file)
@@ -257,7 +257,7 @@ def load_weights(stage: Trained, folder: Path) -> dict[str, Any]:
         raise ModelError(f"{path} cannot be read ({error}); run the stage {stage.name!r} again") from None
     flat = Flat(stage.model)
     if flat.params.shape != weights.shape:
-        raise ModelError(f"{path} is of another size of model")
+        raise ModelError(f"{path} is for a model of another size; give the settings of its training")
     flat.params.copy_(weights)
     stage.model.eval()
     return about
@@ -267,7 +267,7 @@ def _about(file: Any) -> dict[str, Any]:
     """Read a checkpoint's counters.
 
     Raises:
-        ValueError, KeyError, TypeError: they are none.
+        ValueError, KeyError, TypeError: If they are missing or have wrong types.
     """
     about = parse_json((file.metadata() or {})["state"])
     kinds = {"step": int, "samples": int, "seconds": float}

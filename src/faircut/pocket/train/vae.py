@@ -1,4 +1,4 @@
-"""The autoencoder: trained on crops, measured on whole pictures, its latents scaled inside its own weights."""
+"""Train the autoencoder on crops, measure it on whole pictures, and fold the scale of its latents into its weights."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ __all__ = ["VaeStage", "bake_scale", "build_vae", "encode_stills"]
 
 
 def build_vae(config: VaeConfig) -> Any:
-    """A stock autoencoder of these settings, with random weights.
+    """Build a standard autoencoder with random weights.
 
     Args:
-        config: the settings.
+        config: Settings of the autoencoder.
 
     Returns:
         A diffusers AutoencoderKL.
@@ -49,11 +49,11 @@ def build_vae(config: VaeConfig) -> Any:
 
 
 def picture_loss(out: Tensor, target: Tensor) -> Tensor:
-    """What a reconstruction is judged by: L1, squared error, edges, and colour at a coarser scale.
+    """Return the loss of a reconstruction: L1, squared error, edges, and colour at a coarser scale.
 
     Args:
         out: (pictures, 3, height, width), any range.
-        target: the same, in [-1, 1].
+        target: (pictures, 3, height, width) in [-1, 1].
 
     Returns:
         A scalar.
@@ -65,16 +65,16 @@ def picture_loss(out: Tensor, target: Tensor) -> Tensor:
 
 
 class VaeStage:
-    """Trains the autoencoder, or its decoder alone on the latents of a fixed encoder."""
+    """The stage that trains the autoencoder, or only its decoder on the latents of a fixed encoder."""
 
     def __init__(self, config: TrainConfig, data: Path, init: Path | None = None, decoder_only: bool = False):
         """Prepare the stage.
 
         Args:
-            config: of the whole training.
-            data: folder of the stills.
-            init: a model folder to start from.
-            decoder_only: leave the encoder as it is, so that latents made with it stay valid.
+            config: Settings of the whole training.
+            data: Folder of the stills.
+            init: Model folder to start from. None for random weights.
+            decoder_only: Whether to keep the encoder fixed, so that existing latents stay valid.
         """
         self.config, self.optim = config, config.vae.decoder if decoder_only else config.vae.optim
         self.name = "decoder" if decoder_only else "vae"
@@ -87,7 +87,7 @@ class VaeStage:
 
             vae.load_state_dict(AutoencoderKL.from_pretrained(init / "vae").float().state_dict())
         if decoder_only:
-            # What ships is half precision: the decoder learns to read the latents of the encoder that ships.
+            # The exported encoder has half precision, so the decoder is trained on the latents of the rounded encoder.
             for part in (vae.encoder, vae.quant_conv):
                 part.requires_grad_(False)
                 for p in part.parameters():
@@ -96,11 +96,11 @@ class VaeStage:
         self.model: Any = vae.to(self.device)
         self.stills = Stills(data, "train", config.data)
         self.held_out = Stills(data, "held_out", config.data)
-        # A GPU has room for every picture; a CPU reads them where they lie.
+        # A GPU holds all pictures in memory; a CPU reads them by memory map.
         self.images = None if self.device.type == "cpu" else torch.from_numpy(self.stills.all_images()).to(self.device)
 
     def loss(self, step: int, rank: int, world: int) -> tuple[Tensor, dict[str, Any]]:
-        """See Stage."""
+        """See `Stage`."""
         side, n = self.config.vae.crop, self.optim.batch // world
         rng = step_rng(self.config.run.seed, self.name, step, rank)
         rows, corners = (
@@ -131,7 +131,7 @@ class VaeStage:
         }
 
     def preview(self, path: Path) -> dict[str, float]:
-        """See Stage."""
+        """See `Stage`."""
         x = to_tensor(self.held_out.images(range(min(64, len(self.held_out)))), self.device)
         out = reconstruct(self.model, x)
         contact_sheet(np.concatenate([to_pixels(x[:16]), to_pixels(out[:16])]), 8, path)
@@ -140,16 +140,15 @@ class VaeStage:
 
 @torch.no_grad()
 def bake_scale(vae: Any, pictures: Tensor, batch: int = 16) -> None:
-    """Give every latent channel mean 0 and standard deviation 1, and undo it before decoding, inside the 1x1
-    convolutions.
+    """Normalise every latent channel to mean 0 and standard deviation 1, by changing the 1x1 convolutions.
 
-    Stock pipelines know only one scaling factor for all channels, which is left to say how large they all are for the
-    UNet; the decoder sees no difference.
+    Standard pipelines have only one scaling factor for all channels, which then sets their size for the UNet. The
+    decoder's 1x1 convolution undoes the normalisation, so that reconstructions do not change.
 
     Args:
-        vae: an AutoencoderKL, changed in place.
-        pictures: (pictures, 3, height, width) in [-1, 1] to measure on.
-        batch: pictures at a time.
+        vae: An AutoencoderKL, changed in place.
+        pictures: (pictures, 3, height, width) in [-1, 1], to measure mean and standard deviation.
+        batch: Number of pictures at a time.
     """
     z = torch.cat([vae.encode(x).latent_dist.mean for x in pictures.split(batch)])
     mean, std = z.mean((0, 2, 3)), z.std((0, 2, 3))
@@ -165,14 +164,14 @@ def bake_scale(vae: Any, pictures: Tensor, batch: int = 16) -> None:
 
 @torch.no_grad()
 def encode_stills(vae: Any, stills: Stills, device: torch.device, downscale: int = 1, progress: Any = None) -> None:
-    """Write the latents of every still that has none yet.
+    """Encode and write the latents of all stills that have none yet.
 
     Args:
-        vae: an AutoencoderKL with its scale baked in.
-        stills: of one split.
-        device: where to encode.
-        downscale: by which the pictures are made smaller first.
-        progress: told how many shards are done and how many there are.
+        vae: An AutoencoderKL that `bake_scale` has changed.
+        stills: Stills of one split.
+        device: Device to encode on.
+        downscale: Factor by which the pictures are reduced first.
+        progress: Called with the number of encoded shards and their total number.
     """
     todo = stills.missing_latents(downscale)
     for done, shard in enumerate(todo):

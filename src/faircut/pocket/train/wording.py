@@ -1,4 +1,4 @@
-"""Captions as tokens, written once beside the stills in several wordings, so that training only has to look them up."""
+"""Write the captions of the stills as tokens, in several wordings, so that training only has to read them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from faircut.pocket.train.tokenizer import load_tokenizer
 __all__ = ["CAPTION_TOKENS", "write_captions"]
 
 CAPTION_TOKENS = 32
-"""Tokens kept of a caption, start and end included; the positions of some words are bits of a 32-bit number."""
+"""Number of stored tokens of a caption, with start and end. At most 32, because token masks are 32-bit numbers."""
 
 
 def _write_shard(root: str, tokenizer_folder: str, index: int, variants: int, seed: int) -> None:
@@ -28,28 +28,28 @@ def _write_shard(root: str, tokenizer_folder: str, index: int, variants: int, se
     words = np.zeros((len(lines), variants, 2, 2), np.uint32)
     for i, line in enumerate(lines):
         scene = scene_from_json(line)
-        written = [caption(scene, rng) for _ in range(variants)]
-        batch = tokenizer([c.text for c in written], padding="max_length", return_offsets_mapping=True)
-        for k, c in enumerate(written):
+        captions = [caption(scene, rng) for _ in range(variants)]
+        batch = tokenizer([c.text for c in captions], padding="max_length", return_offsets_mapping=True)
+        for k, c in enumerate(captions):
             if batch["input_ids"][k][CAPTION_TOKENS - 1] != tokenizer.eos_token_id:
                 raise ModelError(f"the caption {c.text!r} has more than {CAPTION_TOKENS} tokens")
             ids[i, k] = batch["input_ids"][k][:CAPTION_TOKENS]
             for s, spans in enumerate(zip(c.subjects, c.attributes, strict=True)):
-                for kind, chosen in enumerate(((spans[0],), spans[1])):
-                    places = {t for span in chosen for t in span_tokens(batch["offset_mapping"][k], span)}
-                    words[i, k, s, kind] = sum(1 << t for t in places)
+                for kind, selected_spans in enumerate(((spans[0],), spans[1])):
+                    positions = {t for span in selected_spans for t in span_tokens(batch["offset_mapping"][k], span)}
+                    words[i, k, s, kind] = sum(1 << t for t in positions)
     write_array(Path(root) / f"words-{index:05d}.npy", words)
-    write_array(Path(root) / f"tokens-{index:05d}.npy", ids)  # last: its presence says that both are there
+    write_array(Path(root) / f"tokens-{index:05d}.npy", ids)  # last, so that its existence means that both files exist
 
 
 def write_captions(folder: Path, tokenizer_folder: Path, config: DataConfig, variants: int = 8) -> None:
-    """Write what is missing of the training stills' captions.
+    """Write the missing captions of the training stills.
 
     Args:
-        folder: the data folder.
-        tokenizer_folder: of the tokenizer.
-        config: which shards, with how many processes, from which seed.
-        variants: wordings of each still.
+        folder: Data folder.
+        tokenizer_folder: Folder of the tokenizer.
+        config: Number of stills, size of shards, workers and seed.
+        variants: Number of wordings of each still.
     """
     root = folder / "train"
     shards = -(-config.stills // config.shard)
