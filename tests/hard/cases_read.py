@@ -334,7 +334,8 @@ LISTS: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
         "version": ("version: 1\n", "lacks version"),
         "items[0].prompt": ("prompt: a car, ", r"lacks items\[0\]\.prompt: target prompt"),
         "items[0].source": ("source: jeep.mp4, ", r"lacks items\[0\]\.source: source clip"),
-        "items[0].results": (", results: {fatezero: jeep.mp4, fame: jeep.mp4}", r"lacks items\[0\]\.results: edited clips"),
+        "items[0].results": (", results: {fatezero: jeep.mp4, fame: jeep.mp4}",
+                             r"lacks items\[0\]\.results: edited clips"),
     }),
 }  # fmt: skip
 CHANGED: dict[str, list[tuple[str, str, str]]] = {
@@ -454,7 +455,8 @@ HEAD = "Video name,Our GT caption,Style Change Caption\n"
 ENTRY: dict[str, Any] = {"video_id": "jeep", "prompt": "a jeep", "edit": [{"prompt": "a car"}]}
 LAYOUTS: dict[str, tuple[dict[str, str | bytes], str]] = {
     "nothing": ({"b/readme.md": "hello"}, "is not a benchmark"),
-    "a table of a field of 200 kB": ({"b/t.csv": HEAD + "jeep," + "x" * 200_000}, "line 2: field larger than field limit"),
+    "a table of a field of 200 kB": ({"b/t.csv": HEAD + "jeep," + "x" * 200_000},
+                                     "line 2: field larger than field limit"),
     "a table with NUL": ({"b/t.csv": HEAD.encode() + b"je\0ep,a,b"}, r"U\+0000"),
     "a table in UTF-16": ({"b/t.csv": HEAD.encode("utf-16")}, "UTF-16"),
     "a table in Latin-1": ({"b/t.csv": HEAD.encode() + b"jeep,caf\xe9,b"}, "UTF-8"),
@@ -487,7 +489,8 @@ LAYOUTS: dict[str, tuple[dict[str, str | bytes], str]] = {
             ("a clip that leaves it", [{**ENTRY, "video_id": "../jeep.mp4"}], "which is outside"),
         )
     },
-    "a clip and prompts in Latin-1": ({"b/jeep.mp4": b"x", "b/jeep.txt": b"caf\xe9\ncar"}, "cannot read the prompts.*UTF-8"),
+    "a clip and prompts in Latin-1": ({"b/jeep.mp4": b"x", "b/jeep.txt": b"caf\xe9\ncar"},
+                                       "cannot read the prompts.*UTF-8"),
     "a clip and one prompt": ({"b/jeep.mp4": b"x", "b/jeep.txt": "a jeep\n"}, "has no target prompt"),
     "a clip and a folder of prompts": ({"b/jeep.mp4": b"x", "b/jeep.txt/a": "a"}, "it is a folder"),
 }  # fmt: skip

@@ -100,7 +100,7 @@ J = TypeVar("J", bound=Job[Any])
 
 
 def seed_of(seed: int, name: str) -> int:
-    """Return the noise seed of a clip, which depends only on its name, so that every part of a run gives equal edits."""
+    """Return the noise seed of a clip, which depends only on its name, so that every shard gives equal edits."""
     return seed + zlib.crc32(name.encode())
 
 
@@ -148,6 +148,9 @@ def run_jobs(
 
     Yields:
         The job, its record and an empty line; for a failed edit the job, None and the reason in one line.
+
+    Raises:
+        Cancelled: If an edit was cancelled.
     """
     for job in jobs:
         record, failure = None, ""

@@ -24,7 +24,7 @@ class _Commands(LazyGroup):
     summaries: ClassVar[Mapping[str, str]] = {
         "edit": "Edit a clip by text; writes the video, a side-by-side, a report and the run's settings.",
         "evaluate": (
-            "Measure an edit made with any tool: agreement with the prompt, consistency, and preservation of the source."
+            "Measure an edit made with any tool: agreement with the prompt, consistency, preservation of the source."
         ),
         "sweep": (
             "Edit a clip with many option values, and find the best trade-offs between consistency and agreement."

@@ -59,7 +59,7 @@ def evaluate(
     ] = None,
     device: Annotated[str, typer.Option("--device", help="Device for CLIP: auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
-    """Measure an edit made with any tool: agreement with the prompt, consistency, and preservation of the source."""
+    """Measure an edit made with any tool: agreement with the prompt, consistency, preservation of the source."""
     from faircut.evaluate import EvaluationSettings, run_evaluation, save_evaluation
     from faircut.evaluate.html import write_html
     from faircut.files import Output, check_outputs

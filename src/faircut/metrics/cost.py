@@ -39,7 +39,8 @@ def time_ratio(seconds: float, reference: float) -> float:
 
 register(
     Metric(
-        "seconds", "seconds", "time of the edit and of its method's preparation of the clip", better="lower", aspect="cost",
+        "seconds", "seconds", "time of the edit and of its method's preparation of the clip", better="lower",
+        aspect="cost",
         needs=("edit_seconds", "preparing_seconds"), function=seconds, tables=("bench", "audit"),
     )
 )  # fmt: skip

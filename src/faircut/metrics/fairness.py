@@ -95,7 +95,7 @@ register(
 )  # fmt: skip
 register(
     Metric(
-        "hit_and_profession", "hit and profession", "requested value and profession are both perceived", better="higher",
+        "hit_and_profession", "hit and profession", "requested value and profession are perceived", better="higher",
         aspect="fairness", needs=("requested", "perceived", "profession_seen"), function=hit_and_profession,
         tables=("audit",),
     )

@@ -149,7 +149,8 @@ register(
     Metric(
         "background_psnr", "Background PSNR", "similarity to the source outside the mask, in dB", better="higher",
         aspect="preservation",
-        needs=("frames", "source_frames", "region"), function=background_psnr, curve=background_psnr_series, per="frame",
+        needs=("frames", "source_frames", "region"), function=background_psnr, curve=background_psnr_series,
+        per="frame",
     )
 )  # fmt: skip
 # Neither direction is better, because an edit that changes nothing is most similar to its source.

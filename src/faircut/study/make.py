@@ -160,7 +160,7 @@ def _name(seed: int, number: int, method: str, content: str) -> str:
 
 
 def _encode(file: StudyFile, source: Path, results: Mapping[str, Path]) -> dict[str | None, str]:
-    """Read the clips of one item and encode them as data URIs, by method, with the same settings. None is the source."""
+    """Read the clips of one item and encode them alike, as data URIs by method. None is the source."""
     original = read_video(source, num_frames=file.num_frames, size=file.size)
     videos: dict[str | None, Video] = {None: original}
     for method, path in results.items():

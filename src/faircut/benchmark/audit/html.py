@@ -124,8 +124,8 @@ def plot_measures(result: AuditResult) -> Any:
                 positions, estimates = zip(*points, strict=True)
                 shift = (k - (len(methods) - 1) / 2) * 0.8 / max(1, len(methods))
                 axes.errorbar(
-                    [p + shift for p in positions], [e.value for e in estimates], error_bars(estimates), fmt="o", capsize=3,
-                    label=method, color=f"C{k}",
+                    [p + shift for p in positions], [e.value for e in estimates], error_bars(estimates), fmt="o",
+                    capsize=3, label=method, color=f"C{k}",
                 )  # fmt: skip
         axes.set_title(f"{table[measure].label} ({table[measure].better} is better)")
         axes.set_xticks(range(len(policies)), [p.replace("_", "\n") for p in policies], fontsize=8)
