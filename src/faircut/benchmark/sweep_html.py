@@ -59,7 +59,7 @@ def write_html(sweep: Sweep, settings: RunSettings, store: Store[SweepPoint], pa
             [
                 image(
                     plot_sweep(sweep),
-                    "Right is better agreement with the prompt, up is better consistency. None beats the front in both.",
+                    "Right is better agreement, up is better consistency; none beats the front in both.",
                 )
             ]
             if any(math.isfinite(sum(p.figures.get(n, math.nan) for n in names)) for p in sweep.points)
