@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, EulerDiscreteScheduler
+from diffusers import DDIMScheduler, EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler
 
 from faircut.errors import ConfigError, ModelError, NumericalError
 from faircut.model.noise_path import DDIMPath, classifier_free_guidance, denoise_latents, invert_latents, to_eps
@@ -124,3 +124,8 @@ def test_the_path_of_training_has_every_timestep():
     assert path.timesteps == tuple(range(999, -1, -1))
     assert torch.equal(path.a_t.flip(0), scheduler.alphas_cumprod)
     assert torch.equal(path.a_s[:-1], path.a_t[1:])
+
+
+def test_a_scheduler_without_betas_is_refused():
+    with pytest.raises(ModelError, match="scheduler has no betas"):
+        DDIMPath.of(FlowMatchEulerDiscreteScheduler().config, 4)

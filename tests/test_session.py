@@ -492,3 +492,44 @@ def test_runs_share_a_session_of_their_model(clip, tmp_path, monkeypatch):
     for other in (replace(settings, model="pocket"), replace(settings, lora=("a.safetensors",))):
         with pytest.raises(ConfigError, match="load another session"):
             run_edit(other, session=session)
+
+
+# Wrong types ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"method": "fatezero"}, r"the method is 'fatezero'; give an instance: FateZero\(\)"),
+        ({"method": "nothing"}, "the method is 'nothing'; give an instance of a class"),
+        ({"method": FateZero}, r"give an instance: FateZero\(\)"),
+        ({"temporal": "first"}, "temporal is 'first'; give a SpatialTemporal"),
+    ],
+)
+def test_a_request_of_wrong_types_is_refused_at_once(fields, says):
+    with pytest.raises(ConfigError, match=says):
+        EditRequest(SOURCE, TARGET, **fields)
+
+
+@pytest.mark.parametrize("clip", [None, "clip.mp4", torch.zeros(2, 3, 16, 16).numpy()])
+def test_a_clip_that_is_not_a_tensor_is_refused(editor, clip):
+    with pytest.raises(VideoError, match=f"a clip of type {type(clip).__name__} was given"):
+        Session(editor).prepare(asked(), clip)
+
+
+def test_a_clip_with_nan_is_refused_for_what_it_is(editor, clip):
+    frames = clip.frames.clone() if isinstance(clip, Video) else clip.clone()
+    frames[0, 0, 0, 0] = float("nan")
+    with pytest.raises(VideoError, match="NaN"):
+        Session(editor).prepare(asked(), frames)
+
+
+def test_what_was_not_prepared_is_not_edited(editor, clip):
+    session = Session(editor)
+    with pytest.raises(ConfigError, match="a EditRequest cannot be edited"):
+        session.edit(asked(Ddim()))
+    prepared = session.prepare(asked(Ddim()), clip)
+    with pytest.raises(ConfigError, match="watch holds 42"):
+        session.edit(prepared, watch=[42])
+    with pytest.raises(ConfigError, match="the method is 'ddim'"):
+        editor.edit(prepared.inversion, TARGET, "ddim")

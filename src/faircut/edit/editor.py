@@ -13,13 +13,14 @@ import torch
 
 from faircut.attention.masks import blend_mask, token_map
 from faircut.attention.source import DiskStore, MemoryStore, RecordedSource, Recorder
+from faircut.config.reading import short_repr
 from faircut.config.values import SpatialTemporal, Supplier, to_dict
 from faircut.controllers.regions import mask_layers
 from faircut.edit.clip_run import ClipRun, StepEnd
 from faircut.edit.inversion import Inversion, storage_dtype
 from faircut.edit.pipeline import EditorPipeline
 from faircut.errors import ConfigError, ReconstructionWarning, VideoError
-from faircut.methods.base import NULL_TEXT_STEPS, EditTask, Method, Watcher, describe
+from faircut.methods.base import NULL_TEXT_STEPS, EditTask, Method, Watcher, check_type, describe
 from faircut.model import latents as vae_io
 from faircut.model.noise_path import (
     classifier_free_guidance,
@@ -78,17 +79,27 @@ class VideoEditor(EditorPipeline):
     # Inversion ----------------------------------------------------------------------------------------------------
 
     def check_clip(self, clip: torch.Tensor) -> None:
-        """Check that a tensor has the shape of frames or of latents.
+        """Check that a clip is a tensor of frames or of latents with finite values.
+
+        Args:
+            clip: (frame, 3, height, width) or (frame, latent channel, height, width).
 
         Raises:
-            VideoError: it has another one, or no frames.
+            VideoError: If it is not a tensor, has another shape or no frames, or contains NaN or infinity.
         """
         channels = self.backbone.latent_channels
+        if not isinstance(clip, torch.Tensor):
+            raise VideoError(
+                f"a clip of type {type(clip).__name__} was given; give a Video, as read_video returns it, or a "
+                "tensor of frames or latents"
+            )
         if clip.ndim != 4 or clip.shape[1] not in (3, channels) or not len(clip):
             raise VideoError(
                 f"a clip of shape {tuple(clip.shape)} was given; give frames (frame, 3, height, width) in [-1, 1] or "
                 f"latents (frame, {channels}, height, width)"
             )
+        if not clip.isfinite().all():
+            raise VideoError("the clip contains NaN or infinite values; give finite frames in [-1, 1], or latents")
 
     @torch.no_grad()
     def invert(
@@ -336,7 +347,11 @@ class VideoEditor(EditorPipeline):
         if output_type not in ("video", "latent"):
             raise ConfigError(f"output_type is {output_type!r}; give 'video' or 'latent'")
         started = time.perf_counter()
-        method = method or Method()
+        method = Method() if method is None else method
+        check_type(method)
+        for watcher in watch:
+            if not isinstance(watcher, Watcher):
+                raise ConfigError(f"watch holds {short_repr(watcher)}; give watchers, such as MapCapture()")
         run = ClipRun.of(self, inversion)
         source, target = self.tokenize(inversion.source_prompt), self.tokenize(prompt)
         method.check(source, target)

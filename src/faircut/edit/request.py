@@ -68,6 +68,14 @@ class EditRequest:
 
     def __post_init__(self) -> None:
         _check_edit(self)
+        if self.method is not None:
+            from faircut.methods.base import check_type
+
+            check_type(self.method)
+        if self.temporal is not None and not isinstance(self.temporal, SpatialTemporal):
+            raise ConfigError(
+                f"temporal is {short_repr(self.temporal)}; give a SpatialTemporal, such as SpatialTemporal(('first',))"
+            )
 
     def seen(self, usual: SpatialTemporal) -> SpatialTemporal:
         """Return how the frames see each other: as requested, else as the method needs it, else as usual.

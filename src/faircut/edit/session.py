@@ -420,6 +420,10 @@ class Session:
         Raises:
             FaircutError: the edit cannot be made.
         """
+        if not isinstance(prepared, Prepared):
+            raise ConfigError(
+                f"a {type(prepared).__name__} cannot be edited; give what Session.prepare(request, video) returns"
+            )
         request, progress = prepared.request, progress or Silent()
         with self._lock, progress.stage("Editing", request.num_inference_steps) as advance:
             return self.editor.edit(

@@ -40,6 +40,7 @@ __all__ = [
     "Start",
     "TextAccess",
     "Watcher",
+    "check_type",
     "describe",
     "get_method",
     "load_plugins",
@@ -535,6 +536,25 @@ class Method:
         return cost
 
 
+def check_type(method: object) -> None:
+    """Check that an object is an editing method.
+
+    Args:
+        method: Object to check.
+
+    Raises:
+        ConfigError: If it is the name or the class of a method, or something else.
+    """
+    if isinstance(method, Method):
+        return
+    hint = "give an instance of a class of faircut.methods, such as FateZero()"
+    if isinstance(method, type) and issubclass(method, Method):
+        hint = f"give an instance: {method.__name__}(), with its options in the parentheses"
+    elif isinstance(method, str) and method in method_names():
+        hint = f"give an instance: {_METHODS[method].__name__}() from faircut.methods"
+    raise ConfigError(f"the method is {shorten(repr(method))}; {hint}")
+
+
 def describe(method: Method) -> dict[str, Any]:
     """Return a method's name and options, as reports have them."""
     return {"name": method.name, **to_dict(method)} if is_dataclass(method) else {"name": method.name}
@@ -580,14 +600,13 @@ def load_plugins() -> None:
     """
     if _PLUGINS_LOADED:
         return
-    _PLUGINS_LOADED.append(True)
     for entry in entry_points(group=ENTRY_POINTS):
         package = "a package" if entry.dist is None else entry.dist.name
         try:
             cls = entry.load()
         except ConfigError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             warnings.warn(f"the method {entry.name!r} of {package} cannot be loaded: {reason}", stacklevel=2)
             continue
@@ -599,6 +618,8 @@ def load_plugins() -> None:
             )
             continue
         register(cls)
+    # Last: a name that is taken is an error at every use, not only at the first.
+    _PLUGINS_LOADED.append(True)
 
 
 def method_names() -> list[str]:

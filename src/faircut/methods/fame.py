@@ -5,6 +5,7 @@ The paper's equations are not available to us: docs/reference/fame.md has ours, 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
@@ -283,6 +284,13 @@ class Fame(Method):
                 calibration=lambda: session.calibration(attribute),
                 seed=session.seed,
             )
+        for person, decision in zip(self.people, decisions, strict=True):
+            if person.target == "preserve" and decision.value is None and decision.perceived is not None:
+                warnings.warn(
+                    f"no {self.attribute} was read for {decision.person!r} in the source, so nothing is preserved "
+                    "there; name the person with --blend SOURCE:TARGET, or the value with --target",
+                    stacklevel=2,
+                )
         return Preparation(replace(self, people=people), inversion, decisions)
 
     def costliest(self, target: Prompt) -> Fame:

@@ -228,7 +228,7 @@ def _load_all() -> None:
     for entry in entry_points(group=GROUP):
         try:
             metric = entry.load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise MetricError(
                 f"cannot load the metric {entry.name!r} from {entry.value}: {error}; repair or remove that package"
             ) from error

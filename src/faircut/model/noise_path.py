@@ -173,10 +173,17 @@ def _ddim(scheduler_config: Any) -> Any:
     """Return a DDIM scheduler with the noise schedule of another scheduler.
 
     Raises:
-        ModelError: If the model predicts something other than noise or velocity.
+        ModelError: If the scheduler has no noise schedule of a diffusion model, or the model predicts something other
+            than noise or velocity.
     """
     from diffusers import DDIMScheduler
 
+    # DDIMScheduler fills in defaults of its own for a noise schedule that the configuration lacks.
+    if not any(scheduler_config.get(name) is not None for name in ("trained_betas", "beta_start")):
+        raise ModelError(
+            "this scheduler has no betas, so its noise levels are not those of a diffusion model (flow matching?); give "
+            "a checkpoint with a DDIM, PNDM, Euler or DPM-Solver scheduler, such as Stable Diffusion 1.x or 2.x"
+        )
     scheduler = DDIMScheduler.from_config(scheduler_config, clip_sample=False, thresholding=False)
     if scheduler.config.prediction_type not in ("epsilon", "v_prediction"):
         raise ModelError(
