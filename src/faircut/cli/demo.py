@@ -52,14 +52,14 @@ DEMOS = {
 def demo(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[EDIT]...", help=f"Which: {', '.join(DEMOS)}, all.", show_default=False),
+        typer.Argument(metavar="[EDIT]...", help=f"Edits to make: {', '.join(DEMOS)} or all.", show_default=False),
     ] = None,
     output: Annotated[
         Path, typer.Option("-o", "--output", parser=named, metavar="FOLDER", help="The folder to write to.")
     ] = Path("demo"),
     model: Annotated[str, typer.Option("--model", help="pocket, a Stable Diffusion folder, or a hub name.")] = "pocket",
-    steps: Annotated[int, typer.Option("--steps", help="Steps of inversion and of editing.")] = 20,
-    frames: Annotated[int, typer.Option("--frames", help="Frames of the clip.")] = 8,
+    steps: Annotated[int, typer.Option("--steps", help="Number of denoising steps, for inversion and edit.")] = 20,
+    frames: Annotated[int, typer.Option("--frames", help="Number of frames in each clip.")] = 8,
     json: Annotated[bool, typer.Option("--json", help="Print the reports as JSON and nothing else.")] = False,
 ) -> None:
     """Draw clips, edit them, measure the edits, and show them beside their sources."""

@@ -36,8 +36,8 @@ def _flag(kind: Any, *names: str, help: str, panel: str, metavar: str | None = N
 _P, _C, _M, _E, _R, _A = "Prompts", "Clip", "Model", "Method", "Run", "Advanced"
 
 PROMPTS: dict[str, Any] = {
-    "source_prompt": _flag(str, "-s", "--source-prompt", help="What is in the clip.", panel=_P),
-    "prompt": _flag(str, "-p", "--prompt", help="What the edited clip shows.", panel=_P),
+    "source_prompt": _flag(str, "-s", "--source-prompt", help="Source prompt: what the clip shows.", panel=_P),
+    "prompt": _flag(str, "-p", "--prompt", help="Target prompt: what the edited clip should show.", panel=_P),
     "blend": _flag(
         list[str],
         "--blend",
@@ -48,7 +48,7 @@ PROMPTS: dict[str, Any] = {
     ),
 }
 CLIP: dict[str, Any] = {
-    "num_frames": _flag(int, "--frames", help="How many frames to read (default: all).", panel=_C),
+    "num_frames": _flag(int, "--frames", help="Number of frames to read (default: all).", panel=_C),
     "start": _flag(int, "--start", help="The first frame to read (default 0).", panel=_C),
     "stride": _flag(int, "--stride", help="Read every Nth frame (default 1).", panel=_C),
     "size": _flag(str, "--size", help="Shorter side in pixels, or WIDTHxHEIGHT (default: the clip's).", panel=_C),
@@ -58,7 +58,7 @@ MODEL: dict[str, Any] = {
     "lora": _flag(list[str], "--lora", help="A LoRA, with a scale if wanted.", panel=_A, metavar="PATH[:SCALE]"),
     "device": _flag(str, "--device", help="auto (default), cpu, cuda, cuda:1, mps.", panel=_M),
     "dtype": _flag(str, "--dtype", help="auto (default), float32, float16, bfloat16.", panel=_M),
-    "num_inference_steps": _flag(int, "--steps", help="Steps of inversion and of editing (default 50).", panel=_M),
+    "num_inference_steps": _flag(int, "--steps", help="Number of denoising steps, for inversion and edit (default 50).", panel=_M),
     "fixed_point_steps": _flag(
         float, "--fixed-point", help="Share of the inversion's steps, from the clip on, made more exact (default 0; "
         "0.1 gives the clip back some dB better).", panel=_A, metavar="SHARE",

@@ -35,24 +35,25 @@ def named(text: str | Path) -> Path:
     return Path(text)
 
 
-Model = Annotated[str, typer.Option("--model", help="pocket, a Stable Diffusion folder, or a name.")]
-Clip = Annotated[str, typer.Option("--clip", help="The CLIP of the metrics; auto is the pocket model's.")]
-Steps = Annotated[int, typer.Option("--steps", help="Of inversion and edit.")]
+Model = Annotated[str, typer.Option("--model", help="Model: pocket, a Stable Diffusion folder, or a name on the hub.")]
+Clip = Annotated[str, typer.Option("--clip", help="CLIP that measures: a folder or name; auto is the pocket model's.")]
+Steps = Annotated[int, typer.Option("--steps", help="Number of denoising steps, for inversion and edit.")]
 KeepClips = Annotated[
     bool,
     typer.Option(
-        "--keep-clips", help="Keep all frames of every edit: other instruments can then measure the same edits."
+        "--keep-clips", help="Keep all frames of every edit, so that other metrics can measure the same edits."
     ),
 ]
-Shard = Annotated[
-    str, typer.Option("--shard", help="K/N: make only the Kth of N parts of the edits, as one of N processes.")
-]
+Shard = Annotated[str, typer.Option("--shard", help="K/N: make only the Kth of N parts of the edits, for N processes.")]
 Output = Annotated[
-    Path, typer.Option("-o", "--output", parser=named, metavar="FOLDER", help="Folder of records, pictures and report.")
+    Path,
+    typer.Option("-o", "--output", parser=named, metavar="FOLDER", help="Folder for records, pictures and report."),
 ]
-Json = Annotated[Path | None, typer.Option("--json", parser=named, metavar="FILE", help="File for the figures.")]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, mps.")]
-Dtype = Annotated[str, typer.Option("--dtype", help="auto, float32, float16, bfloat16.")]
+Json = Annotated[
+    Path | None, typer.Option("--json", parser=named, metavar="FILE", help="Also write the figures to this JSON file.")
+]
+Device = Annotated[str, typer.Option("--device", help="Device: auto, cpu, cuda, cuda:1 or mps.")]
+Dtype = Annotated[str, typer.Option("--dtype", help="Precision: auto, float32, float16 or bfloat16.")]
 
 
 def shard_text(shard: tuple[int, int]) -> str:

@@ -31,30 +31,36 @@ _FLAGS = {name: MODEL[name] for name in ("model", "device")}
 def _clip(
     given: dict[str, Any],
     clip: Annotated[str, typer.Argument(help="A video file, an animation or a folder of pictures.")],
-    prompt: Annotated[str, typer.Option("-p", "--prompt", help="What is in the clip.")],
+    prompt: Annotated[str, typer.Option("-p", "--prompt", help="What the clip shows.")],
     output: Annotated[
         str | None,
         typer.Option("-o", "--output", help="The folder of the tuned model (default: CLIP.tuned).", show_default=False),
     ] = None,
-    steps: Annotated[int, typer.Option("--steps", help="Steps of the optimiser.")] = 500,
+    steps: Annotated[int, typer.Option("--steps", help="Number of training steps.")] = 500,
     lr: Annotated[
         float | None, typer.Option("--lr", help="Learning rate.", show_default="3e-5; more for a small model")
     ] = None,
     validate: Annotated[
-        list[str] | None, typer.Option("--validate", help="Edit the clip with this prompt now and then; repeatable.")
+        list[str] | None, typer.Option("--validate", help="Edit the clip with this prompt during training; repeatable.")
     ] = None,
-    validate_every: Annotated[int, typer.Option("--validate-every", help="Steps between validations.")] = 100,
-    validation_steps: Annotated[int, typer.Option("--validation-steps", help="Their DDIM steps.")] = 50,
-    guidance: Annotated[float, typer.Option("--guidance", help="Their classifier-free guidance.")] = 7.5,
+    validate_every: Annotated[
+        int, typer.Option("--validate-every", help="Training steps between validation edits.")
+    ] = 100,
+    validation_steps: Annotated[
+        int, typer.Option("--validation-steps", help="Denoising steps of validation edits.")
+    ] = 50,
+    guidance: Annotated[float, typer.Option("--guidance", help="Classifier-free guidance of validation edits.")] = 7.5,
     no_temporal_layers: Annotated[
-        bool, typer.Option("--no-temporal-layers", help="Tune attention alone, and add no layers.")
+        bool, typer.Option("--no-temporal-layers", help="Train only attention weights; add no temporal layers.")
     ] = False,
-    bfloat16: Annotated[bool, typer.Option("--bfloat16", help="Compute in bfloat16; weights stay float32.")] = False,
+    bfloat16: Annotated[bool, typer.Option("--bfloat16", help="Compute in bfloat16; weights stay in float32.")] = False,
     gradient_checkpointing: Annotated[
-        bool, typer.Option("--gradient-checkpointing", help="Less memory, a third more time.")
+        bool, typer.Option("--gradient-checkpointing", help="Use less memory and about a third more time.")
     ] = False,
-    seed: Annotated[int, typer.Option("--seed", help="Of noise and new layers.")] = 0,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Begin again where the folder holds a tuning.")] = False,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the noise and of new layers.")] = 0,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Start again even if the folder holds a training run.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the facts as JSON and nothing else.")] = False,
 ) -> None:
     """Tune a model to one clip; the same command again goes on where the last one stopped.

@@ -181,8 +181,8 @@ def _ddim(scheduler_config: Any) -> Any:
     # DDIMScheduler fills in defaults of its own for a noise schedule that the configuration lacks.
     if not any(scheduler_config.get(name) is not None for name in ("trained_betas", "beta_start")):
         raise ModelError(
-            "this scheduler has no betas, so its noise levels are not those of a diffusion model (flow matching?); give "
-            "a checkpoint with a DDIM, PNDM, Euler or DPM-Solver scheduler, such as Stable Diffusion 1.x or 2.x"
+            "this scheduler has no betas, so its noise levels are not those of a diffusion model (flow matching?); "
+            "give a checkpoint with a DDIM, PNDM, Euler or DPM-Solver scheduler, such as Stable Diffusion 1.x or 2.x"
         )
     scheduler = DDIMScheduler.from_config(scheduler_config, clip_sample=False, thresholding=False)
     if scheduler.config.prediction_type not in ("epsilon", "v_prediction"):
