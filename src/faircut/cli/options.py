@@ -58,7 +58,9 @@ MODEL: dict[str, Any] = {
     "lora": _flag(list[str], "--lora", help="A LoRA, with a scale if wanted.", panel=_A, metavar="PATH[:SCALE]"),
     "device": _flag(str, "--device", help="auto (default), cpu, cuda, cuda:1, mps.", panel=_M),
     "dtype": _flag(str, "--dtype", help="auto (default), float32, float16, bfloat16.", panel=_M),
-    "num_inference_steps": _flag(int, "--steps", help="Number of denoising steps, for inversion and edit (default 50).", panel=_M),
+    "num_inference_steps": _flag(
+        int, "--steps", help="Number of denoising steps, for inversion and edit (default 50).", panel=_M
+    ),
     "fixed_point_steps": _flag(
         float, "--fixed-point", help="Share of the inversion's steps, from the clip on, made more exact (default 0; "
         "0.1 gives the clip back some dB better).", panel=_A, metavar="SHARE",
