@@ -647,7 +647,7 @@ def leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def differences(first: Any, second: Any, left_out: set[str]) -> list[str]:
-    """Return a line for every part in which two values differ, except parts that have one of some names on their way."""
+    """Return a line for every part in which two values differ, except parts under one of some names."""
     a, b = dict(leaves(first)), dict(leaves(second))
     lines = []
     for place in sorted(place for place in a.keys() | b.keys() if left_out.isdisjoint(place.split("."))):

@@ -11,7 +11,7 @@ import torch
 from diffusers import DDIMScheduler
 from peft import LoraConfig
 
-from faircut import SpatialTemporal, Video, VideoEditor
+from faircut import EditRequest, Session, SpatialTemporal, Video, VideoEditor
 from faircut.attention.controller import Controller, Where
 from faircut.edit.inversion import Inversion
 from faircut.edit.memory import recorded_bytes
@@ -25,6 +25,7 @@ from faircut.errors import (
     ReconstructionWarning,
     VideoError,
 )
+from faircut.files.cache import Cache
 from faircut.methods import FateZero, Method
 from tests.conftest import SCHEDULER, make_editor
 
@@ -216,11 +217,15 @@ def test_a_damaged_inversion_is_refused(inversion, tmp_path):
         Inversion.load(tmp_path)
 
 
+def _cached(editor, folder, frames, prompt, **options):
+    """Inverts a clip in a session of its own, which shares nothing but the cache on disk."""
+    request = EditRequest(prompt, **{"num_inference_steps": 2, "supplier": "live", **options})
+    return Session(editor, cache=Cache(folder)).prepare(request, frames).inversion
+
+
 def test_the_cache_knows_an_inversion_by_everything_it_depends_on(editor, clip, tmp_path, monkeypatch):
     def invert(frames=clip, prompt=SOURCE, **options):
-        return editor.invert(
-            frames, prompt, **{"num_inference_steps": 2, "cache": tmp_path, "supplier": "live", **options}
-        )
+        return _cached(editor, tmp_path, frames, prompt, **options)
 
     first = invert()
     calls = []
@@ -240,11 +245,10 @@ def test_the_cache_knows_an_inversion_by_everything_it_depends_on(editor, clip, 
 
 
 def test_a_damaged_cache_entry_is_made_again(editor, clip, tmp_path):
-    options = {"num_inference_steps": 2, "cache": tmp_path, "supplier": "live"}
-    first = editor.invert(clip, SOURCE, **options)
+    first = _cached(editor, tmp_path, clip, SOURCE)
     (entry,) = tmp_path.iterdir()
     (entry / "inversion.json").write_text("{")
-    assert torch.equal(editor.invert(clip, SOURCE, **options).latents, first.latents)
+    assert torch.equal(_cached(editor, tmp_path, clip, SOURCE).latents, first.latents)
     assert torch.equal(Inversion.load(entry).latents, first.latents)
 
 

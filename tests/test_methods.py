@@ -314,7 +314,7 @@ def test_plug_and_play_without_steps_is_ddim(editor, inversion):
     torch.testing.assert_close(edit(editor, inversion, nothing), edit(editor, inversion, Ddim()), atol=1e-5, rtol=1e-4)
     attention = edit(editor, inversion, replace(nothing, attention_steps=1.0))
     assert not torch.allclose(attention, edit(editor, inversion, nothing), atol=1e-3)
-    with pytest.raises(AttentionError, match=r"no part 'up_blocks.9'.*up_blocks\.1\.resnets\.0"):
+    with pytest.raises(AttentionError, match=r"no submodule 'up_blocks.9'.*up_blocks\.1\.resnets\.0"):
         edit(editor, inversion, PlugAndPlay(feature_layer="up_blocks.9"))
 
 

@@ -146,7 +146,7 @@ CASES = [
       for name in ("empty", "the working folder", "a folder with files", "too long", "under a file")),
     *(Case(f"tune: the output is {name}",
            ("tune", "jeep.mp4", "-p", SOURCE, "--model", "{model}", "--steps", 1, "-o", SHAPES[name][0]),
-           SHAPES[name][1] or (lambda world: None), says="empty|is not a tuning|no folder|cannot write")
+           SHAPES[name][1] or (lambda world: None), says="empty|is not a tuning|not a folder|cannot write")
       for name in ("empty", "a folder with files", "under a file", "too long", "a file of the user")),
     *(Case(f"edit: {name} is {what}", edit("-o", "out.mp4"), make(name), says=says)
       for name in BESIDE
@@ -198,7 +198,7 @@ CASES = [
     *(Case(f"sweep: {name} is the user's", (*SWEEP, "-o", "sweep"), _file(f"sweep/{name}"), says=_OTHER)
       for name in ("sweep.json", "sweep.html", "front-1.mp4")),
     Case("sweep: --json is the clip", (*SWEEP, "-o", "sweep", "--json", "jeep.mp4"), says="the input"),
-    Case("sweep: the output is a file", (*SWEEP, "-o", "jeep.mp4"), says="no folder"),
+    Case("sweep: the output is a file", (*SWEEP, "-o", "jeep.mp4"), says="is not a folder"),
     *(Case(f"{' '.join(command)}: {name} is the user's", (*command, "--n" if command == ("audit",) else "--limit", 1,
            "-o", "results"), _file(f"results/{name}"), says=_OTHER)
       for command, names in ((("audit",), ("audit.json", "report.html")),
@@ -210,7 +210,7 @@ CASES = [
     Case("audit --json is the list", ("audit", "--tasks", "jeep.mp4", "--json", "jeep.mp4"), says=""),
     *(Case(f"demo: {name} is the user's", ("demo", "colour", "-o", "demo"), _file(f"demo/{name}"), says=_OTHER)
       for name in ("colour.source.mp4", "colour.mp4", "colour.report.json", "colour.side_by_side.mp4", "demo.png")),
-    Case("demo: the output is a file", ("demo", "colour", "-o", "jeep.mp4"), says="no folder"),
+    Case("demo: the output is a file", ("demo", "colour", "-o", "jeep.mp4"), says="is not a folder"),
     Case("demo: the output is empty", ("demo", "colour", "-o", ""), says="empty"),
     *(Case(f"tune over the user's tune.json{' --fresh' * bool(flags)}", (*TUNE, "-o", "t", *flags),
            _all(_file("t/tune.json", '{"my": "notes"}'), _file("t/model_index.json"), _file("t/unet/config.json")),
