@@ -1,4 +1,4 @@
-"""A network that is no UNet is edited through an adapter; the guide "Add a model" shows this file."""
+"""A network that is no UNet is edited through an adapter, with its frames in the batch or in one sequence."""
 
 from __future__ import annotations
 

@@ -99,6 +99,13 @@ def test_lines_of_prose_are_short(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_rows_of_tables_are_lines(page):
+    for line in prose(page).splitlines():
+        # The row under a table's head is a line by itself, also after the page was wrapped.
+        assert not re.search(r"\|\s+\|\s*:?---", line), f"{name_of(page)}: {line}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_python_examples_compile(page):
     for code in blocks(page, "python"):
         if not name_of(page).startswith("docs/reference/api/"):
