@@ -85,7 +85,7 @@ NOT_YAML: dict[str, tuple[str | bytes, str]] = {
                                                                 r"64"),
     "a version of thousands of digits": ("%YAML " + "9" * 5000 + ".1\n---\na: 1", "not valid YAML"),
     "an unknown directive twice": ("%YAML 1.1\n%YAML 1.1\n---\na: 1", "line 2"),
-    "more than 2 MiB": (b"# " + b"x" * (2 * 2**20), "larger than 2 MiB"),
+    "more than 2 MiB": (b"# " + b"x" * (2 * 2**20), "larger than the limit of 2 MiB"),
 }  # fmt: skip
 
 
@@ -142,7 +142,7 @@ NOT_JSON: dict[str, tuple[str | bytes, str]] = {
     "deep brackets": ("[" * 100_000, "nested more than 64 deep"),
     "brackets that are closed": ("[" * 200 + "]" * 200, "nested more than 64 deep"),
     "a million values": ("[" + "[]," * 1_000_000 + "[]]", "more than 1000000 values"),
-    "more than 16 MiB": (b" " * (16 * 2**20 + 1), "larger than 16 MiB"),
+    "more than 16 MiB": (b" " * (16 * 2**20 + 1), "larger than the limit of 16 MiB"),
 }
 FILES = {
     "a folder": (lambda world: (world.folder / "x.yaml").mkdir(), "it is a folder; give a file"),
@@ -384,7 +384,7 @@ CHANGED: dict[str, list[tuple[str, str, str]]] = {
         ("version: 1", "version: 1\ntitle: [a]", "title is"),
         ("version: 1", "version: 1\nnum_frames: 0", "num_frames is 0"),
         ("version: 1", "version: 1\nsize: false", "size is False"),
-        (", fame: jeep.mp4", "", r"items\[0\]: 1 results of jeep.mp4; give two or more"),
+        (", fame: jeep.mp4", "", r"items\[0\]: jeep.mp4 has 1 results; give two or more"),
         (", fame: jeep.mp4", ", fame: 5", r"items\[0\]\.results\.fame is 5"),
         ("{fatezero: jeep.mp4, fame: jeep.mp4}", "[jeep.mp4]", r"items\[0\]\.results is"),
     ],

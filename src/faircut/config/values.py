@@ -167,6 +167,8 @@ def _build(cls: type[T], data: Any, where: str, key: str) -> T:
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if field.init and required and field.name not in values:
             meaning = first_clause(attributes(cls).get(field.name, ""))
+            if not meaning[1:2].isupper():  # An abbreviation, such as CLIP, keeps its letters.
+                meaning = meaning[:1].lower() + meaning[1:]
             raise ConfigError(f"{where} lacks {_inside(key, field.name)}{meaning and ': '}{meaning}; add it")
     try:
         return cls(**values)
