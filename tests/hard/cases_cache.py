@@ -199,7 +199,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
             "fixed_point_steps": (-0.1, 1.1, float("nan"), float("inf"), "0.1", None, ...),
             "reconstruction_psnr": ("30", float("nan"), float("inf"), [30.0], ...),
             "times": ([], ["0"], ["0", "1/0", "1"], ["1", "0", "2"], ["a", "b", "c"], "0", 5, None, ...),
-            "duration": (None, "0", "-1", "x", "1/0", ...),
+            "duration": ("0", "-1", "x", "1/0", ...),
             "source": (None, [], {}, "jeep.mp4", ...),
             "attention": (None, "true", 1, ...),
             "files": (None, [], {}, {"../../a": "b"}, {"/etc/passwd": "b"}, {"inversion.safetensors": None}, ...),
