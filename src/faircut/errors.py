@@ -78,12 +78,14 @@ def choices(given: str, possible: Iterable[str]) -> str:
         possible: All names that exist.
 
     Returns:
-        A clause such as ``did you mean 'fame'? Possible: fame, fatezero``.
+        A clause such as ``did you mean 'fame'? Possible: fame, fatezero``, or ``it has no options`` without names.
     """
     names = sorted(possible)
+    if not names:
+        return "it has no options"
     close = difflib.get_close_matches(given[:100], names, n=2, cutoff=0.6)  # Its time grows with the length squared.
     hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
-    return f"{hint}Possible: {', '.join(names) or 'none'}"
+    return f"{hint}Possible: {', '.join(names)}"
 
 
 def ran_out_of_memory(error: BaseException | None) -> bool:

@@ -57,7 +57,7 @@ def test_a_method_shows_its_options_with_flags_and_defaults(cli):
     assert "strength  (--set strength=VALUE)" in shown
     assert "default 0.6" in shown
     assert "arXiv 2108.01073" in shown
-    assert facts_of("fame").flags["--cross-replace"] == "base.cross_replace_steps"
+    assert facts_of("fame").flags["--cross-replace"].sets == "base.cross_replace_steps"
     result = cli("methods", "sdedti")
     assert result.code == 2
     assert "did you mean 'sdedit'" in result.err
@@ -127,7 +127,7 @@ def plugin(tmp_path):
 def test_a_method_of_another_package_is_found(plugin):
     done = plugin(PLUGIN.replace("NAME", "mine"), "methods", "mine")
     assert done.returncode == 0, done.stderr
-    assert "amount  (--amount)" in done.stdout
+    assert "amount  (--amount NUMBER)" in done.stdout
     assert "how much of it." in done.stdout
 
 

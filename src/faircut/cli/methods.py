@@ -11,12 +11,17 @@ from faircut.cli.console import say, show_json, show_table, show_text
 
 __all__ = ["methods"]
 
-_REGIONS = {"none": "edits everywhere", "optional": "where asked", "needed": "must be given", "computed": "finds them"}
+_REGIONS = {
+    "none": "none, the edit acts everywhere",
+    "optional": "those of the words after --blend; without it, the edit acts everywhere",
+    "needed": "those of the words after --blend",
+    "computed": "the method finds them itself",
+}
 
 
 def methods(
     name: Annotated[
-        str | None, typer.Argument(help="A method; without one, all are listed.", show_default=False)
+        str | None, typer.Argument(help="A method; without it, all are listed.", show_default=False)
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
@@ -44,7 +49,7 @@ def methods(
 
 
 def _show(facts: Any) -> None:
-    """Print what there is to know of a method."""
+    """Print the facts of a method."""
     say(f"{facts.name}: {facts.title}", "bold green")
     if facts.paper:
         say(f"  {facts.paper}")
@@ -57,12 +62,33 @@ def _show(facts: Any) -> None:
     say("")
     say("Options:" if facts.options else "It has no options.")
     for option in facts.options:
-        default = "must be given" if option.needed else f"default {_text(option.default)}"
-        say(f"  {option.name}  ({option.flag or f'--set {option.name}=VALUE'})")
-        for line in (f"takes {option.type}; {default}", option.meaning):
+        say(f"  {option.name}  ({option.set or 'from Python only'})")
+        takes = option.type if option.set else "arrays"
+        for line in (f"takes {option.takes or takes}; {_default(option)}", option.meaning):
             show_text(textwrap.indent(textwrap.fill(line, 100), "      "))
-    for flag, target in facts.flags.items():
-        say(f"  {flag}  (sets {target})")
+    if facts.flags:
+        say("")
+        say("More flags:")
+    for flag in facts.flags.values():
+        say(f"  {flag.syntax}  (sets {flag.sets})")
+        line = "; ".join(
+            (
+                *([f"takes {flag.takes}"] if flag.takes else []),
+                *([f"default {flag.cli_default}"] * bool(flag.cli_default)),
+            )
+        )
+        if line:
+            show_text(textwrap.indent(textwrap.fill(line, 100), "      "))
+
+
+def _default(option: Any) -> str:
+    """Return the default on the command line, and Python's where it differs."""
+    if option.cli_default is None:
+        return "must be given" if option.needed else f"default {_text(option.default)}"
+    if option.cli_default == "must be given":
+        return option.cli_default
+    python = "must be given" if option.needed else _text(option.default)
+    return f"default {option.cli_default} (in Python: {python})"
 
 
 def _text(value: Any) -> str:

@@ -85,8 +85,8 @@ METHOD: dict[str, Any] = {
         "`faircut methods NAME` the flags and options of one.", panel=_E,
     ),
     "reader": _flag(
-        str, "--reader", help="Who reads people in the source, for fame: auto (the pocket model's judge) or a CLIP.",
-        panel=_E, metavar="auto|CLIP",
+        str, "--reader", help="Reader of the people in the source, for fame (`faircut methods fame`).", panel=_E,
+        metavar="auto|CLIP", hidden=True,
     ),
     "flags": _flag(list[str], "--method-flag", help="A flag of the method, FLAG=VALUE.", panel=_E, hidden=True),
     "options": _flag(

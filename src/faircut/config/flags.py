@@ -34,18 +34,32 @@ def option(
     flag: str,
     read: Read,
     default_factory: Any = dataclasses.MISSING,
+    syntax: str = "",
+    takes: str = "",
+    cli_default: str = "",
     metadata: dict[str, Any] | None = None,
 ) -> Any:
     """Return a field of a dataclass that a flag of the command line sets.
 
     Args:
-        default: of the field.
-        flag: such as ``"--cross-replace"``.
-        read: makes the field's value of what was typed.
-        default_factory: in place of a default.
-        metadata: further metadata of the field.
+        default: Default of the field.
+        flag: Flag, such as ``"--cross-replace"``.
+        read: Function that turns what was typed into the field's value.
+        default_factory: Factory of the default, in place of `default`.
+        syntax: Placeholder for what is typed after the flag, such as ``"SOURCE:TARGET"``. By default what `read` reads.
+        takes: Help for what is typed, with an example. By default what `read` reads.
+        cli_default: Default on the command line, where it differs from the field's.
+        metadata: Further metadata of the field.
     """
-    facts = {**(metadata or {}), "flag": flag, "read": read}
+    placeholder, sentence = _TYPED.get(read, ("VALUE", ""))
+    facts = {
+        **(metadata or {}),
+        "flag": flag,
+        "read": read,
+        "syntax": syntax or placeholder,
+        "takes": takes or sentence,
+        "cli_default": cli_default,
+    }
     if default_factory is not dataclasses.MISSING:
         return dataclasses.field(default_factory=default_factory, metadata=facts)
     return dataclasses.field(default=default, metadata=facts)
@@ -133,3 +147,17 @@ def blend(texts: Sequence[str], flag: str = "--blend") -> list[list[str]]:
         for side, found in zip(sides, words, strict=True):
             side += found
     return sides
+
+
+# What is typed after a flag that is read by one of these: a placeholder, and help with an example.
+_TYPED: dict[Read, tuple[str, str]] = {
+    read_number: ("NUMBER", "a number"),
+    read_window: ("SHARE|FROM,TO", "a share of the steps, such as 0.8, or where it begins and ends, such as 0.2,0.8"),
+    windows_of_words: ("WORD=SHARE", "a word and its share of the steps, such as car=0.5 or car=0.2,0.8; repeatable"),
+    numbers_of_words: ("WORD=FACTOR", "a word and its factor, such as watercolor=4; repeatable"),
+    blend: (
+        "SOURCE:TARGET",
+        "words of the source prompt, a colon, words of the target prompt, such as jeep:car; several words are joined by "
+        "commas, such as man:female,doctor; repeatable",
+    ),
+}

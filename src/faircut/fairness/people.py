@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import torch
 
+from faircut.config.flags import option, read_text
 from faircut.errors import ConfigError
 from faircut.fairness.attributes import Attribute
 from faircut.fairness.calibration import Calibration
@@ -40,7 +41,14 @@ class Person:
 
     source: str
     phrase: str
-    target: str | None = None
+    target: str | None = option(
+        None,
+        flag="--target",
+        read=read_text,
+        syntax="VALUE|POLICY",
+        takes="a value, such as female, or a policy, such as preserve; once for everyone, or once for each person",
+        cli_default="preserve",
+    )
     prompt: str | None = None
     alpha: Strength | None = None
     masks: Any = field(default=None, compare=False, repr=False, metadata={"saved": False})

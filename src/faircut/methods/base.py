@@ -409,10 +409,11 @@ class Method:
         fields = {f.metadata["flag"]: f for f in _options(cls) if "flag" in f.metadata}
         for flag in typed:
             if flag not in cls.flags():
-                names = ", ".join(sorted(f.name for f in _options(cls))) or "none"
+                names = ", ".join(sorted(f.name for f in _options(cls)))
                 having = " or ".join(name for name in method_names() if flag in _METHODS[name].flags())
+                options_clause = f", whose options are {names}" if names else ": it has no options"
                 raise ConfigError(
-                    f"{flag} is not an option of {cls.name}, whose options are {names}"
+                    f"{flag} is not an option of {cls.name}{options_clause}"
                     + (f"; {flag} is for --method {having}" if having else "")
                 )
         read = {fields[flag].name: fields[flag].metadata["read"](texts, flag) for flag, texts in typed.items()}

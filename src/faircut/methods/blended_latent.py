@@ -29,16 +29,16 @@ def _source_words(texts: Sequence[str], flag: str) -> tuple[str, ...]:
 @register
 @dataclass(frozen=True)
 class BlendedLatent(Method):
-    """Denoises noised latents, and after every step puts the noised clip back outside the mask (algorithm 1).
+    """Denoises noised latents, and puts the noised clip back outside the mask after every step (algorithm 1).
 
-    ``z_k = m z_k + (1 - m) (sqrt(a_k) z_0 + sqrt(1 - a_k) noise)``. All frames, and all steps of a frame, share one
-    noise, for a clip would flicker with more. The paper's last stage, which fits the decoder to the clip, is left out.
+    ``z_k = m z_k + (1 - m) (sqrt(a_k) z_0 + sqrt(1 - a_k) noise)``. All frames and all steps share one noise,
+    because the clip would flicker otherwise. The paper's last stage, which fits the decoder to the clip, is left out.
 
     Attributes:
-        words: words of the source prompt whose region is the mask.
-        masks: (frame, height, width), a mask of one's own; goes before `words`.
-        threshold: where the words' region begins.
-        strength: share of the steps that are run; published code: 0.75 to 1.
+        words: Words of the source prompt; the region that attends to them is the mask.
+        masks: Mask of every frame, (frame, height, width), used in place of the region of `words`.
+        threshold: Share of the frame's highest attention to `words`, 0 to 1, from which a position belongs to the mask.
+        strength: Share of the denoising steps that are run, above 0 to 1; published code: 0.75 to 1.
     """
 
     name: ClassVar[str] = "blended-latent"
@@ -46,7 +46,15 @@ class BlendedLatent(Method):
     paper: ClassVar[str] = "Avrahami et al., SIGGRAPH 2023, arXiv 2206.02779"
     region_use: ClassVar[RegionUse] = "needed"
 
-    words: str | tuple[str, ...] = option((), flag="--blend", read=_source_words)
+    words: str | tuple[str, ...] = option(
+        (),
+        flag="--blend",
+        read=_source_words,
+        syntax="SOURCE:TARGET",
+        takes="words of the source prompt, a colon, words of the target prompt, such as jeep:car; the mask is made of "
+        "the source's words alone; repeatable",
+        cli_default="must be given",
+    )
     masks: Any = field(default=None, compare=False, repr=False, metadata={"saved": False})
     threshold: float = 0.3
     strength: float = 0.8

@@ -1,12 +1,11 @@
-"""What there is to know of every method, read off its dataclass: names, papers, options, flags, defaults, meanings."""
+"""Facts of every method, read from its dataclass: name, paper, options, flags, defaults and meanings."""
 
 from __future__ import annotations
 
 import dataclasses
-import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,7 +13,7 @@ from faircut.config import docstrings
 from faircut.config.values import to_dict
 from faircut.methods.base import Method, RegionUse, get_method, method_names
 
-__all__ = ["MethodFacts", "OptionFacts", "facts_of", "list_methods"]
+__all__ = ["FlagFacts", "MethodFacts", "OptionFacts", "facts_of", "list_methods"]
 
 
 @dataclass(frozen=True)
@@ -22,20 +21,44 @@ class OptionFacts:
     """One option of a method.
 
     Attributes:
-        name: as ``--set NAME=VALUE`` and saved runs have it.
-        flag: of the command line; None for none.
-        type: what it takes, in words.
-        default: as JSON can hold it; None where it must be given, too.
-        needed: whether it must be given.
-        meaning: from the docstring.
+        name: Name in ``--set NAME=VALUE``, saved runs and Python.
+        flag: Flag of the command line, or None.
+        set: How the command line sets the option, such as ``"--set threshold=VALUE"`` or ``"--blend SOURCE:TARGET"``;
+            None if only Python can.
+        takes: Help for what is typed after the flag; empty without a flag.
+        type: Type of the value in saved runs and ``--set``, in words.
+        default: Default in Python, as JSON holds it; None if there is none.
+        cli_default: Default on the command line where it differs, in words; None if it is the same.
+        needed: Whether Python must give the option.
+        meaning: Meaning, from the docstring.
     """
 
     name: str
     flag: str | None
+    set: str | None
+    takes: str
     type: str
     default: Any
+    cli_default: str | None
     needed: bool
     meaning: str
+
+
+@dataclass(frozen=True)
+class FlagFacts:
+    """A flag of a method that sets a part of an option, or a setting of the run.
+
+    Attributes:
+        sets: What the flag sets, such as ``"base.cross_replace_steps"``.
+        syntax: How the flag is typed, such as ``"--target VALUE"``.
+        takes: Help for what is typed after the flag.
+        cli_default: Default on the command line where it differs from Python's, in words; None if it is the same.
+    """
+
+    sets: str
+    syntax: str
+    takes: str
+    cli_default: str | None
 
 
 @dataclass(frozen=True)
@@ -43,16 +66,16 @@ class MethodFacts:
     """One method.
 
     Attributes:
-        name: as ``--method NAME`` has it.
-        title: what it is called.
-        paper: authors, venue and number.
-        summary: what it does, in a sentence.
-        text: equations, and where it differs from its paper; a text for each paragraph.
-        regions: whether it is bound to regions: ``"none"``, ``"optional"``, ``"needed"`` or ``"computed"``.
-        needs: what it needs beside a clip and two prompts, in words.
-        options: in the order of the dataclass.
-        flags: flags that set no option of its own by that name, and what they set.
-        package: of the class.
+        name: Name in ``--method NAME``.
+        title: Title in tables.
+        paper: Authors, venue and arXiv number.
+        summary: Summary in one sentence.
+        text: Equations and differences from the paper, one text for each paragraph.
+        regions: Whether edits are bound to regions: ``"none"``, ``"optional"``, ``"needed"`` or ``"computed"``.
+        needs: Requirements besides a clip and two prompts, in words.
+        options: Options in the order of the dataclass.
+        flags: Flags that set no whole option of this method, by flag.
+        package: Package of the class.
     """
 
     name: str
@@ -63,7 +86,7 @@ class MethodFacts:
     regions: RegionUse
     needs: tuple[str, ...]
     options: tuple[OptionFacts, ...]
-    flags: dict[str, str]
+    flags: dict[str, FlagFacts]
     package: str
 
 
@@ -86,19 +109,28 @@ def facts_of(name: str) -> MethodFacts:
     for field in dataclasses.fields(typing.cast(Any, cls)):
         needed = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-        # What arrays alone can say is for Python.
-        kind = type_in_words(hints[field.name]) if field.metadata.get("saved", True) else "arrays, from Python only"
+        # A command line has no arrays.
+        python_only = field.metadata.get("python_only") or not field.metadata.get("saved", True)
+        flag = flag_of.get(field.name)
+        how = f"{flag} {field.metadata.get('syntax', 'VALUE')}" if flag else f"--set {field.name}=VALUE"
         options.append(
             OptionFacts(
-                field.name,
-                flag_of.get(field.name),
-                kind,
-                None if needed else to_dict(default),
-                needed,
-                meanings.get(field.name, "").replace("`", ""),
+                name=field.name,
+                flag=flag,
+                set=None if python_only else how,
+                takes=_typed_after(field) if flag else "",
+                type="arrays, from Python only" if python_only else type_in_words(hints[field.name]),
+                default=None if needed else to_dict(default),
+                cli_default=field.metadata.get("cli_default") or None,
+                needed=needed,
+                meaning=meanings.get(field.name, "").replace("`", ""),
             )
         )
     names = {option.name for option in options}
+    more = {flag: _flag_facts(cls, flag, target) for flag, target in flags.items() if target not in names}
+    if cls.reads_people:
+        takes = "auto, which is the pocket model's judge, or the name or folder of a CLIP"
+        more["--reader"] = FlagFacts("the reader of the people in the source", "--reader auto|CLIP", takes, None)
     return MethodFacts(
         name=cls.name,
         title=cls.title or cls.name,
@@ -106,49 +138,69 @@ def facts_of(name: str) -> MethodFacts:
         summary=docstrings.summary(cls).replace("`", ""),
         text=tuple(text.replace("`", "") for text in docstrings.body(cls)),
         regions=cls.region_use,
-        needs=_needs(cls),
+        needs=_needs(cls, options),
         options=tuple(options),
-        flags={flag: option for flag, option in flags.items() if option not in names},
+        flags=more,
         package=cls.__module__.split(".")[0],
     )
 
 
-def _needs(cls: type[Method]) -> tuple[str, ...]:
-    """Say what a method needs beside a clip and two prompts."""
+def _typed_after(field: dataclasses.Field[Any]) -> str:
+    """Return help for what is typed after a field's flag: its own, or its placeholder in words."""
+    return str(field.metadata.get("takes") or field.metadata.get("syntax", "").replace("|", " or "))
+
+
+def _flag_facts(cls: type, flag: str, target: str) -> FlagFacts:
+    """Return the facts of a flag that sets a field of an option, such as ``base.alignment`` or ``people.target``."""
+    option, _, name = target.partition(".")
+    hint = typing.get_type_hints(cls).get(option)
+    parts = (*typing.get_args(hint), hint)
+    owner = next((part for part in parts if dataclasses.is_dataclass(part)), None)
+    for field in dataclasses.fields(owner) if owner is not None else ():
+        if field.name == name:
+            syntax, default = field.metadata.get("syntax", "VALUE"), field.metadata.get("cli_default")
+            return FlagFacts(target, f"{flag} {syntax}", _typed_after(field), default or None)
+    return FlagFacts(target, f"{flag} VALUE", "", None)
+
+
+def _needs(cls: type[Method], options: Sequence[OptionFacts]) -> tuple[str, ...]:
+    """Return what a method needs besides a clip and two prompts, in words."""
     needs = []
-    if cls.region_use == "needed":
+    # A default in Python's sense is no words; one of the command line may be taken from the prompts.
+    if cls.region_use == "needed" and not any(o.flag == "--blend" and o.needed and o.cli_default for o in options):
         needs.append("words that say where")
     if cls.null_text:
         needs.append("null-text optimisation; guidance other than 1")
     if cls.temporal is not None:
         needs.append(f"frames that attend to {', '.join(map(str, cls.temporal.frames))}")
     if cls.reference:
-        needs.append("one more branch for the source")
+        needs.append("one more evaluation of the network in each step, for the source")
     return tuple(needs)
 
 
+_PLURALS: dict[Any, str] = {float: "numbers", int: "whole numbers", str: "texts"}
+
+
 def type_in_words(hint: Any) -> str:
-    """Say what a type takes, in words that somebody who types a value understands."""
+    """Return the values of a type in words, for those who type one."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
-        if args == (float, tuple[float, float]):
-            return "share of the steps, or [from, to]"
+        if args[:2] == (float, tuple[float, float]):
+            return ", or ".join(["share of the steps", "[from, to]", *(["none"] if len(args) > 2 else [])])
         return " or ".join("none" if arg is type(None) else type_in_words(arg) for arg in args)
     if origin is Literal:
-        return ", ".join(map(str, args))
+        return " or ".join(map(str, args))
     if origin is tuple:
         if args[-1] is Ellipsis:
-            return (
-                f"list of ({type_in_words(args[0])})"
-                if " " in type_in_words(args[0])
-                else f"list of {args[0].__name__}"
-            )
+            return f"list of {_PLURALS.get(args[0]) or type_in_words(args[0])}"
         return f"[{', '.join(type_in_words(arg) for arg in args)}]"
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return f"{{word: {type_in_words(args[1])}}}"
-    plain = {float: "number", int: "whole number", bool: "true or false", str: "text", Any: "any"}
+    plain = {float: "number", int: "whole number", bool: "true or false", str: "text", Any: "any value"}
     if hint in plain:
         return plain[hint]
+    if isinstance(hint, type) and issubclass(hint, Method):
+        return f"options of {hint.name}, {{name: value}}"
     if dataclasses.is_dataclass(hint):
-        return f"options of {re.sub(r'(?<=[a-z])(?=[A-Z])', ' ', getattr(hint, '__name__', str(hint))).lower()}"
+        return f"{{{', '.join(f.name for f in dataclasses.fields(hint) if f.metadata.get('saved', True))}}}"
     return getattr(hint, "__name__", str(hint))

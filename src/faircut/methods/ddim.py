@@ -14,7 +14,7 @@ __all__ = ["Ddim", "TuneAVideo"]
 @register
 @dataclass(frozen=True)
 class Ddim(Method):
-    """Denoises the inverted noise under the target prompt, with nothing to hold the edit to its source.
+    """Denoises the inverted noise under the target prompt; nothing else keeps the edit close to the source.
 
     ``z_T = invert(z_0, source)``, then ``z_{t-1} = step(z_t, eps_u + g (eps_target - eps_u))``.
     """
@@ -27,10 +27,9 @@ class Ddim(Method):
 @register
 @dataclass(frozen=True)
 class TuneAVideo(Method):
-    """The same on a model that was tuned to the clip (Wu et al., ICCV 2023, arXiv 2212.11565), as `faircut.tune` does
-    it.
+    """Denoises the inverted noise under the target prompt, on a model that `faircut tune` has tuned to the clip.
 
-    Frames attend to the first and to the one before, as the model does while it is tuned.
+    Each frame attends to the first frame and to the previous one, as during tuning.
     """
 
     name: ClassVar[str] = "tune-a-video"

@@ -28,14 +28,15 @@ class DiffEdit(Method):
     """Edits where source and target prompt predict different noise, and keeps the inversion's latents elsewhere.
 
     ``M = [mean |eps(z_k, target) - eps(z_k, source)| > threshold]`` over noised copies of the clip; then ``y_k = M y_k
-    + (1 - M) z_k`` after every step (section 3.2). The paper inverts under no prompt; the inversion here is the one
-    that all methods get.
+    + (1 - M) z_k`` after every step (section 3.2). The paper inverts without a prompt; the inversion here is
+    the same as for all methods.
 
     Attributes:
-        strength: share of the steps that are run ("encoding ratio"); published: 0.5 to 0.8.
-        mask_strength: noise level at which predictions are compared, as a share of the steps; published: 0.5.
-        draws: how many noised copies; published: 10.
-        threshold: of the map, scaled to its range; published: 0.5.
+        strength: Share of the denoising steps that are run ("encoding ratio"), above 0 to 1; published: 0.5 to 0.8.
+        mask_strength: Noise level at which predictions are compared, as a share of the steps; published: 0.5.
+        draws: Number of noised copies over which the difference is averaged; published: 10.
+        threshold: Value from which a position belongs to the mask, 0 to 1, of the difference scaled to that range;
+            published: 0.5.
     """
 
     name: ClassVar[str] = "diffedit"

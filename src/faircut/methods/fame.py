@@ -77,27 +77,30 @@ def _alpha(texts: Sequence[str], flag: str) -> float | str:
 @register
 @dataclass(frozen=True)
 class Fame(Method):
-    """Edits professions without falling back on stereotypes: FateZero, with each person's region told its own value.
+    """Edits professions without stereotypes: FateZero, with a value such as "female" for each person's region.
 
     Attributes:
-        people: the people who are edited, each with a value.
-        base: the FateZero that it sits on; it blends latents to the end by default, and takes its blend words from
-            `people` where it has none.
-        attribute: what the values are of: ``"gender"`` or ``"hair"``.
-        alpha: strength of the debiasing, 0 (none) to 2; 1 is the plain word, bound to the region; ``"auto"`` is looked
-            up in the model's calibration by `prepare`.
-        fresh_noise: share of the inverted noise that is drawn anew, 0 to 1, in the region of a person who is asked for
-            a value that he or she is not known to show; below alpha 1 less, in proportion. What the inversion leaves
-            there remembers whose silhouette it was, and can outvote the word (docs/reference/fame.md, section 6).
-        region_threshold: share of a frame's highest attention from which a position belongs to a person without masks.
-            Wider than what the FateZero beneath draws anew: words and noise reach all of the person, and what should
-            stay is put back anyway.
-        region_bound: whether a region attends to its person's embedding alone; if not, one embedding is everybody's.
-        temporal_modulation: lambda_s at pure noise, 0 to 1, such as 0.3. Off by default, as the next one: on the
-            benchmark neither changes what is seen, and both take time (docs/results/fairness.md, ablation).
-        temporal_decay: tau in frames; None is half the clip, infinity no decay.
-        cross_modulation: lambda_c at pure noise, 0 to 1, such as 1.
-        eta: how far words count by their sensitivity to the debiasing word, 0 (VideoGrain's) to 1.
+        people: The people who are edited: words for each in both prompts, and the value to be perceived.
+        base: Options of the FateZero that makes the edit. Its blend words are by default those of `people`.
+        attribute: Attribute whose values are asked for: ``"gender"`` or ``"hair"``.
+        alpha: Strength of the debiasing, 0 to 3: 0 is none, 1 is the debiasing word as it is, and from about 2 on
+            pictures break. ``"auto"`` takes the strength from the model's calibration.
+        fresh_noise: Share of the inverted noise that is drawn anew, 0 to 1, in the region of a person who is not known
+            to show the requested value already; proportionally less for alpha below 1. The inverted noise still holds
+            the source's silhouette, which can be stronger than the word (docs/reference/fame.md, section 6).
+        region_threshold: Share of a frame's highest attention, 0 to 1, from which a position belongs to a person
+            without masks. It is below ``base.blend_threshold``, so that words and noise reach the whole person; the
+            FateZero puts the source back outside its own, smaller region.
+        region_bound: Whether each region attends only to the text of its person. If not, each person's text acts on
+            the whole frame.
+        temporal_modulation: Strength of the modulation of self-attention at pure noise (lambda_s), 0 to 1, such as
+            0.3. Off by default, like `cross_modulation`: on the benchmark neither changes what is seen, and both take
+            time (docs/results/fairness.md, ablation).
+        temporal_decay: Distance in frames over which the temporal modulation decays (tau). None is half the clip,
+            infinity is no decay.
+        cross_modulation: Strength of the modulation of cross-attention at pure noise (lambda_c), 0 to 1, such as 1.
+        eta: How much a word's sensitivity to the debiasing word decides its weight in the cross modulation, 0 to 1; at
+            0 all words count the same, as in VideoGrain.
     """
 
     name: ClassVar[str] = "fame"
@@ -106,10 +109,24 @@ class Fame(Method):
     region_use: ClassVar[RegionUse] = "needed"
     reads_people: ClassVar[bool] = True
 
-    people: tuple[Person, ...] = option(flag="--blend", read=_people)
+    people: tuple[Person, ...] = option(
+        flag="--blend",
+        read=_people,
+        syntax="SOURCE:TARGET",
+        takes="a person's words in the source prompt, a colon, the words in the target prompt, such as person:doctor; "
+        "once for each person",
+        cli_default="the words that differ between the prompts",
+    )
     base: FateZero = BASE
-    attribute: str = option("gender", flag="--attribute", read=read_text)
-    alpha: float | Literal["auto"] = option(1.0, flag="--alpha", read=_alpha)
+    attribute: str = option("gender", flag="--attribute", read=read_text, syntax="gender|hair")
+    alpha: float | Literal["auto"] = option(
+        1.0,
+        flag="--alpha",
+        read=_alpha,
+        syntax="auto|NUMBER",
+        takes="auto or a number, such as 1.2",
+        cli_default="auto",
+    )
     fresh_noise: float = option(0.8, flag="--fresh-noise", read=read_number)
     region_threshold: float = 0.3
     region_bound: bool = True

@@ -35,27 +35,29 @@ Steps = float | tuple[float, float]
 @register
 @dataclass(frozen=True)
 class FateZero(Method):
-    """Fuses the attention of the source, computed while inverting, into the edit's.
+    """Fuses the source's attention, recorded during inversion, into the edit's attention.
 
     Step windows are shares of the run: 0.8 is the first 80% of the steps, (0.2, 0.8) is from 20% to 80%.
 
     Attributes:
         alignment: ``"replace"`` exchanges words one for one, ``"refine"`` adds or drops words, ``"auto"`` replaces
             where the prompts have as many words and refines otherwise.
-        cross_replace_steps: when target tokens take the source's cross-attention.
-        word_replace_steps: windows of their own for words of the target prompt.
-        self_replace_steps: when the edit takes the source's self-attention, all over, or outside the blend mask.
-        blend_words: (source words, target words) whose region is edited, such as ``("jeep", "car")`` or
-            ``(("man",), ("female", "doctor"))``. None edits everywhere.
-        blend_self_attention: whether the edit keeps its own self-attention inside the region.
-        blend_threshold: share of the frame's highest attention from which a position belongs to the region.
-        reweight: factors on the cross-attention of words of the target prompt, such as ``{"watercolor": 10.0}``.
-        latent_blend_steps: when the source's latents are put back outside the region; None never.
-        fresh_noise: share of the inverted noise in the region (all over, without one) that is drawn anew, 0 to 1. Not
-            in the paper: what an inversion leaves there remembers the source's silhouette, which holds edits of it
-            back.
-        region_guidance: whether guidance acts in the region only. Not in the paper: the inversion is not guided, so
-            that guidance redraws what an edit should keep.
+        cross_replace_steps: Steps in which tokens of the target prompt take the source's cross-attention.
+        word_replace_steps: Steps for single words of the target prompt, in place of `cross_replace_steps`.
+        self_replace_steps: Steps in which the edit takes the source's self-attention: outside the region of the blend
+            words, or everywhere if there are none.
+        blend_words: Words of the source prompt and words of the target prompt that name what is edited. The edit acts
+            in their region; without them, everywhere. From Python: ``("jeep", "car")``, or ``(("man",), ("female",
+            "doctor"))`` for several words, or None.
+        blend_self_attention: Whether the edit keeps its own self-attention inside the region.
+        blend_threshold: Share of the frame's highest attention, 0 to 1, from which a position belongs to the region.
+        reweight: Factors on the cross-attention of words of the target prompt. From Python: ``{"watercolor": 10.0}``.
+        latent_blend_steps: Steps in which the source's latents are put back outside the region; by default none.
+        fresh_noise: Share of the inverted noise that is drawn anew, 0 to 1, in the region or everywhere if there is
+            none. Not in the paper: the inverted noise still holds the source's silhouette, which keeps edits too close
+            to the source.
+        region_guidance: Whether guidance acts in the region only. Not in the paper: the inversion is not guided, so
+            guidance redraws parts that an edit should keep.
     """
 
     name: ClassVar[str] = "fatezero"
@@ -63,7 +65,9 @@ class FateZero(Method):
     paper: ClassVar[str] = "Qi et al., ICCV 2023, arXiv 2303.09535"
     region_use: ClassVar[RegionUse] = "optional"
 
-    alignment: Literal["auto", "replace", "refine"] = option("auto", flag="--alignment", read=read_text)
+    alignment: Literal["auto", "replace", "refine"] = option(
+        "auto", flag="--alignment", read=read_text, syntax="auto|replace|refine"
+    )
     cross_replace_steps: Steps = option(0.8, flag="--cross-replace", read=read_window)
     word_replace_steps: Mapping[str, Steps] = option(default_factory=dict, flag="--word-replace", read=windows_of_words)
     self_replace_steps: Steps = option(0.8, flag="--self-replace", read=read_window)

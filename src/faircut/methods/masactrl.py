@@ -18,13 +18,13 @@ Steps = float | tuple[float, float]
 @register
 @dataclass(frozen=True)
 class MasaCtrl(Method):
-    """Keeps what things look like and lets their layout follow the prompt: mutual self-attention (equation 4).
+    """Keeps the appearance of the source and lets the layout follow the prompt: mutual self-attention (equation 4).
 
-    ``Attention(Q_edit, K_source, V_source)`` in the decoder's self-attention, once the layout is made. The published
-    code restricts it further by masks of foreground and background; here nothing does.
+    ``Attention(Q_edit, K_source, V_source)`` in the decoder's self-attention, once the layout has formed. The
+    published code also restricts it by masks of foreground and background; this one does not.
 
     Attributes:
-        steps: when it acts; published: after the first 4 of 50 steps.
+        steps: Steps in which the edit takes the source's keys and values; published: after the first 4 of 50 steps.
     """
 
     name: ClassVar[str] = "masactrl"

@@ -22,17 +22,17 @@ __all__ = ["Pix2PixZero"]
 @register
 @dataclass(frozen=True)
 class Pix2PixZero(Method):
-    """Adds the direction between two sets of sentences to the source's embedding (arXiv 2302.03027, section 3.2).
+    """Adds the direction between two sets of sentences to the source prompt's embedding (section 3.2).
 
     ``c_edit = c + mean(embed(target sentences)) - mean(embed(source sentences))``, and before every step ``z <- z -
     guidance grad_z |M_edit - M_source|^2`` with M the cross-attention of the layers up to half the latent grid (section
     3.3; the paper has all of them). The paper draws the sentences with a language model and decorrelates the inverted
-    noise: give sentences of your own; the inversion is the one that all methods get.
+    noise; here you give the sentences, and the inversion is the same as for all methods.
 
     Attributes:
-        source_sentences: about what is in the clip; by default the source prompt.
-        target_sentences: about what shall be in it; by default the prompt.
-        guidance: how far latents follow the source's attention; published: 0.1.
+        source_sentences: Sentences that describe the source clip; by default the source prompt.
+        target_sentences: Sentences that describe the edited clip; by default the target prompt.
+        guidance: How strongly the latents follow the source's cross-attention; published: 0.1.
     """
 
     name: ClassVar[str] = "pix2pix-zero"

@@ -20,16 +20,16 @@ Steps = float | tuple[float, float]
 @register
 @dataclass(frozen=True)
 class PlugAndPlay(Method):
-    """The source is denoised beside the edit, which takes its decoder features and its self-attention (algorithm 1).
+    """Denoises the source beside the edit, and injects its decoder features and self-attention (algorithm 1).
 
     ``f*_t = f_t`` of one residual block in the first steps, ``A*_t = A_t`` of the decoder's self-attention. What is
     injected is the block's output; the published code injects what the block adds to its input.
 
     Attributes:
-        feature_steps: when the features are the source's; published: 0.8.
-        attention_steps: when the self-attention is; published: 0.5.
-        feature_layer: name of the residual block; by default the one that the network's adapter names, in Stable
-            Diffusion the published one: the fourth layer of the decoder, 16x16 at 512 px.
+        feature_steps: Steps in which the source's features are injected; published: 0.8.
+        attention_steps: Steps in which the source's self-attention is injected; published: 0.5.
+        feature_layer: Name of the residual block whose features are injected. By default the network's adapter names
+            it: in Stable Diffusion the published one, the fourth layer of the decoder, 16x16 at 512 px.
     """
 
     name: ClassVar[str] = "plug-and-play"

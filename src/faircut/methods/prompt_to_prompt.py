@@ -30,23 +30,28 @@ Steps = float | tuple[float, float]
 @register
 @dataclass(frozen=True)
 class PromptToPrompt(Method):
-    """Gives the edit the attention of the source's own denoising (Hertz et al., ICLR 2023, arXiv 2208.01626).
+    """Replaces the edit's attention by the source's, which is computed while the source is denoised.
 
     ``A = w (A_source R) + (1 - w) A_edit`` for cross-attention (section 3.1: Replace, Refine, Reweight) and ``S =
-    S_source`` for self-attention in the first steps, frame by frame: no frame sees another. The source's attention is
-    that of its denoising, not of its inversion (FateZero's), and nothing chooses where in a frame it holds. Its source
-    branch is fed the inversion's latents, so that it cannot drift from the clip; the published one denoises along,
-    drift and all.
+    S_source`` for self-attention in the first steps, frame by frame: no frame sees another. FateZero takes the source's
+    attention from the inversion and only outside a region; here it comes from denoising, for the whole frame. The
+    source branch is given the inversion's latents in every step, so it cannot drift from the clip; the published one
+    continues from its own latents and may drift.
 
     Attributes:
-        alignment: as in `FateZero`.
-        cross_replace_steps: when target tokens take the source's cross-attention; published: 0.8.
-        self_replace_steps: when the edit takes the source's self-attention; published: 0.4.
-        reweight: factors on the cross-attention of words of the target prompt.
-        blend_words: (source words, target words) outside of whose regions the source's latents are put back ("local
-            blend").
-        blend_threshold: where the regions begin; published: 0.3.
-        latent_blend_steps: when; published: after the first fifth.
+        alignment: ``"replace"`` exchanges words one for one, ``"refine"`` adds or drops words, ``"auto"`` replaces
+            where the prompts have as many words and refines otherwise.
+        cross_replace_steps: Steps in which tokens of the target prompt take the source's cross-attention; published:
+            0.8.
+        self_replace_steps: Steps in which the edit takes the source's self-attention; published: 0.4.
+        reweight: Factors on the cross-attention of words of the target prompt. From Python: ``{"watercolor": 10.0}``.
+        blend_words: Words of the source prompt and words of the target prompt that name what is edited. Outside their
+            region the source's latents are put back ("local blend"); without them nothing is put back. From Python:
+            ``("jeep", "car")``, or None.
+        blend_threshold: Share of the frame's highest attention, 0 to 1, from which a position belongs to the region;
+            published: 0.3.
+        latent_blend_steps: Steps in which the source's latents are put back outside the region; published: after the
+            first fifth.
     """
 
     name: ClassVar[str] = "prompt-to-prompt"
@@ -56,7 +61,9 @@ class PromptToPrompt(Method):
     source_level: ClassVar[Literal["inversion", "denoising"]] = "denoising"
     region_use: ClassVar[RegionUse] = "optional"
 
-    alignment: Literal["auto", "replace", "refine"] = option("auto", flag="--alignment", read=read_text)
+    alignment: Literal["auto", "replace", "refine"] = option(
+        "auto", flag="--alignment", read=read_text, syntax="auto|replace|refine"
+    )
     cross_replace_steps: Steps = option(0.8, flag="--cross-replace", read=read_window)
     self_replace_steps: Steps = option(0.4, flag="--self-replace", read=read_window)
     reweight: Mapping[str, float] = option(default_factory=dict, flag="--reweight", read=numbers_of_words)
@@ -102,11 +109,10 @@ class PromptToPrompt(Method):
 @register
 @dataclass(frozen=True)
 class NullText(PromptToPrompt):
-    """Prompt-to-Prompt with the unconditional branch of a null-text inversion (Mokady et al., CVPR 2023, arXiv
-    2211.09794).
+    """Prompt-to-Prompt with optimised unconditional embeddings, with which guided denoising gives the source clip back.
 
-    Guided denoising of the source then gives the clip back, and what the edit does not change stays. The embeddings
-    come from `VideoEditor.optimise_null_text`, one for every frame and step.
+    Parts that the edit does not change therefore stay. The embeddings come from `VideoEditor.optimise_null_text`, one
+    for every frame and step.
     """
 
     name: ClassVar[str] = "null-text"
@@ -124,12 +130,12 @@ class NullText(PromptToPrompt):
 @register
 @dataclass(frozen=True)
 class VideoP2P(PromptToPrompt):
-    """Prompt-to-Prompt for clips with decoupled guidance (Liu et al., CVPR 2024, arXiv 2303.04761).
+    """Prompt-to-Prompt for clips, with separate guidance for source and edit ("decoupled guidance").
 
-    All frames attend to the first one (its "text-to-set" model), and source and edit are guided apart: the source,
-    whose attention is fused, is held to the clip, by an optimised unconditional embedding there and by the inversion's
-    own latents here, while the edit keeps the plain one, which is easier to edit with. The paper tunes the model to the
-    clip first: `faircut.tune`.
+    All frames attend to the first one (the paper's "text-to-set" model). The source, whose attention is fused, must
+    stay the clip: the paper optimises an unconditional embedding for that, here the source branch is given the
+    inversion's latents. The edit keeps the plain unconditional embedding, which is easier to edit with. The paper tunes
+    the model to the clip first, which `faircut.tune` does.
     """
 
     name: ClassVar[str] = "video-p2p"

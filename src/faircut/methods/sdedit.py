@@ -25,12 +25,13 @@ def first_step(strength: float, steps: int) -> int:
 @register
 @dataclass(frozen=True)
 class SDEdit(Method):
-    """Begins with ``sqrt(a_k) z_0 + sqrt(1 - a_k) noise`` (algorithm 1) in place of an inversion.
+    """Adds noise to the clip, ``sqrt(a_k) z_0 + sqrt(1 - a_k) noise``, and denoises it under the prompt (algorithm 1).
 
     Attributes:
-        strength: share of the steps that are run: little keeps the clip, 1 forgets it. The paper recommends .3 to .6.
-        shared_noise: whether the frames get the same noise. The paper, made for pictures, does not say: with noise of
-            their own they flicker; what the same noise leaves stands still before whatever moves.
+        strength: Share of the denoising steps that are run, above 0 to 1: a small one keeps the clip, 1 keeps nothing
+            of it. The paper recommends 0.3 to 0.6.
+        shared_noise: Whether all frames get the same noise. The paper is about pictures and does not say. With
+            different noise the frames flicker; with the same noise, some texture stands still while things move.
     """
 
     name: ClassVar[str] = "sdedit"

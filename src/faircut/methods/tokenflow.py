@@ -21,14 +21,14 @@ __all__ = ["TokenFlow"]
 @register
 @dataclass(frozen=True)
 class TokenFlow(PlugAndPlay):
-    """Plug-and-Play whose self-attention is computed in keyframes together and propagated to all frames (algorithm 1).
+    """Plug-and-Play that computes self-attention in keyframes and propagates it to all frames (algorithm 1).
 
-    In every step one frame of each interval is drawn as a keyframe. All frames ride in one batch, so that convolutions
-    and cross-attention are computed for all of them; the published code passes the keyframes first, with the same
-    tokens in the end. Tokens are matched by the source's attention outputs, as in the paper.
+    In every step one frame of each interval is drawn as a keyframe. All frames are in one batch, so convolutions and
+    cross-attention are computed for all of them; the published code runs the keyframes first, and gets the same tokens.
+    Tokens are matched by the source's attention outputs, as in the paper.
 
     Attributes:
-        interval: frames to a keyframe; published: 8.
+        interval: Frames in an interval, each of which has one keyframe; published: 8.
     """
 
     name: ClassVar[str] = "tokenflow"

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
@@ -47,15 +47,17 @@ class VideoGrain(Method):
     share of the frame; R is 1 between a region's positions and its words (cross-attention), and between positions of
     one region in all frames attended to (self-attention). The published configurations hold the structure by ControlNet
     and by injecting the source's self-attention; here it is the injection. Positions outside every region are left
-    alone in self-attention: the background is no region.
+    unchanged in self-attention: the background is not a region.
 
     Attributes:
-        regions: (source words, target words) of each subject.
-        masks: for each subject (frame, height, width), or None for where its source words attend.
-        threshold: where words' regions begin.
-        self_modulation: strength in self-attention, 0 to 1.
-        cross_modulation: strength in cross-attention, 0 to 1.
-        attention_steps: when the source's self-attention is injected.
+        regions: Words of the source prompt and words of the target prompt, for each subject. From Python:
+            ``(("jeep", "car"), ("road", "river"))``.
+        masks: Mask of each subject, (frame, height, width), or None for the region of its source words.
+        threshold: Share of the frame's highest attention to the source words, 0 to 1, from which a position belongs to
+            a subject's region.
+        self_modulation: Strength of the modulation in self-attention, 0 to 1.
+        cross_modulation: Strength of the modulation in cross-attention, 0 to 1.
+        attention_steps: Steps in which the source's self-attention is injected.
     """
 
     name: ClassVar[str] = "videograin"
@@ -64,8 +66,14 @@ class VideoGrain(Method):
     reference: ClassVar[bool] = True
     region_use: ClassVar[RegionUse] = "needed"
 
-    regions: tuple[tuple[str | tuple[str, ...], str | tuple[str, ...]], ...] = option(flag="--blend", read=_subjects)
-    masks: Any = None
+    regions: tuple[tuple[str | tuple[str, ...], str | tuple[str, ...]], ...] = option(
+        flag="--blend",
+        read=_subjects,
+        syntax="SOURCE:TARGET",
+        takes="a subject's words in the source prompt, a colon, its words in the target prompt, such as jeep:car; once "
+        "for each subject",
+    )
+    masks: Any = field(default=None, metadata={"python_only": True})
     threshold: float = 0.3
     self_modulation: float = 1.0
     cross_modulation: float = 1.0
