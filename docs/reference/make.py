@@ -333,15 +333,26 @@ def method_part(facts: Any, cls: Any) -> str:
     """Return what the page says of one method."""
     rows = [
         (
-            f"`{option.name}`" + (f", `{option.flag}`" if option.flag else ""),
+            f"`{option.name}`" + (f", `{option.set}`" if option.flag else ""),
             option.meaning,
-            option.type,
-            "must be given" if option.needed else f"`{written(option.default)}`",
+            option.type + (f". After the flag: {option.takes}" if option.takes not in ("", option.type) else ""),
+            ("must be given" if option.needed else f"`{written(option.default)}`")
+            + (f"; on the command line: {option.cli_default}" if option.cli_default else ""),
         )
         for option in facts.options
     ]
+    flags = [
+        (f"`{flag.syntax}`", flag.sets, flag.takes, f"`{flag.cli_default}`" if flag.cli_default else "")
+        for flag in facts.flags.values()
+    ]
     head = f"`faircut.methods.{cls.__name__}`" + (f". {linked(facts.paper)}" if facts.paper else "")
-    parts = (f"## {facts.name}", head, summary(cls), table(("Option, flag", "What it does", "Takes", "Default"), rows))
+    parts = (
+        f"## {facts.name}",
+        head,
+        summary(cls),
+        table(("Option, flag", "What it does", "Takes", "Default"), rows),
+        table(("More flags", "Sets", "Takes", "Default"), flags),
+    )
     return "\n\n".join(part for part in parts if part)
 
 

@@ -63,6 +63,28 @@ def test_a_method_shows_its_options_with_flags_and_defaults(cli):
     assert "did you mean 'sdedit'" in result.err
 
 
+def test_command_line_facts_are_told_apart_from_python(cli):
+    fame = {option["name"]: option for option in cli("methods", "fame", "--json").report["options"]}
+    assert (fame["alpha"]["default"], fame["alpha"]["cli_default"]) == (1.0, "auto")
+    assert fame["people"]["cli_default"] == "the words that differ between the prompts"
+    assert fame["people"]["set"] == "--blend SOURCE:TARGET"
+    assert fame["eta"]["set"] == "--set eta=VALUE"
+    for name in ("videograin", "blended-latent"):
+        (masks,) = (option for option in cli("methods", name, "--json").report["options"] if option["name"] == "masks")
+        assert (masks["set"], masks["type"]) == (None, "arrays, from Python only")
+    shown = cli("methods", "fame").out
+    assert "default auto (in Python: 1.0)" in shown
+    assert "--reader auto|CLIP" in shown
+    assert "--reader" not in cli("edit", "--help").out
+
+
+def test_a_method_without_options_says_so(cli):
+    for typed in (("--set", "foo=1"), ("--alignment", "refine")):
+        result = cli("edit", "clip", "-s", SOURCE, "-p", TARGET, "--method", "ddim", *typed)
+        assert result.code == 2
+        assert "it has no options" in result.err
+
+
 def test_flags_of_a_method_are_read_as_they_are_typed(cli, tiny_folder):
     shared = ("align", "-s", SOURCE, "-p", TARGET, "--model", tiny_folder, "--json")
     first = cli(*shared, "--blend", "jeep:car", "--threshold", "0.7").report

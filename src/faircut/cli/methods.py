@@ -56,7 +56,8 @@ def _show(facts: Any) -> None:
     for text in (facts.summary, *facts.text):
         show_text("\n" + textwrap.fill(text, 110))
     say("")
-    say(f"Regions: {_REGIONS[facts.regions]}")
+    default = next((f"; default {o.cli_default}" for o in facts.options if o.flag == "--blend" and o.cli_default), "")
+    say(f"Regions: {_REGIONS[facts.regions]}{default if facts.regions == 'needed' else ''}")
     if facts.needs:
         say(f"Needs: {'; '.join(facts.needs)}")
     say("")

@@ -151,13 +151,13 @@ def blend(texts: Sequence[str], flag: str = "--blend") -> list[list[str]]:
 
 # What is typed after a flag that is read by one of these: a placeholder, and help with an example.
 _TYPED: dict[Read, tuple[str, str]] = {
-    read_number: ("NUMBER", "a number"),
+    read_number: ("NUMBER", "number"),
     read_window: ("SHARE|FROM,TO", "a share of the steps, such as 0.8, or where it begins and ends, such as 0.2,0.8"),
     windows_of_words: ("WORD=SHARE", "a word and its share of the steps, such as car=0.5 or car=0.2,0.8; repeatable"),
     numbers_of_words: ("WORD=FACTOR", "a word and its factor, such as watercolor=4; repeatable"),
     blend: (
         "SOURCE:TARGET",
-        "words of the source prompt, a colon, words of the target prompt, such as jeep:car; several words are joined by "
-        "commas, such as man:female,doctor; repeatable",
+        "words of the source prompt, a colon, words of the target prompt, such as jeep:car; several words are joined "
+        "by commas, such as man:female,doctor; repeatable",
     ),
 }

@@ -147,7 +147,13 @@ def facts_of(name: str) -> MethodFacts:
 
 def _typed_after(field: dataclasses.Field[Any]) -> str:
     """Return help for what is typed after a field's flag: its own, or its placeholder in words."""
-    return str(field.metadata.get("takes") or field.metadata.get("syntax", "").replace("|", " or "))
+    return str(field.metadata.get("takes") or _either(field.metadata.get("syntax", "").split("|")))
+
+
+def _either(names: Sequence[str]) -> str:
+    """Return names as a choice, such as "auto, replace or refine"."""
+    *first, last = names
+    return f"{', '.join(first)} or {last}" if first else last
 
 
 def _flag_facts(cls: type, flag: str, target: str) -> FlagFacts:
@@ -166,8 +172,8 @@ def _flag_facts(cls: type, flag: str, target: str) -> FlagFacts:
 def _needs(cls: type[Method], options: Sequence[OptionFacts]) -> tuple[str, ...]:
     """Return what a method needs besides a clip and two prompts, in words."""
     needs = []
-    # A default in Python's sense is no words; one of the command line may be taken from the prompts.
-    if cls.region_use == "needed" and not any(o.flag == "--blend" and o.needed and o.cli_default for o in options):
+    default = next((option.cli_default for option in options if option.flag == "--blend" and option.needed), None)
+    if cls.region_use == "needed" and default is None:  # A command line may take the words from the prompts.
         needs.append("words that say where")
     if cls.null_text:
         needs.append("null-text optimisation; guidance other than 1")
@@ -189,7 +195,7 @@ def type_in_words(hint: Any) -> str:
             return ", or ".join(["share of the steps", "[from, to]", *(["none"] if len(args) > 2 else [])])
         return " or ".join("none" if arg is type(None) else type_in_words(arg) for arg in args)
     if origin is Literal:
-        return " or ".join(map(str, args))
+        return _either([str(arg) for arg in args])
     if origin is tuple:
         if args[-1] is Ellipsis:
             return f"list of {_PLURALS.get(args[0]) or type_in_words(args[0])}"
