@@ -78,11 +78,11 @@ def choices(given: str, possible: Iterable[str]) -> str:
         possible: All names that exist.
 
     Returns:
-        A clause such as ``did you mean 'fame'? Possible: fame, fatezero``, or ``it has no options`` without names.
+        A clause such as ``did you mean 'fame'? Possible: fame, fatezero``, or ``there is nothing to choose from`` without names.
     """
     names = sorted(possible)
     if not names:
-        return "it has no options"
+        return "there is nothing to choose from"
     close = difflib.get_close_matches(given[:100], names, n=2, cutoff=0.6)  # Its time grows with the length squared.
     hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
     return f"{hint}Possible: {', '.join(names)}"

@@ -186,7 +186,8 @@ def _fields(cls: type, data: Any, where: str, key: str) -> dict[str, Any]:
     values = {}
     for name, value in data.items():
         if name not in fields:
-            raise ConfigError(f"{_place(where, key)} has no setting {short_repr(name)}: {choices(str(name), fields)}")
+            possible = choices(str(name), fields) if fields else "it has no options"
+            raise ConfigError(f"{_place(where, key)} has no setting {short_repr(name)}: {possible}")
         finite = fields[name].metadata.get("finite", True)
         values[name] = _convert(hints[name], value, where, _inside(key, name), finite)
     return values
