@@ -78,7 +78,8 @@ def choices(given: str, possible: Iterable[str]) -> str:
         possible: All names that exist.
 
     Returns:
-        A clause such as ``did you mean 'fame'? Possible: fame, fatezero``, or ``there is nothing to choose from`` without names.
+        A clause such as ``did you mean 'fame'? Possible: fame, fatezero``; without names, that there is nothing to
+        choose from.
     """
     names = sorted(possible)
     if not names:
