@@ -561,7 +561,7 @@ def test_settings_of_an_audit():
     assert AuditRun(alpha="1.5").strength == 1.5
     with pytest.raises(ConfigError, match="no policy 'balancd'"):
         AuditRun(policies=("balancd",))
-    with pytest.raises(ConfigError, match="give one of them"):
+    with pytest.raises(ConfigError, match="give only one of them"):
         AuditRun(benchmark="pocket-professions", tasks="a.yaml")
     with pytest.raises(ConfigError, match="is not a number"):
         _ = AuditRun(alpha="strong").strength
