@@ -198,7 +198,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
             "model": (None, 7, ...),
             "fixed_point_steps": (-0.1, 1.1, float("nan"), float("inf"), "0.1", None, ...),
             "reconstruction_psnr": ("30", float("nan"), float("inf"), [30.0], ...),
-            "times": ([], ["0"], ["0", "1/0", "1"], ["1", "0", "2"], ["a", "b", "c"], "0", 5, None, ...),
+            "times": ([], ["0"], ["0", "1/0", "1"], ["1", "0", "2"], ["a", "b", "c"], "0", 5, ...),
             "duration": ("0", "-1", "x", "1/0", ...),
             "source": (None, [], {}, "jeep.mp4", ...),
             "attention": (None, "true", 1, ...),

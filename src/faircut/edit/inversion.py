@@ -262,7 +262,7 @@ def _check_facts(facts: _Facts, frames: int) -> None:
         (min(facts.size) >= 1, "the size"),
         (0.0 <= facts.fixed_point_steps <= 1.0, "the share of fixed-point steps"),
         (psnr is None or math.isfinite(psnr), "the reconstruction quality"),
-        (len(times) == (frames if duration else 0), "the number of times"),
+        (facts.times is None if facts.duration is None else len(times) == frames, "the number of times"),
         (all(a < b for a, b in pairwise((*times, *duration))), "the order of the times"),
     ):
         if not right:
